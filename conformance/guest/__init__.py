@@ -1,0 +1,1 @@
+"""What runs inside a guest: the resident pytest session and its reports."""

@@ -1,0 +1,1 @@
+"""Results, the matrix derived from them, and the site."""

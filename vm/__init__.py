@@ -1,0 +1,1 @@
+"""Kernels and machines: find, fetch, boot. Knows nothing of pytest or io_uring."""

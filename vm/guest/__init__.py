@@ -1,0 +1,1 @@
+"""What runs as PID 1 inside a guest; standard library only."""
