@@ -1,0 +1,316 @@
+"""The cache directory: entries that are either whole and verified or not there at all.
+
+An entry is a directory. It is built under a temporary name, its files are hashed into `manifest.json`, everything is
+flushed to disk, and only then it is renamed into place. Whoever opens an entry hashes its files again first: a file that
+was truncated, changed by a bit or replaced is noticed, the entry is thrown away with one line, and it is made again.
+Reading needs no lock and no write access, so that a read-only cache serves whatever it holds.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from vm.errors import CacheError
+from vm.progress import SILENT, Progress
+
+_MANIFEST = "manifest.json"
+# What backup programs look for to leave a directory out.
+_TAG = "CACHEDIR.TAG"
+_TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n"
+_OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A verified entry of the cache."""
+
+    directory: Path
+    # What the builder wanted to keep about it.
+    meta: Mapping[str, Any]
+    # Path within the entry to sha256, of every file.
+    files: Mapping[str, str]
+
+    def path(self, name: str) -> Path:
+        """Find a file of this entry; KeyError when it has none of that name."""
+        if name not in self.files:
+            raise KeyError(name)
+        return self.directory / name
+
+
+class Cache:
+    """A directory of entries, `KIND/KEY`, shared by every run of this user.
+
+    Args:
+        directory: where; made when something is first written.
+        progress: told when a damaged entry is thrown away.
+    """
+
+    def __init__(self, directory: Path, progress: Progress = SILENT) -> None:
+        self.directory = directory
+        self._progress = progress
+
+    def get(self, kind: str, key: str) -> Entry | None:
+        """Open an entry and verify every file of it.
+
+        Returns:
+            The entry; None when there is none, or when it was damaged (it is discarded, if the cache can be written).
+        """
+        directory = self._place(kind, key)
+        try:
+            document = json.loads((directory / _MANIFEST).read_bytes())
+            files, meta = dict(document["files"]), document["meta"]
+            damage = _damage(directory, files)
+        except FileNotFoundError:
+            # A manifest that is gone from a directory that is there is damage, too.
+            if not directory.is_dir():
+                return None
+            damage = f"{_MANIFEST} is missing"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            damage = f"{_MANIFEST} cannot be read ({type(error).__name__})"
+        if damage is None:
+            return Entry(directory, meta, files)
+        self._discard(kind, key, damage)
+        return None
+
+    def get_or_build(self, kind: str, key: str, build: Callable[[Path], Mapping[str, Any]]) -> Entry:
+        """Open an entry, or make it; of several runs that want it at once only one makes it.
+
+        Args:
+            kind: what sort of thing it is, also the folder's name.
+            key: which one; has to change whenever the content would.
+            build: fills the empty directory it is given and returns what to remember about it (JSON).
+
+        Raises:
+            CacheError: it is not there and the cache cannot be written.
+        """
+        entry = self.get(kind, key)
+        if entry is not None:
+            return entry
+        with self.lock(f"{kind}-{key}"):
+            # Somebody else may have made it while we waited for the lock.
+            return self.get(kind, key) or self._build(kind, key, build)
+
+    def remove(self, kind: str, key: str) -> int:
+        """Delete an entry; a run that has its files open keeps them.
+
+        Returns:
+            The bytes that became free.
+        """
+        directory = self._place(kind, key)
+        size_bytes = tree_size(directory)
+        with self.writing(f"remove {directory}"):
+            # First out of sight in one step: a half deleted entry must not be found by anybody.
+            grave = Path(tempfile.mkdtemp(prefix=".removed-", dir=directory.parent))
+            try:
+                directory.rename(grave / "entry")
+            finally:
+                shutil.rmtree(grave, ignore_errors=True)
+        return size_bytes
+
+    def keys(self, kind: str) -> list[str]:
+        """List the entries of a kind, unverified, sorted."""
+        try:
+            return sorted(path.name for path in (self.directory / kind).iterdir() if not path.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def folder(self, name: str) -> Path:
+        """Make a folder of the cache that its user looks after himself, such as apt's private root."""
+        path = self.directory / name
+        if not path.is_dir():
+            with self.writing(f"make {path}"):
+                self._make_root()
+                path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the lock of that name against every other run of this user.
+
+        Raises:
+            CacheError: the cache cannot be written.
+        """
+        safe = "".join(letter if letter.isalnum() or letter in "._-+~" else "_" for letter in name)
+        path = self.folder("locks") / f"{safe[:150]}.lock"
+        lock = filelock.FileLock(path)
+        with self.writing(f"lock {path}"):
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                with self._progress.stage(f"waiting for another run that holds {path.name}"):
+                    lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """Give a directory on the cache's file system that is gone afterwards."""
+        parent = self.folder("temporary")
+        with self.writing(f"make a directory in {parent}"):
+            directory = Path(tempfile.mkdtemp(dir=parent))
+        # The owner holds this lock as long as it lives: what a killed run left behind can be told from what is in use.
+        lock = filelock.FileLock(parent / f"{directory.name}.lock")
+        with self.writing(f"lock {directory}"):
+            lock.acquire()
+        try:
+            self._sweep(parent)
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+            lock.release()
+            with contextlib.suppress(OSError):
+                Path(lock.lock_file).unlink()
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Replace a file of the cache in one step."""
+        with self.writing(f"write {path}"):
+            self._make_root()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(name).replace(path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+
+    @contextlib.contextmanager
+    def writing(self, what: str) -> Iterator[None]:
+        """Turn the errors of a full or read-only disk into sentences."""
+        try:
+            yield
+        except OSError as error:
+            raise self.explain(error, what) from error
+
+    def explain(self, error: OSError, what: str) -> CacheError:
+        """Say what an error of the operating system means for the cache, and what to do."""
+        choose = "or choose another place with --cache or URING_MATRIX_CACHE"
+        if error.errno in _OUT_OF_SPACE:
+            return CacheError(
+                f"could not {what}: no space left on the device; free some (`uring-matrix kernels prune` helps), {choose}"
+            )
+        if error.errno in _NOT_WRITABLE:
+            return CacheError(
+                f"could not {what}: the cache cannot be written ({error.strerror}); make it writable, {choose}. "
+                "What it already holds can be used as it is"
+            )
+        return CacheError(f"could not {what}: {error}; mend {self.directory}, {choose}")
+
+    def _build(self, kind: str, key: str, build: Callable[[Path], Mapping[str, Any]]) -> Entry:
+        place = self._place(kind, key)
+        with self.temporary() as workspace:
+            directory = workspace / "entry"
+            with self.writing(f"write {place}"):
+                directory.mkdir()
+                meta = build(directory)
+                files = hash_tree(directory)
+                manifest = json.dumps({"files": files, "meta": meta}, indent=1, sort_keys=True)
+                (directory / _MANIFEST).write_text(manifest)
+                flush_tree(directory)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                directory.rename(place)
+                _flush(place.parent)
+        return Entry(place, json.loads(manifest)["meta"], files)
+
+    def _discard(self, kind: str, key: str, damage: str) -> None:
+        directory = self._place(kind, key)
+        try:
+            self.remove(kind, key)
+        except CacheError:
+            self._progress.note(f"cache: {kind}/{key} is damaged ({damage}), ignored; {directory} cannot be written")
+        else:
+            self._progress.note(f"cache: {kind}/{key} was damaged ({damage}), thrown away; it will be made again")
+
+    def _place(self, kind: str, key: str) -> Path:
+        if not key or key.startswith(".") or "/" in key:
+            raise ValueError(f"{key!r} cannot be a cache key")
+        return self.directory / kind / key
+
+    def _make_root(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        tag = self.directory / _TAG
+        if not tag.exists():
+            tag.write_text(_TAG_TEXT)
+
+    @staticmethod
+    def _sweep(parent: Path) -> None:
+        """Remove what killed runs left: directories whose lock nobody holds any more."""
+        for path in parent.iterdir():
+            if path.suffix == ".lock":
+                continue
+            lock = filelock.FileLock(parent / f"{path.name}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except (filelock.Timeout, OSError):
+                continue
+            shutil.rmtree(path, ignore_errors=True)
+            lock.release()
+            with contextlib.suppress(OSError):
+                Path(lock.lock_file).unlink()
+
+
+def hash_file(path: Path) -> str:
+    """Compute a file's sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_tree(directory: Path) -> dict[str, str]:
+    """Compute the sha256 of every file below a directory; of a symbolic link, where it points."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_symlink():
+            found[str(path.relative_to(directory))] = f"-> {path.readlink()}"
+        elif path.is_file():
+            found[str(path.relative_to(directory))] = hash_file(path)
+    return found
+
+
+def flush_tree(directory: Path) -> None:
+    """Bring a directory and everything below it to the disk."""
+    for path in directory.rglob("*"):
+        if not path.is_symlink():
+            _flush(path)
+    _flush(directory)
+
+
+def tree_size(directory: Path) -> int:
+    """Sum up the bytes below a directory."""
+    return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_symlink() or path.is_file())
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _damage(directory: Path, files: Mapping[str, str]) -> str | None:
+    """Compare an entry's files with its manifest; None when they agree."""
+    for name, expected in files.items():
+        path = directory / name
+        try:
+            actual = f"-> {path.readlink()}" if expected.startswith("->") else hash_file(path)
+        except OSError as error:
+            return f"{name}: {error.strerror}"
+        if actual != expected:
+            return f"{name} is not what was stored"
+    return None
