@@ -1,0 +1,89 @@
+"""What a verdict means beside the documented minimum kernel, and the exit code a whole run earns."""
+
+from enum import StrEnum
+
+import msgspec
+
+from reports.records import Kernel, Mode, Qualifier, Result, Results, Status, Test, with_qualifier
+from reports.versions import parse_series
+
+# Verdicts that nobody expects on any kernel.
+FAILURES = frozenset({Status.FAIL, Status.ERROR, Status.CRASH, Status.TIMEOUT})
+# Verdicts that say nothing about the kernel.
+OPEN = frozenset({Status.INFRA, Status.NOTRUN})
+
+
+class Expectation(StrEnum):
+    """How a verdict stands to what is documented."""
+
+    AS_EXPECTED = "as-expected"
+    # A failure, a flaky cell, or a kernel that lacks what its version should have.
+    UNEXPECTED = "unexpected"
+    # It passes on a kernel older than the documented minimum. Good news, shown, no failure.
+    EARLIER = "earlier-than-documented"
+    # No verdict about the kernel was reached.
+    OPEN = "open"
+
+
+def documented_minimum(test: Test, mode: Mode | None) -> tuple[int, int] | None:
+    """Return the newer of the test's and the mode's documented minimum kernels."""
+    known = [version for since in (test.since, mode.since if mode else None) if (version := parse_series(since))]
+    return max(known, default=None)
+
+
+def judge(row: Result, test: Test, kernel: Kernel, mode: Mode | None = None) -> Expectation:
+    """Compare one verdict with the documented minimum.
+
+    A kernel whose version cannot be read (a path, say) is held to no minimum, since there is nothing to hold it to.
+    """
+    if row.status in FAILURES or Qualifier.FLAKY in row.qualifiers:
+        return Expectation.UNEXPECTED
+    if row.status in OPEN:
+        return Expectation.OPEN
+    minimum = documented_minimum(test, mode)
+    version = parse_series(kernel.series) or parse_series(kernel.release)
+    if minimum is None or version is None:
+        return Expectation.AS_EXPECTED
+    if row.status is Status.UNSUPPORTED and version >= minimum:
+        return Expectation.UNEXPECTED
+    if row.status is Status.PASS and version < minimum:
+        return Expectation.EARLIER
+    return Expectation.AS_EXPECTED
+
+
+def judge_all(results: Results) -> list[Expectation]:
+    """Judge every row, in the order of `results.results`."""
+    tests = {test.id: test for test in results.tests}
+    kernels = {kernel.id: kernel for kernel in results.kernels}
+    modes = {mode.id: mode for mode in results.modes}
+    return [judge(row, tests[row.test], kernels[row.kernel], modes.get(row.mode)) for row in results.results]
+
+
+def annotate(results: Results) -> Results:
+    """Write the derived qualifiers into the rows, so that a reader of the JSON need not derive them."""
+    derived = {Qualifier.UNEXPECTED, Qualifier.EARLIER_THAN_DOCUMENTED}
+    rows = []
+    for row, expectation in zip(results.results, judge_all(results), strict=True):
+        kept = tuple(qualifier for qualifier in row.qualifiers if qualifier not in derived)
+        plain = msgspec.structs.replace(row, qualifiers=kept)
+        if expectation is Expectation.UNEXPECTED and row.status is Status.UNSUPPORTED:
+            plain = with_qualifier(plain, Qualifier.UNEXPECTED)
+        elif expectation is Expectation.EARLIER:
+            plain = with_qualifier(plain, Qualifier.EARLIER_THAN_DOCUMENTED)
+        rows.append(plain)
+    return msgspec.structs.replace(results, results=tuple(rows))
+
+
+def exit_code(results: Results) -> int:
+    """Return what the command line returns for these results.
+
+    Returns:
+        1 where a verdict is unexpected; else 3 where infrastructure left cells open, the run is incomplete or has no
+        cell at all; else 0. A skip is no failure, but the report shows it.
+    """
+    expectations = judge_all(results)
+    if Expectation.UNEXPECTED in expectations:
+        return 1
+    if Expectation.OPEN in expectations or not results.complete or not expectations:
+        return 3
+    return 0

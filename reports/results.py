@@ -1,0 +1,70 @@
+"""The results model as other rooms use it: records, results.json, the journal of a run, merging, exit codes.
+
+Nothing here needs Jinja2: importing this module is cheap.
+"""
+
+from reports.errors import ResultsError
+from reports.expectation import Expectation, annotate, documented_minimum, exit_code, judge, judge_all
+from reports.journal import Journal, fold, kernel_order, not_run, remaining
+from reports.merge import merge
+from reports.records import (
+    SCHEMA_VERSION,
+    SEVERITY,
+    Attempt,
+    CellKey,
+    Generator,
+    Host,
+    Kernel,
+    Mode,
+    Qualifier,
+    Result,
+    Results,
+    Status,
+    Test,
+    attempts_of,
+    combine,
+    severity,
+    utc_now,
+    with_qualifier,
+)
+from reports.storage import decode, encode, inconsistencies, read, write, write_atomically
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "SEVERITY",
+    "Attempt",
+    "CellKey",
+    "Expectation",
+    "Generator",
+    "Host",
+    "Journal",
+    "Kernel",
+    "Mode",
+    "Qualifier",
+    "Result",
+    "Results",
+    "ResultsError",
+    "Status",
+    "Test",
+    "annotate",
+    "attempts_of",
+    "combine",
+    "decode",
+    "documented_minimum",
+    "encode",
+    "exit_code",
+    "fold",
+    "inconsistencies",
+    "judge",
+    "judge_all",
+    "kernel_order",
+    "merge",
+    "not_run",
+    "read",
+    "remaining",
+    "severity",
+    "utc_now",
+    "with_qualifier",
+    "write",
+    "write_atomically",
+]
