@@ -1,0 +1,45 @@
+"""What differs between machine architectures: data, one record each."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """An architecture that guests can have."""
+
+    # Debian's name.
+    name: str
+    # What `uname -m` says there.
+    machine: str
+    # The QEMU program.
+    qemu_program: str
+    # `-machine` and `-cpu` under emulation; under KVM the CPU is `host`.
+    qemu_machine: str
+    qemu_cpu: str
+    # Where Debian puts shared libraries, and the dynamic loader every program there starts through.
+    triplet: str
+    loader: str
+    # Serial ports as the guest's kernel names them: printk's, and ours. Both are built into every stock kernel.
+    console: str
+    channel: str
+    # Kernel parameters that only make sense here.
+    parameters: tuple[str, ...]
+
+
+AMD64 = Architecture(
+    name="amd64",
+    machine="x86_64",
+    qemu_program="qemu-system-x86_64",
+    qemu_machine="pc",
+    # RDRAND, so that the kernel's random numbers are ready when Python asks for them.
+    qemu_cpu="qemu64,+rdrand",
+    triplet="x86_64-linux-gnu",
+    loader="usr/lib64/ld-linux-x86-64.so.2",
+    console="ttyS0",
+    channel="ttyS1",
+    # Nothing here needs ACPI, and parsing its tables costs a tenth of an emulated boot; without it a reset must go
+    # through the CPU (a triple fault), which QEMU's -no-reboot turns into an exit.
+    parameters=("acpi=off", "reboot=t"),
+)
+
+ARCHITECTURES = {architecture.name: architecture for architecture in (AMD64,)}

@@ -1,0 +1,67 @@
+"""The framing both ends of the channel speak: numbered, length-checked, checksummed lines of JSON.
+
+A frame is ``@SEQUENCE LENGTH CRC32 JSON\\n`` with eight hexadecimal digits in each of the three fields. Anything else on the
+line, a gap in the sequence or a wrong checksum is corruption, and says so: a damaged verdict must never be believed.
+"""
+
+import json
+import zlib
+from typing import Any
+
+HEADER_SIZE = 28  # "@" + 8 + " " + 8 + " " + 8 + " "
+FRAME_SIZE_MAX = 64 * 1024 * 1024
+
+
+class FrameCorruptError(Exception):
+    """The bytes on the channel are not the frames the other end sent."""
+
+
+def encode(sequence: int, message: dict[str, Any]) -> bytes:
+    """Return the frame for ``message``, the ``sequence``-th of this direction (counted from 0)."""
+    payload = json.dumps(message, separators=(",", ":")).encode("ascii")
+    return b"@%08x %08x %08x %s\n" % (sequence & 0xFFFFFFFF, len(payload), zlib.crc32(payload), payload)
+
+
+class Decoder:
+    """Turns the bytes of one direction into messages, refusing anything damaged, lost or repeated."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        # The number the next frame must have.
+        self.sequence = 0
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes that arrived."""
+        self._pending += data
+
+    def next(self) -> dict[str, Any] | None:
+        """Return the next whole message, or None when more bytes are needed.
+
+        Raises:
+            FrameCorruptError: bytes that are no frame, a wrong checksum, or a frame lost or repeated.
+        """
+        pending = self._pending
+        if pending and pending[0] != 0x40:
+            raise FrameCorruptError(f"expected a frame, found {bytes(pending[:80])!r}")
+        if len(pending) < HEADER_SIZE:
+            return None
+        try:
+            sequence, length, checksum = (int(pending[at : at + 8], 16) for at in (1, 10, 19))
+        except ValueError:
+            raise FrameCorruptError(f"unreadable frame header {bytes(pending[:HEADER_SIZE])!r}") from None
+        if length > FRAME_SIZE_MAX:
+            raise FrameCorruptError(f"a frame claims {length} bytes, more than any message has")
+        end = HEADER_SIZE + length
+        if len(pending) <= end:
+            return None
+        payload = bytes(pending[HEADER_SIZE:end])
+        if pending[end] != 0x0A or zlib.crc32(payload) != checksum:
+            raise FrameCorruptError(f"frame {sequence} fails its checksum: {payload[:80]!r}")
+        if sequence != self.sequence & 0xFFFFFFFF:
+            raise FrameCorruptError(f"expected frame {self.sequence}, got frame {sequence}: one was lost or repeated")
+        del pending[: end + 1]
+        self.sequence += 1
+        message = json.loads(payload)
+        if not isinstance(message, dict):
+            raise FrameCorruptError(f"frame {sequence} is not an object: {payload[:80]!r}")
+        return message

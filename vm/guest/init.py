@@ -1,0 +1,153 @@
+"""PID 1 of a guest: makes the machine usable, then runs entry points the host names, one after another.
+
+The host's messages: ``start`` {entry, argument, payload, time} runs ``entry`` in a child process, ``power-off`` ends the guest.
+Ours: ``ready`` once, then ``exit`` {status} each time the child ended, however it ended.
+"""
+
+import ctypes
+import fcntl
+import gc
+import importlib
+import io
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+import traceback
+from typing import Any
+
+from vm.guest.port import Port
+
+CONFIG_PATH = "/etc/guest.json"
+WORK_PATH = "/work"  # where the host's payload is unpacked
+
+MOUNTS = (
+    ("proc", "/proc", "proc", 0, ""),
+    ("sysfs", "/sys", "sysfs", 0, ""),
+    ("devtmpfs", "/dev", "devtmpfs", 0, ""),
+    ("tmpfs", "/tmp", "tmpfs", 0, "mode=1777"),  # noqa: S108 - the guest's own
+    ("tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777"),  # noqa: S108
+    ("devpts", "/dev/pts", "devpts", 0, ""),
+)
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+RB_POWER_OFF, RB_AUTOBOOT = 0x4321FEDC, 0x01234567
+SETTINGS = (
+    # What a kernel has no file for, it lacks: nothing to set.
+    ("/proc/sys/kernel/panic_on_oops", "1"),  # an oops ends the guest at once, with its stack on the console
+    ("/proc/sys/kernel/hung_task_timeout_secs", "20"),
+    ("/proc/sys/kernel/printk_devkmsg", "on"),  # our markers must not be rate limited
+    ("/proc/sys/kernel/sysrq", "1"),
+)
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main() -> None:
+    """Run the guest until the host ends it. Any failure here goes to the console, and the kernel panics for want of init."""
+    mount_all()
+    apply_settings()
+    bring_up_loopback()
+    os.environ.update(HOME="/tmp", PATH="/usr/bin:/usr/sbin", LANG="C.UTF-8", PYTHONDONTWRITEBYTECODE="1")  # noqa: S108
+    with open(CONFIG_PATH, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs an import before the first message
+        config = json.load(file)
+    port = Port(config["port"])
+    for name in config["preload"]:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # children share these pages
+    port.send({"type": "ready", "release": os.uname().release, "version": os.uname().version, "uptime_s": uptime_s()})
+    while True:
+        message = port.receive()
+        if message["type"] == "start":
+            port.send({"type": "exit", "status": run_child(port, message)})
+        elif message["type"] == "power-off":
+            power_off()
+
+
+def run_child(port: Port, message: dict[str, Any]) -> int:
+    """Run one entry point in a child and wait for it, reaping what it leaves behind. Returns its wait status."""
+    if message.get("time") is not None:
+        time.clock_settime(time.CLOCK_REALTIME, message["time"])
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setsid()
+            run_entry(port, message)
+            status = 0
+        except BaseException:  # noqa: BLE001 - the last frame of the child: everything is told
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    while True:
+        reaped, status = os.waitpid(-1, 0)
+        if reaped == child:
+            return status
+
+
+def run_entry(port: Port, message: dict[str, Any]) -> None:
+    """Unpack the payload and call the entry point, ``module:function``, with the port and its argument."""
+    if message.get("payload"):
+        unpack(message["payload"], WORK_PATH)
+    os.chdir(WORK_PATH)
+    if WORK_PATH not in sys.path:
+        sys.path.insert(0, WORK_PATH)
+    importlib.invalidate_caches()
+    module, _, function = message["entry"].partition(":")
+    getattr(importlib.import_module(module), function)(port, message["argument"])
+
+
+def unpack(payload: str, directory: str) -> None:
+    """Write a base64 tar.gz made by the host below ``directory``."""
+    import base64  # noqa: PLC0415 - only when there is one
+    import tarfile  # noqa: PLC0415
+
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(payload)), mode="r:*") as archive:
+        archive.extractall(directory, filter="data")
+
+
+def mount_all() -> None:
+    """Mount what programs expect. The initramfs brings only the mount points."""
+    for source, target, kind, flags, data in MOUNTS:
+        os.makedirs(target, exist_ok=True)  # noqa: PTH103
+        if libc.mount(source.encode(), target.encode(), kind.encode(), flags, data.encode()) != 0:
+            number = ctypes.get_errno()
+            print(f"init: cannot mount {kind} on {target}: {os.strerror(number)}", file=sys.stderr, flush=True)
+    os.makedirs(WORK_PATH, exist_ok=True)  # noqa: PTH103
+
+
+def apply_settings() -> None:
+    """Make the kernel say what is wrong, and stop when it is."""
+    for path, value in SETTINGS:
+        try:
+            with open(path, "w", encoding="ascii") as file:  # noqa: PTH123
+                file.write(f"{value}\n")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            print(f"init: cannot set {path} to {value}: {error}", file=sys.stderr, flush=True)
+
+
+def bring_up_loopback() -> None:
+    """Set IFF_UP on ``lo``, as ``ip link set lo up`` does."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sh14x", b"lo", 0)
+        flags = struct.unpack("16sh14x", fcntl.ioctl(control, SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
+
+
+def uptime_s() -> float:
+    """Seconds since the kernel started its clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def power_off() -> None:
+    """End the machine without asking anybody: there is nothing to save."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    libc.reboot(RB_AUTOBOOT)  # QEMU runs with -no-reboot: a reset is the end, and needs no ACPI
+    libc.reboot(RB_POWER_OFF)

@@ -1,0 +1,274 @@
+"""The guest image: Debian's Python, pure-Python packages of the host, PID 1 and the user's files, as one initramfs.
+
+Two layers, each cached by the content of everything that went into it: the *runtime* (Debian's packages and the host's
+pytest; changes rarely) and the *payload* (the code under test; changes with every edit). The kernel unpacks one behind the
+other. Both carry bytecode, compiled by the guest's own Python, which runs on the host through its own loader: compiling
+in an emulated guest would cost more than booting it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from vm import cpio
+from vm.apt import Archive
+from vm.architectures import Architecture
+from vm.archives import extract
+from vm.cache import Cache
+from vm.errors import VmError
+from vm.progress import Progress
+
+# What the guest needs of Debian: Python, and mke2fs for tests that want a real file system.
+_PACKAGES = ("python3", "e2fsprogs")
+# In the packages' closure, but of no use in a guest.
+_UNWANTED_PACKAGES = frozenset(
+    "debconf dpkg tar perl-base media-types netbase readline-common tzdata logsave libss2 "
+    "openssl-provider-legacy libdb5.3t64 libpcre2-8-0 libselinux1 libmd0 libpython3-stdlib python3 python3-minimal".split()
+)
+_UNWANTED_MODULES = frozenset("test idlelib tkinter ensurepip pydoc_data turtledemo turtle.py lib2to3 __pycache__".split())
+_PROGRAMS = frozenset({"usr/sbin/mke2fs", "sbin/mke2fs"})
+_SITE = "usr/lib/python3/dist-packages"
+_MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "work", "etc", "root", "run")
+_RECIPE = 1  # count up when the recipe below changes what it makes
+
+_INIT = """#!/usr/bin/{python} -ISu
+import sys
+
+sys.path.append("/{site}")
+from vm.guest.init import main
+
+main()
+"""
+
+
+class ImageError(VmError):
+    """The guest image could not be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The first layer, as an initramfs and as a directory whose Python runs on the host."""
+
+    initramfs: Path
+    root: Path
+    architecture: Architecture
+    # Name of the interpreter, "python3.13".
+    python: str
+    # Content hash of everything in it.
+    key: str
+    # Debian packages in it, name to version.
+    packages: Mapping[str, str]
+
+    def run_python(self, arguments: Sequence[str], directory: Path) -> None:
+        """Run the guest's Python on the host.
+
+        Raises:
+            ImageError: it failed; what it printed is in the message.
+        """
+        command = [
+            str(self.root / self.architecture.loader),
+            "--library-path",
+            str(self.root / "usr/lib" / self.architecture.triplet),
+            str(self.root / "usr/bin" / self.python),
+            *arguments,
+        ]
+        environment = {
+            "PYTHONHOME": str(self.root / "usr"),
+            "PYTHONPATH": f"{directory}{os.pathsep}{self.root / _SITE}",
+            "PATH": os.defpath,
+            "LANG": "C.UTF-8",
+        }
+        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, check=False)
+        if done.returncode != 0:
+            said = (done.stdout + done.stderr).decode(errors="replace").strip()
+            raise ImageError(f"the guest's {self.python} failed with status {done.returncode} on {' '.join(arguments)}:\n{said}")
+
+
+def runtime(
+    archive: Archive,
+    architecture: Architecture,
+    cache: Cache,
+    *,
+    trees: Mapping[str, Path],
+    preload: Sequence[str],
+    progress: Progress,
+) -> Runtime:
+    """Make the first layer, or take it from the cache.
+
+    Args:
+        archive: the suite that the guest's Python comes from.
+        architecture: the guest's.
+        cache: where it is kept.
+        trees: module or package name to its file or directory on the host; pure Python.
+        preload: modules that PID 1 imports before it says that it is ready.
+        progress: told what is going on.
+    """
+    packages = [package for package in archive.resolve(_PACKAGES) if package.name not in _UNWANTED_PACKAGES]
+    sources = {**trees, "vm": Path(__file__).parent}
+    key = _digest(
+        [f"recipe {_RECIPE} {architecture.name} {' '.join(preload)}"],
+        [f"{package.name} {package.version}" for package in packages],
+        _tree_digests(sources),
+    )
+
+    def build(directory: Path) -> Mapping[str, object]:
+        debs = archive.download(packages)
+        with progress.stage("guest image"):
+            root = directory / "root"
+            root.mkdir()
+            for deb in debs:
+                extract(deb, root, _is_wanted)
+            python = _find_python(root)
+            for name, path in sources.items():
+                _copy_tree(path, root / _SITE / (path.name if path.is_file() else name))
+            made = Runtime(directory / "runtime.cpio", root, architecture, python, key, {})
+            compile_tree(made, [root / "usr/lib" / python, root / _SITE])
+            with made.initramfs.open("wb") as file:
+                cpio.write_cpio(file, _runtime_entries(root, python, architecture, preload))
+        return {"python": python, "packages": {package.name: package.version for package in packages}}
+
+    entry = cache.get_or_build("runtime", key, build)
+    return Runtime(
+        entry.path("runtime.cpio"),
+        entry.directory / "root",
+        architecture,
+        str(entry.meta["python"]),
+        key,
+        dict(entry.meta["packages"]),
+    )
+
+
+def payload(
+    base: Runtime,
+    cache: Cache,
+    *,
+    files: Mapping[str, Path],
+    prepare: Callable[[Runtime, Path], None] | None = None,
+    recipe: str = "",
+) -> Path:
+    """Join the runtime and the files of this run into an initramfs, cached by content.
+
+    Args:
+        base: the first layer.
+        cache: where the result is kept.
+        files: path below the guest's ``/work`` to the file on the host.
+        prepare: called with the runtime and the directory the files were copied to, to add bytecode, say.
+        recipe: whatever else shapes the result.
+    """
+    digests = [f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for name, path in sorted(files.items())]
+    key = _digest([f"recipe {_RECIPE} {recipe} {base.key}"], digests)
+
+    def build(directory: Path) -> Mapping[str, object]:
+        work = directory / "work"
+        for name, path in files.items():
+            target = work / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+        if prepare is not None:
+            prepare(base, work)
+        with (directory / "guest.cpio").open("wb") as file:
+            with base.initramfs.open("rb") as layer:
+                shutil.copyfileobj(layer, file, 1 << 20)
+            cpio.write_cpio(file, [cpio.directory("work"), *_tree_entries(work, "work")])
+        shutil.rmtree(work)
+        return {"files": sorted(files)}
+
+    return cache.get_or_build("image", key, build).path("guest.cpio")
+
+
+def compile_tree(base: Runtime, directories: Iterable[Path]) -> None:
+    """Add bytecode that the guest trusts without looking at the sources' times."""
+    for directory in directories:
+        base.run_python(
+            ("-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(base.root), "-p", "/")
+            + (str(directory),),
+            directory,
+        )
+
+
+def _is_wanted(name: str) -> bool:
+    """Whether a guest needs this member of a Debian package: interpreter, modules, shared libraries, a few programs."""
+    parts = PurePosixPath(name).parts
+    if parts[:2] == ("usr", "bin"):
+        return parts[2].startswith("python3.") and parts[2].removeprefix("python3.").isdigit()
+    if name in _PROGRAMS or parts[0] == "lib64" or parts[:2] == ("usr", "lib64"):
+        return True
+    if parts[:2] != ("usr", "lib") or len(parts) < 4:  # noqa: PLR2004
+        return parts[0] == "lib" and ".so" in parts[-1]
+    if parts[2].startswith("python3."):
+        return parts[3] not in _UNWANTED_MODULES and not parts[3].startswith("config-") and "_test" not in parts[-1]
+    return len(parts) == 4 and ".so" in parts[3]  # noqa: PLR2004 - libraries themselves, not their plugins
+
+
+def _find_python(root: Path) -> str:
+    found = sorted(path.name for path in (root / "usr/bin").glob("python3.*"))
+    if len(found) != 1:
+        raise ImageError(f"expected one Python among Debian's packages, found {found or 'none'}")
+    return found[0]
+
+
+def _runtime_entries(
+    root: Path, python: str, architecture: Architecture, preload: Sequence[str]
+) -> Iterator[cpio.Entry]:
+    for name in _MOUNT_POINTS:
+        yield cpio.directory(name)
+    # What the kernel, the loader and Python want before PID 1 has mounted anything.
+    yield cpio.character_device("dev/console", 5, 1)
+    yield cpio.character_device("dev/null", 1, 3, 0o666)
+    yield cpio.character_device("dev/urandom", 1, 9, 0o666)
+    for name in ("bin", "sbin", "lib", "lib64"):
+        yield cpio.symlink(name, f"usr/{name}")
+    yield cpio.Entry("init", stat.S_IFREG | 0o755, _INIT.format(python=python, site=_SITE).encode())
+    config = {"port": f"/dev/{architecture.channel}", "preload": list(preload)}
+    yield cpio.Entry("etc/guest.json", stat.S_IFREG | 0o644, json.dumps(config).encode())
+    yield from _tree_entries(root, "")
+
+
+def _tree_entries(root: Path, prefix: str) -> Iterator[cpio.Entry]:
+    """Everything below a directory, parents first."""
+    for path in sorted(root.rglob("*")):
+        name = str(PurePosixPath(prefix) / path.relative_to(root))
+        if path.is_symlink():
+            yield cpio.symlink(name, os.readlink(path))
+        elif path.is_dir():
+            yield cpio.directory(name)
+        else:
+            status = path.stat()
+            yield cpio.Entry(name, status.st_mode, path.read_bytes(), modified_s=int(status.st_mtime))
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    if source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+    else:
+        for path in _sources(source):
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
+
+
+def _sources(directory: Path) -> list[Path]:
+    """Files of a package, without what the host's Python cached beside them."""
+    return sorted(path for path in directory.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+def _tree_digests(trees: Mapping[str, Path]) -> Iterator[str]:
+    for name, path in sorted(trees.items()):
+        for file in [path] if path.is_file() else _sources(path):
+            relative = file.relative_to(path.parent)
+            yield f"{name} {relative} {hashlib.sha256(file.read_bytes()).hexdigest()}"
+
+
+def _digest(*parts: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        for line in part:
+            digest.update(line.encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,224 @@
+"""One guest: a kernel, an image and a QEMU process that ends with us."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from vm.architectures import Architecture
+from vm.channel import Channel, ChannelError
+from vm.errors import BootError
+
+_PR_SET_PDEATHSIG = 1
+_CONSOLE_TAIL_SIZE = 16_384
+_KILL_TIMEOUT_S = 10.0
+
+# One line per reason. What io_uring does must not depend on any of these; they are recorded with every result.
+_PARAMETERS = (
+    "loglevel=5",  # warnings and worse reach the console, the rest stays in dmesg: a serial port is slow
+    "panic=-1",  # a panic resets at once, and -no-reboot makes that the end of QEMU
+    "random.trust_cpu=on",  # entropy without waiting
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Emulator:
+    """How to start QEMU: the program (perhaps through a loader), its data folders and its environment."""
+
+    command: tuple[str, ...]
+    accelerator: str = "tcg"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MachineConfig:
+    """Everything that shapes a guest before it boots."""
+
+    architecture: Architecture
+    emulator: Emulator
+    kernel: Path
+    initrd: Path
+    memory_mib: int = 256
+    # More kernel parameters, after ours.
+    parameters: tuple[str, ...] = ()
+
+
+def kernel_command_line(config: MachineConfig) -> str:
+    """The parameters the kernel is started with."""
+    return " ".join(
+        (f"console={config.architecture.console}", *_PARAMETERS, *config.architecture.parameters, *config.parameters)
+    )
+
+
+def qemu_arguments(config: MachineConfig, *, console: Path, channel_descriptor: int) -> list[str]:
+    """The whole QEMU command: nothing by default, two serial ports, no disk, no network, no window."""
+    architecture = config.architecture
+    is_emulated = config.emulator.accelerator == "tcg"
+    return [
+        *config.emulator.command,
+        *("-machine", architecture.qemu_machine),
+        *("-accel", config.emulator.accelerator),
+        *("-cpu", architecture.qemu_cpu if is_emulated else "host"),
+        *("-m", str(config.memory_mib)),
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        *("-display", "none"),
+        *("-kernel", str(config.kernel)),
+        *("-initrd", str(config.initrd)),
+        *("-append", kernel_command_line(config)),
+        *("-chardev", f"file,id=console,path={_escape(console)}"),
+        *("-serial", "chardev:console"),
+        *("-chardev", f"socket,id=channel,fd={channel_descriptor}"),
+        *("-serial", "chardev:channel"),
+    ]
+
+
+def _escape(path: Path) -> str:
+    """Double the commas, as QEMU's option syntax asks."""
+    return str(path).replace(",", ",,")
+
+
+class Guest:
+    """A running guest. Use it as a context manager: leaving ends QEMU.
+
+    Boot it from the main thread: QEMU's death signal is tied to the thread that started it.
+
+    Attributes:
+        channel: the conversation with PID 1, or with the entry point it runs.
+        console: the file that everything the guest prints goes to.
+        ready: what PID 1 said of itself: ``release``, ``version``, ``uptime_s``.
+        boot_seconds: from the start of QEMU to that message.
+    """
+
+    def __init__(self, config: MachineConfig, directory: Path) -> None:
+        self.config = config
+        self.console = directory / "console.txt"
+        self.log = directory / "qemu.txt"
+        self.ready: dict[str, Any] = {}
+        self.boot_seconds = 0.0
+        self._started_s = time.monotonic()
+        ours, theirs = socket.socketpair()
+        self.channel = Channel(ours)
+        try:
+            arguments = qemu_arguments(config, console=self.console, channel_descriptor=theirs.fileno())
+            with self.log.open("wb") as log:
+                self.process = subprocess.Popen(
+                    arguments,
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **config.emulator.environment},
+                    start_new_session=True,  # Ctrl-C is for us; we end the guest in our own time
+                    preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - no other thread of ours runs while we fork
+                )
+        except OSError as error:
+            ours.close()
+            raise BootError(f"cannot start QEMU ({arguments[0]}): {error}. `uring-matrix doctor` says what is missing") from error
+        finally:
+            theirs.close()
+
+    @classmethod
+    def boot(cls, config: MachineConfig, directory: Path, *, deadline_s: float) -> Self:
+        """Start a guest and wait until its PID 1 is ready.
+
+        Args:
+            config: the machine.
+            directory: an existing directory for the console and QEMU's own messages.
+            deadline_s: seconds until a silent guest is given up.
+
+        Raises:
+            BootError: QEMU did not start, ended, or the guest did not answer in time. The console's end is in the message.
+        """
+        guest = cls(config, directory)
+        try:
+            message = guest.channel.receive(deadline_s)
+            if message.get("type") != "ready":
+                raise BootError(f"the guest's first message is {message.get('type')!r}, not 'ready'")
+        except (ChannelError, BootError) as error:
+            guest.kill()
+            raise BootError(
+                f"{config.kernel.name} did not boot: {error}\n{guest.how_qemu_ended()}\n"
+                f"the console's end ({guest.console}):\n{guest.console_tail() or '(nothing was printed)'}"
+            ) from error
+        except BaseException:
+            guest.kill()
+            raise
+        guest.ready = message
+        guest.boot_seconds = time.monotonic() - guest._started_s
+        return guest
+
+    def start(self, entry: str, argument: Any, *, timeout_s: float = 30.0) -> None:
+        """Have PID 1 run ``module:function`` in a child; from now on the channel is that function's.
+
+        The guest's clock is set to ours. When the child ended, an ``exit`` message with its wait status comes.
+        """
+        self.channel.send({"type": "start", "entry": entry, "argument": argument, "time": time.time()}, timeout_s)
+
+    def is_running(self) -> bool:
+        """Whether QEMU still runs."""
+        return self.process.poll() is None
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for QEMU to end by itself; its exit status, or None when it still runs."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        """End QEMU, now, and wait until it is gone. Calling it again is fine."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(_KILL_TIMEOUT_S)
+        self.channel.close()
+
+    def how_qemu_ended(self) -> str:
+        """One sentence about QEMU's end, with what it said."""
+        status = self.process.poll()
+        if status is None:
+            return "QEMU is still running"
+        said = self.log.read_text(errors="replace").strip()
+        if status < 0:
+            how = f"QEMU was ended by {signal.Signals(-status).name}"
+        else:
+            how = f"QEMU ended with status {status}"
+        return f"{how}; it said: {said}" if said else how
+
+    def console_tail(self) -> str:
+        """The last of what the guest printed, as text that cannot fail to decode."""
+        try:
+            with self.console.open("rb") as file:
+                file.seek(max(file.seek(0, os.SEEK_END) - _CONSOLE_TAIL_SIZE, 0))
+                return file.read().decode(errors="replace").replace("\r\n", "\n")
+        except FileNotFoundError:
+            return ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """A function that ties a fresh child to the life of the process ``parent``."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def tie() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:  # it died before the call: nobody would end us
+            os._exit(1)
+
+    return tie
+
