@@ -1,9 +1,9 @@
 """The cache directory: entries that are either whole and verified or not there at all.
 
 An entry is a directory. It is built under a temporary name, its files are hashed into `manifest.json`, everything is
-flushed to disk, and only then it is renamed into place. Whoever opens an entry hashes its files again first: a file that
-was truncated, changed by a bit or replaced is noticed, the entry is thrown away with one line, and it is made again.
-Reading needs no lock and no write access, so that a read-only cache serves whatever it holds.
+flushed to disk, and only then it is renamed into place. Whoever opens an entry hashes its files again first: a file
+that was truncated, changed by a bit or replaced is noticed, the entry is thrown away with one line, and it is made
+again. Reading needs no lock and no write access, so that a read-only cache serves whatever it holds.
 """
 
 import contextlib
@@ -203,7 +203,7 @@ class Cache:
         choose = "or choose another place with --cache or URING_MATRIX_CACHE"
         if error.errno in _OUT_OF_SPACE:
             return CacheError(
-                f"could not {what}: no space left on the device; free some (`uring-matrix kernels prune` helps), {choose}"
+                f"could not {what}: no space left on the device; free some (`uring-matrix kernels prune`), {choose}"
             )
         if error.errno in _NOT_WRITABLE:
             return CacheError(

@@ -1,0 +1,728 @@
+"""Debian packages through apt, with a root of its own: no administrator, and nothing of this machine is changed.
+
+apt does what it is good at: mirrors, proxies, signatures, hashes, dependencies. It works on private lists with an empty
+package status, so that the machine's own packages play no part, and it runs none of the machine's hooks.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from vm.cache import Cache, hash_file
+from vm.errors import CacheError, FetchError, PackageGoneError, SignatureError
+from vm.progress import SILENT, Progress, Stage
+from vm.settings import Settings
+from vm.sources import Sources, find_sources, without_credentials
+
+# How old an index may be before a run asks the mirror again.
+STALE_AFTER_S = 24 * 60 * 60
+# An update or a download that shows no sign of life for so long is given up.
+SILENCE_MAX_S = 120.0
+_POLL_S = 0.2
+_HELPER = "/usr/lib/apt/apt-helper"
+_FIELDS = (b"Package", b"Version", b"Architecture", b"Depends", b"Filename", b"Size", b"Installed-Size", b"SHA256")
+
+_SIGNATURE = re.compile(
+    r"GPG error|OpenPGP|NO_PUBKEY|BADSIG|ERRSIG|EXPSIG|EXPKEYSIG|REVKEYSIG|KEYEXPIRED|NOSPLIT|NODATA|is not signed"
+    r"|no longer signed|weak security|Missing key|Bad signature|sqv returned|gpgv returned"
+)
+_BAD_SIGNATURE = re.compile(r"BADSIG|EXPSIG|EXPKEYSIG|REVKEYSIG|KEYEXPIRED|NOSPLIT|NODATA|Bad signature|weak security")
+_ABSENT = re.compile(r"\b(404|410)\b|File not found")
+_FULL = re.compile(r"No space left on device|enough free space|\(28: |\(122: ")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One version of a package, as a signed index describes it."""
+
+    name: str
+    version: str
+    arch: str
+    suite: str
+    size_bytes: int
+    installed_bytes: int
+    sha256: str
+    # Where the archive's pool has it.
+    filename: str
+    depends: str = ""
+
+    @property
+    def exact(self) -> str:
+        """Name this version the way apt wants it named."""
+        return f"{self.name}={self.version}"
+
+    @property
+    def file(self) -> str:
+        """The name apt gives to the downloaded file."""
+        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.arch}.deb"
+
+
+class Archive:
+    """Some suites of the Debian archive, for one architecture.
+
+    Args:
+        suites: code names, in order of preference; those the mirror does not have are left out with a note.
+        arch: Debian's name of the architecture, which need not be this machine's.
+        cache: where the lists live.
+        settings: mirror and offline.
+        progress: told what takes time.
+        optional: suites whose absence nobody needs to hear of.
+        sources: instead of what the settings and the machine say.
+    """
+
+    def __init__(
+        self,
+        suites: Sequence[str],
+        arch: str,
+        cache: Cache,
+        settings: Settings,
+        progress: Progress = SILENT,
+        *,
+        optional: Iterable[str] = (),
+        sources: Sources | None = None,
+    ) -> None:
+        self.suites = tuple(suites)
+        self.arch = arch
+        self._cache, self._settings, self._progress = cache, settings, progress
+        self._optional = frozenset(optional)
+        self._sources = sources or find_sources(settings.mirror, suites)
+        origin = f"{self._sources}\n{arch}"
+        self._root = f"apt/{arch}-{_digest(origin)}"
+        self._is_refreshed = False
+
+    # -- the index ----------------------------------------------------------------------------------------------------
+
+    def update(self, *, force: bool = False) -> None:
+        """Bring the lists up to date, if they are older than a day or if it is asked for.
+
+        Raises:
+            SignatureError: a suite is not signed by a key this machine trusts, or is damaged.
+            FetchError: a suite could not be had and there is no older list of it.
+        """
+        if self._is_refreshed and not force:
+            return
+        state = self._state()
+        now = time.time()
+        wanted = [
+            suite
+            for suite in self.suites
+            if force or suite not in state or not 0 <= now - state[suite]["updated"] < STALE_AFTER_S
+        ]
+        if self._settings.offline:
+            self._require_lists(state, "offline was asked for")
+            self._is_refreshed = True
+            return
+        if wanted:
+            try:
+                self._refresh(wanted, force)
+            except CacheError as error:
+                if not self._has_lists(state):
+                    raise
+                self._progress.note(f"package lists are not brought up to date: {error}")
+        self._is_refreshed = True
+
+    def kernel_packages(self, pattern: str = r"linux-(image|binary|modules|base)-") -> list[Package]:
+        """List every version of the packages whose name begins with a pattern, of all suites.
+
+        The result is cached until a list changes.
+        """
+        self.update()
+        return self._remember("index", pattern, lambda: list(self._scan(pattern)))
+
+    def resolve(self, names: Sequence[str]) -> list[Package]:
+        """Find what has to be there so that these packages work, themselves included, from nothing.
+
+        The result is cached until a list changes.
+
+        Raises:
+            FetchError: no such package, or its dependencies cannot be met by these suites.
+        """
+        self.update()
+        return self._remember("closure", "\n".join(sorted(names)), lambda: self._resolve(names))
+
+    # -- downloads ----------------------------------------------------------------------------------------------------
+
+    def download(
+        self,
+        packages: Sequence[Package],
+        directory: Path,
+        *,
+        on_file: Callable[[Package, Path], None] | None = None,
+        what: str = "downloading packages",
+    ) -> list[Path]:
+        """Fetch packages and verify them against the signed index.
+
+        Args:
+            packages: which; from this archive.
+            directory: an empty directory to put them in, of the caller, who removes it.
+            on_file: called as soon as a file is complete and verified, while the others are still coming.
+            what: the name of the progress stage.
+
+        Returns:
+            The files, in the order of the packages.
+
+        Raises:
+            PackageGoneError: the pool lacks some of them; the others have been fetched (and given to `on_file`).
+            FetchError: anything else; no file that is not whole and right is ever returned.
+        """
+        if not packages:
+            return []
+        if self._settings.offline:
+            names = ", ".join(package.exact for package in packages[:3]) + (" …" if len(packages) > 3 else "")
+            raise FetchError(f"{names} would have to be downloaded, but offline was asked for; run once without it")
+        total_bytes = sum(package.size_bytes for package in packages)
+        pending = {package.file: package for package in packages}
+        command = self._command("apt-get", "download", "-q", *(package.exact for package in packages))
+        with self._progress.stage(what, total_bytes) as stage:
+            seen_bytes = 0
+
+            def look() -> bool:
+                nonlocal seen_bytes
+                now_bytes = sum(_size(directory / package.file) for package in packages)
+                moved, seen_bytes = now_bytes - seen_bytes, now_bytes
+                if moved > 0:
+                    stage.advance(moved)
+                for file, package in list(pending.items()):
+                    # A full size does not make it whole: the hash does.
+                    if _size(directory / file) == package.size_bytes and _is_right(directory / file, package):
+                        del pending[file]
+                        if on_file is not None:
+                            on_file(package, directory / file)
+                return moved != 0
+
+            output = _run(command, cwd=directory, look=look)
+            look()
+        if pending:
+            raise self._download_error(output, list(pending.values()))
+        return [directory / package.file for package in packages]
+
+    # -- apt ----------------------------------------------------------------------------------------------------------
+
+    def _refresh(self, wanted: Sequence[str], force: bool) -> None:
+        with self._cache.lock(self._root):
+            state = self._state()
+            if not force:
+                # Another run may have done it while we waited.
+                wanted = [
+                    suite
+                    for suite in wanted
+                    if suite not in state or time.time() - state[suite]["updated"] > STALE_AFTER_S
+                ]
+            if not wanted:
+                return
+            command = self._command("apt-get", "update", "-q", suites=wanted)
+            lists = self._cache.directory / self._root / "lists"
+            self._drop_changed_lists(wanted)
+            with self._progress.stage(f"reading the package lists of {len(wanted)} suites") as stage:
+                output = _run(command, look=_watch(lists, stage))
+            failures = _failures(output.text, wanted)
+            self._judge(output, wanted, failures, state)
+            targets = self._index_targets(wanted)
+            now = time.time()
+            absent = []
+            for suite in wanted:
+                if suite in targets and suite not in failures:
+                    state[suite] = {"updated": now, "files": targets[suite]}
+                elif suite not in targets:
+                    state[suite] = {"updated": now, "files": []}
+                    absent.append(suite)
+            self._cache.write(self._state_path(), json.dumps(state, indent=1).encode())
+        told = [suite for suite in absent if suite not in self._optional]
+        if told:
+            self._progress.note(f"not on this mirror, left out: {', '.join(told)}")
+
+    def _drop_changed_lists(self, suites: Sequence[str]) -> None:
+        """Remove lists that are not as they were left: apt takes any list for good whose Release file is unchanged."""
+        try:
+            recorded = json.loads(self._state_path().read_bytes())
+            files = [file for suite in suites for file in recorded.get(suite, {}).get("files", [])]
+            changed = [Path(name) for name, size, time_ns in files if _stamp(Path(name)) != (size, time_ns)]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return
+        for path in changed:
+            with self._cache.writing(f"remove {path}"):
+                path.unlink(missing_ok=True)
+
+    def _judge(
+        self, output: "_Output", wanted: Sequence[str], failures: Mapping[str, str], state: Mapping[str, Any]
+    ) -> None:
+        """Decide which failures can be lived with; apt itself is content with old lists and a warning."""
+        for suite, text in failures.items():
+            address = without_credentials(self._sources.of(suite).uri)
+            if _SIGNATURE.search(text):
+                raise SignatureError(
+                    f"the suite {suite} of {address} is not signed by a key this machine trusts: {text}. Nothing of it "
+                    "is used. Check the mirror and the network (a login page answers like this), or install the "
+                    "current package debian-archive-keyring"
+                )
+            if _FULL.search(text):
+                raise self._full()
+            if _ABSENT.search(text):
+                continue
+            if state.get(suite, {}).get("files"):
+                age_h = (time.time() - state[suite]["updated"]) / 3600
+                self._progress.note(f"{suite} could not be read ({text}); its list of {age_h:.0f} hours ago is used")
+                continue
+            raise FetchError(
+                f"could not read the suite {suite} of {address}: {text}. Check the network, the proxy in apt's "
+                "configuration and the mirror (--mirror, URING_MATRIX_MIRROR)"
+            )
+        if _FULL.search(output.text):
+            raise self._full()
+        if output.status != 0 and not failures:
+            raise FetchError(f"apt-get update failed with status {output.status}: {_last_lines(output.text)}")
+        if all(suite in failures for suite in self.suites):
+            address = without_credentials(self._sources.main.uri)
+            raise FetchError(
+                f"{address} has none of the suites {', '.join(wanted)}; is it the address of a Debian archive, "
+                "the folder that has dists/ in it? (--mirror, URING_MATRIX_MIRROR)"
+            )
+
+    def _index_targets(self, suites: Sequence[str]) -> dict[str, list[list[Any]]]:
+        """Ask apt which list files belong to which suite. Returns path, size and time of each."""
+        output = _run(
+            self._command(
+                "apt-get", "indextargets", "--format", "$(RELEASE)|$(FILENAME)", "Created-By: Packages", suites=suites
+            )
+        )
+        found: dict[str, list[list[Any]]] = {}
+        for line in output.text.splitlines():
+            suite, separator, name = line.partition("|")
+            if separator and suite in suites and Path(name).is_file():
+                stat = Path(name).stat()
+                found.setdefault(suite, []).append([name, stat.st_size, stat.st_mtime_ns])
+        return found
+
+    def _scan(self, pattern: str) -> Iterator[Package]:
+        """Read the packages whose names begin with a pattern out of the lists."""
+        state = self._state()
+        begins = re.compile(rb"^Package: " + pattern.encode(), re.MULTILINE)
+        for suite in self.suites:
+            for name, _size_bytes, _time in state.get(suite, {}).get("files", []):
+                text = self._read_list(Path(name), suite)
+                for match in begins.finditer(text):
+                    end = text.find(b"\n\n", match.start())
+                    yield _package(text[match.start() : end if end >= 0 else len(text)], suite)
+
+    def _read_list(self, path: Path, suite: str) -> bytes:
+        """Read a list file, whatever it is compressed with, and hold it against its signed Release file."""
+        helper = _HELPER if Path(_HELPER).exists() else "apt-helper"
+        try:
+            text = subprocess.run([helper, "cat-file", str(path)], check=True, capture_output=True).stdout
+        except (OSError, subprocess.CalledProcessError) as error:
+            detail = (
+                error.stderr.decode(errors="replace") if isinstance(error, subprocess.CalledProcessError) else error
+            )
+            raise self._damaged(path, suite, str(detail)) from error
+        expected = _hash_in_release(path, self.arch)
+        if expected is not None and hashlib.sha256(text).hexdigest() != expected:
+            raise self._damaged(path, suite, "its content is not what was signed")
+        return text
+
+    def _resolve(self, names: Sequence[str]) -> list[Package]:
+        output = _run(self._command("apt-get", "install", "-s", "-qq", *names))
+        chosen = re.findall(r"^Inst (\S+) \((\S+) ", output.text, re.MULTILINE)
+        if output.status != 0 or not chosen:
+            raise FetchError(
+                f"apt cannot install {' '.join(names)} for {self.arch} from {', '.join(self.suites)}: "
+                f"{_last_lines(output.text)}"
+            )
+        exact = [f"{name}={version}" for name, version in chosen]
+        output = _run(self._command("apt-cache", "show", *exact))
+        found = {}
+        for stanza in output.raw.split(b"\n\n"):
+            if stanza.startswith(b"Package: "):
+                package = _package(stanza, self.suites[0])
+                found[package.exact] = package
+        missing = [name for name in exact if _bare(name) not in found]
+        if missing:
+            raise FetchError(f"apt chose {', '.join(missing)} but does not describe it: {_last_lines(output.text)}")
+        return [found[_bare(name)] for name in exact]
+
+    def _command(self, program: str, *arguments: str, suites: Sequence[str] | None = None) -> list[str]:
+        """Compose a call of apt that sees only our root and our suites."""
+        path = shutil.which(program)
+        if path is None:
+            raise FetchError(
+                f"{program} is not to be had on this machine, and packages come through it; run on a Debian or Ubuntu "
+                "system, or name kernels by path and install QEMU with the system's package manager"
+            )
+        return [path, "-c", str(self._configure(tuple(suites or self._usable()))), *arguments]
+
+    def _usable(self) -> Sequence[str]:
+        """The suites that have lists."""
+        state = self._state()
+        return [suite for suite in self.suites if state.get(suite, {}).get("files")]
+
+    def _configure(self, suites: Sequence[str]) -> Path:
+        """Write apt's configuration for these suites. Returns the path of apt.conf."""
+        root = self._cache.folder(self._root)
+        view = root / "views" / _digest("\n".join(suites))
+        sources = "\n".join(self._stanza(suite) for suite in suites)
+        configuration = _configuration(root, view, self.arch)
+        for path, text in (
+            (root / "status", ""),
+            (view / "sources.d" / "debian.sources", sources),
+            (view / "apt.conf", configuration),
+        ):
+            if not path.exists() or path.read_text() != text:
+                self._cache.write(path, text.encode())
+        for folder in ("lists/partial", "state", "archives/partial"):
+            if not (root / folder).is_dir():
+                with self._cache.writing(f"make {root / folder}"):
+                    (root / folder).mkdir(parents=True, exist_ok=True)
+        return view / "apt.conf"
+
+    def _stanza(self, suite: str) -> str:
+        """Write one suite's entry the way sources.list.d has it."""
+        archive = self._sources.of(suite)
+        lines = ["Types: deb", f"URIs: {archive.uri}", f"Suites: {suite}", "Components: main"]
+        lines += [f"Architectures: {self.arch}", "Targets: Packages"]
+        if archive.signed_by:
+            # As the machine's configuration has it, a whole key on continuation lines included.
+            lines.append(f"Signed-By: {archive.signed_by}")
+        return "\n".join(lines) + "\n"
+
+    # -- what is remembered -------------------------------------------------------------------------------------------
+
+    def _state_path(self) -> Path:
+        return self._cache.directory / self._root / "suites.json"
+
+    def _state(self) -> dict[str, Any]:
+        """Read what is known about each suite; a damaged record is as good as none."""
+        try:
+            state = json.loads(self._state_path().read_bytes())
+            # A list that was changed or removed behind our back has to be fetched again.
+            return {
+                suite: known
+                for suite, known in state.items()
+                if isinstance(known["updated"], int | float)
+                and all(_stamp(Path(name)) == (size, time_ns) for name, size, time_ns in known["files"])
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def _has_lists(self, state: Mapping[str, Any]) -> bool:
+        return any(state.get(suite, {}).get("files") for suite in self.suites)
+
+    def _require_lists(self, state: Mapping[str, Any], why: str) -> None:
+        if not self._has_lists(state):
+            raise FetchError(
+                f"{why}, and no package list of {', '.join(self.suites)} is in the cache {self._cache.directory}; "
+                "run once with the network (`uring-matrix kernels list`)"
+            )
+
+    def _remember(self, kind: str, question: str, answer: Callable[[], list[Package]]) -> list[Package]:
+        """Answer from the cache as long as the lists are the same."""
+        state = self._state()
+        view = _digest(f"{self._root}\n{self.suites}\n{question}")
+        stamp = _digest(json.dumps([state.get(suite, {}).get("files") for suite in self.suites]))
+        key = f"{view}-{stamp}"
+
+        def build(directory: Path) -> Mapping[str, Any]:
+            packages = [asdict(package) for package in answer()]
+            (directory / "packages.json").write_text(json.dumps(packages))
+            return {"question": question}
+
+        try:
+            entry = self._cache.get_or_build(kind, key, build)
+        except CacheError:
+            return answer()
+        for old in self._cache.keys(kind):
+            if old.startswith(f"{view}-") and old != key:
+                with contextlib.suppress(CacheError):
+                    self._cache.remove(kind, old)
+        return [Package(**fields) for fields in json.loads(entry.path("packages.json").read_bytes())]
+
+    # -- errors -------------------------------------------------------------------------------------------------------
+
+    def _damaged(self, path: Path, suite: str, detail: str) -> FetchError:
+        """Throw a damaged list away, so that the next run fetches it again."""
+        with contextlib.suppress(OSError):
+            path.unlink()
+        self._is_refreshed = False
+        return FetchError(
+            f"the package list of {suite} was damaged ({detail.strip()}) and is thrown away; run again to get it anew"
+        )
+
+    def _full(self) -> CacheError:
+        return CacheError(
+            f"no space left for package lists in {self._cache.directory}; free some, or choose another place with "
+            "--cache or URING_MATRIX_CACHE"
+        )
+
+    def _download_error(self, output: "_Output", missing: Sequence[Package]) -> Exception:
+        """Say why packages did not come."""
+        if _FULL.search(output.text):
+            return self._full()
+        failed = {}
+        for address, reason in re.findall(r"Failed to fetch (\S+)\s+(.*)", output.text):
+            failed[urlsplit(address).path.rpartition("/")[2]] = reason
+        reasons = {
+            package: next((failed[name] for name in failed if name in (package.file, _pool_name(package))), None)
+            for package in missing
+        }
+        gone = [package for package, reason in reasons.items() if reason and _ABSENT.search(reason)]
+        listing = "; ".join(f"{package.exact}: {reason or 'did not come'}" for package, reason in reasons.items())
+        if len(gone) == len(missing):
+            return PackageGoneError(
+                f"the index lists packages that the archive no longer has: {listing}. "
+                "Bring the lists up to date (`uring-matrix kernels list --update`) or choose another version",
+                tuple(package.exact for package in gone),
+            )
+        return FetchError(f"could not download {listing}. {_last_lines(output.text)}")
+
+
+# -- running apt ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    status: int
+    raw: bytes
+
+    @property
+    def text(self) -> str:
+        return self.raw.decode(errors="replace")
+
+
+def _run(command: Sequence[str], *, cwd: Path | None = None, look: Callable[[], bool] | None = None) -> _Output:
+    """Run apt to its end.
+
+    Args:
+        command: the program and its arguments.
+        cwd: where `apt-get download` puts its files.
+        look: called a few times a second; returns whether something moved. Without it only output is a sign of life.
+    """
+    status_read, status_write = os.pipe()
+    # apt reports its progress into this pipe and dies of it when we are gone, even after a SIGKILL.
+    command = [*command, "-o", f"APT::Status-Fd={status_write}"]
+    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    output = bytearray()
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(status_write,),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(status_read)
+        raise
+    finally:
+        os.close(status_write)
+    assert process.stdout is not None
+    try:
+        streams = {process.stdout.fileno(): output, status_read: None}
+        life_s = time.monotonic()
+        while streams:
+            ready, _, _ = select.select(list(streams), [], [], _POLL_S)
+            for descriptor in ready:
+                chunk = os.read(descriptor, 65536)
+                kept = streams[descriptor]
+                if not chunk:
+                    del streams[descriptor]
+                elif kept is not None:
+                    kept += chunk
+                    life_s = time.monotonic()
+            if look is not None and look():
+                life_s = time.monotonic()
+            if time.monotonic() - life_s > SILENCE_MAX_S:
+                raise FetchError(
+                    f"apt made no progress for {SILENCE_MAX_S:.0f} s and was ended; the network may be down. "
+                    f"It last said: {_last_lines(output.decode(errors='replace'))}"
+                )
+        return _Output(process.wait(), bytes(output))
+    finally:
+        if process.poll() is None:
+            # The whole session: apt's download methods are processes of their own.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        process.stdout.close()
+        os.close(status_read)
+
+
+def _watch(directory: Path, stage: Stage) -> Callable[[], bool]:
+    """Follow how much arrives in a directory where files come and go."""
+    sizes: dict[str, int] = {}
+
+    def look() -> bool:
+        moved = False
+        for path in (directory / "partial").glob("*"):
+            size_bytes, known_bytes = _size(path), sizes.get(path.name, 0)
+            if size_bytes > known_bytes:
+                stage.advance(size_bytes - known_bytes)
+                sizes[path.name] = size_bytes
+                moved = True
+        return moved
+
+    return look
+
+
+def _configuration(root: Path, view: Path, arch: str) -> str:
+    """Compose apt.conf. The machine's own is read before it: its proxies and certificates stay in force."""
+    for path in (root, view):
+        if '"' in str(path) or "\n" in str(path):
+            raise CacheError(f"{path} cannot be used by apt because of the quote in it; choose another --cache")
+    cleared = (
+        "APT::Architectures",
+        "APT::Update::Pre-Invoke",
+        "APT::Update::Post-Invoke",
+        "APT::Update::Post-Invoke-Success",
+        "DPkg::Pre-Invoke",
+        "DPkg::Post-Invoke",
+        "DPkg::Pre-Install-Pkgs",
+    )
+    options = {
+        "Dir::State": root / "state",
+        "Dir::State::Lists": root / "lists",
+        "Dir::State::Status": root / "status",
+        "Dir::Cache": root,
+        "Dir::Cache::Archives": root / "archives",
+        "Dir::Cache::PkgCache": view / "pkgcache.bin",
+        "Dir::Cache::SrcPkgCache": "",
+        "Dir::Etc::SourceList": "/dev/null",
+        "Dir::Etc::SourceParts": view / "sources.d",
+        "Dir::Etc::Preferences": "/dev/null",
+        "Dir::Etc::PreferencesParts": "/dev/null",
+        "APT::Architecture": arch,
+        "APT::Architectures::": arch,
+        "APT::Install-Recommends": "false",
+        "APT::Install-Suggests": "false",
+        # As root, apt would download as a user that cannot enter our cache.
+        **({"APT::Sandbox::User": "root"} if os.getuid() == 0 else {}),
+        "APT::Get::AllowUnauthenticated": "false",
+        "APT::Get::List-Cleanup": "false",
+        "Acquire::AllowInsecureRepositories": "false",
+        "Acquire::AllowWeakRepositories": "false",
+        "Acquire::AllowDowngradeToInsecureRepositories": "false",
+        "Acquire::GzipIndexes": "true",
+        "Acquire::Languages": "none",
+        "Acquire::PDiffs": "false",
+        "Acquire::Retries": "2",
+        "Acquire::http::Timeout": "30",
+        "Acquire::https::Timeout": "30",
+    }
+    lines = [f"#clear {name};" for name in cleared]
+    lines += [f'{name} "{value}";' for name, value in options.items()]
+    return "\n".join(lines) + "\n"
+
+
+# -- reading what apt says and keeps ----------------------------------------------------------------------------------
+
+
+def _failures(text: str, suites: Sequence[str]) -> dict[str, str]:
+    """Collect what an update says against each suite.
+
+    Args:
+        text: everything apt-get wrote.
+        suites: those that were asked for.
+
+    Returns:
+        Suite to what went wrong; a suite that is fine is not in it.
+    """
+    found: dict[str, list[str]] = {}
+    lines = text.splitlines()
+    for index, line in enumerate(lines):
+        match = re.match(r"Err:\d+ \S+ (\S+)", line)
+        if match:
+            suite = next((s for s in suites if match[1] == s or match[1].startswith(f"{s}/")), None)
+            details = []
+            for detail in lines[index + 1 :]:
+                if not detail.startswith("  "):
+                    break
+                details.append(detail.strip())
+        elif line.startswith(("W: ", "E: ")):
+            suite = next((s for s in suites if f" {s} " in line or f"/dists/{s}/" in line), None)
+            details = [line[3:]]
+        else:
+            continue
+        if suite is not None:
+            found.setdefault(suite, []).extend(detail for detail in details if detail)
+    return {suite: "; ".join(dict.fromkeys(details)) or "failed" for suite, details in found.items()}
+
+
+def _package(stanza: bytes, suite: str) -> Package:
+    fields: dict[bytes, str] = {}
+    for line in stanza.split(b"\n"):
+        name, separator, value = line.partition(b":")
+        if separator and name in _FIELDS:
+            fields[name] = value.strip().decode()
+    return Package(
+        name=fields[b"Package"],
+        version=fields[b"Version"],
+        arch=fields[b"Architecture"],
+        suite=suite,
+        size_bytes=int(fields[b"Size"]),
+        installed_bytes=int(fields.get(b"Installed-Size", "0")) * 1024,
+        sha256=fields[b"SHA256"],
+        filename=fields[b"Filename"],
+        depends=fields.get(b"Depends", ""),
+    )
+
+
+def _hash_in_release(path: Path, arch: str) -> str | None:
+    """Find the hash that a list's Release file gives for it; None when it gives none."""
+    name = re.sub(rf"main_binary-{arch}_Packages.*", "InRelease", path.name)
+    try:
+        release = path.with_name(name).read_text(errors="replace")
+    except OSError:
+        return None
+    match = re.search(rf"^ ([0-9a-f]{{64}}) +\d+ +\S*main/binary-{arch}/Packages$", release, re.MULTILINE)
+    return match[1] if match else None
+
+
+def _bare(exact: str) -> str:
+    """Drop the architecture that apt adds to the names of foreign packages."""
+    name, _, version = exact.partition("=")
+    return f"{name.partition(':')[0]}={version}"
+
+
+def _pool_name(package: Package) -> str:
+    return package.filename.rpartition("/")[2]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _is_right(path: Path, package: Package) -> bool:
+    return hash_file(path) == package.sha256
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _last_lines(text: str, count: int = 4) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("E:")]
+    return " / ".join((errors or lines)[-count:]) or "it said nothing"
