@@ -1,0 +1,116 @@
+"""Each of Zig's 41 tests is ported exactly once, under its name, and says so in its marker and its docstring."""
+# ruff: noqa: SIM300 - the expected value stands on the left, everywhere
+
+import re
+from pathlib import Path
+
+import pytest
+
+from conformance import zig_index
+
+TITLES = Path(__file__).with_name("zig_titles.txt").read_text(encoding="utf-8").splitlines()
+#: The page the project was made from; only where the project is worked on.
+SEED = Path(__file__).parents[3] / "shared" / "seed"
+
+
+def test_there_are_41_different_titles() -> None:
+    """The list of titles is the seed's: 41, each with a function name of its own."""
+    assert 41 == len(set(TITLES)) == len(TITLES)
+    assert 41 == len({zig_index.function_name(title) for title in TITLES})
+
+
+def test_the_titles_are_the_seeds() -> None:
+    """The checked-in list has the titles of the seed's text, in its order."""
+    pages = sorted(SEED.glob("*.txt"))
+    if not pages:
+        pytest.skip(f"the seed is not at {SEED}")
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    # A test is `test "title" {`; the doctest names a declaration instead.
+    found = re.findall(r'\btest (?:"([^"]+)"|([A-Z]\w+)) \{', text)
+    assert [quoted or declaration for quoted, declaration in found] == TITLES
+
+
+@pytest.mark.parametrize(
+    ("title", "function"),
+    [
+        ("nop", "test_nop"),
+        ("accept multishot", "test_accept_multishot"),
+        ("accept/connect/send/recv", "test_accept_connect_send_recv"),
+        ("timeout (after a relative time)", "test_timeout_after_a_relative_time"),
+        ("provide_buffers: read", "test_provide_buffers_read"),
+        ("BufferGroup", "test_buffergroup"),
+    ],
+)
+def test_a_title_gives_a_function_name(title: str, function: str) -> None:
+    """Lower case, every other run of characters one underscore, none at the ends."""
+    assert function == zig_index.function_name(title)
+
+
+def test_every_title_is_ported_exactly_once() -> None:
+    """No test is missing, none is there twice, and none claims a title that the seed does not have."""
+    assert sorted(TITLES) == sorted(test.title for test in zig_index.ported_tests())
+
+
+def test_every_function_has_its_titles_name() -> None:
+    """A test's function name follows from its title, so that either leads to the other."""
+    tests = zig_index.ported_tests()
+    assert [zig_index.function_name(test.title) for test in tests] == [test.function for test in tests]
+
+
+def test_every_docstring_names_the_title() -> None:
+    """The docstring's `Zig: "title"` line and the marker say the same, and the first line says something else."""
+    tests = zig_index.ported_tests()
+    assert [test.title for test in tests] == [test.docstring_title for test in tests]
+    assert [] == [test.function for test in tests if not test.summary.endswith(".") or test.title == test.summary]
+
+
+def test_every_minimum_kernel_is_a_version() -> None:
+    """`since` reads like a kernel series."""
+    assert [] == [test for test in zig_index.ported_tests() if not re.fullmatch(r"\d+\.\d+", test.since)]
+
+
+HEAD = """
+import pytest
+pytestmark = [pytest.mark.group("A group")]
+"""
+TEST = '''
+@pytest.mark.zig("nop")
+@pytest.mark.since("5.4")
+def test_nop():
+    """Something goes well.
+
+    Zig: "nop"
+    """
+'''
+
+
+def test_the_index_reads_what_a_suite_says(tmp_path: Path) -> None:
+    """Markers, docstring, file and line of a small suite come back; a test without a `zig` marker is not Zig's."""
+    (tmp_path / "test_small.py").write_text(HEAD + TEST + "\ndef test_of_our_own():\n    pass\n")
+    expected = zig_index.PortedTest(
+        title="nop",
+        function="test_nop",
+        file="test_small.py",
+        line=7,
+        group="A group",
+        since="5.4",
+        summary="Something goes well.",
+        docstring_title="nop",
+    )
+    assert [expected] == zig_index.ported_tests(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "lack"),
+    [
+        (TEST, "a group marker"),
+        (HEAD + TEST.replace('@pytest.mark.since("5.4")', ""), "a since marker"),
+        (HEAD + TEST.replace('Zig: "nop"', ""), "a docstring with a line Zig"),
+    ],
+    ids=["no group", "no minimum kernel", "no title in the docstring"],
+)
+def test_an_incomplete_test_is_refused(tmp_path: Path, text: str, lack: str) -> None:
+    """A ported test that lacks one of its parts is named, with what it lacks."""
+    (tmp_path / "test_small.py").write_text(text)
+    with pytest.raises(ValueError, match=rf"test_nop lacks {lack}"):
+        zig_index.ported_tests(tmp_path)
