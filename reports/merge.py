@@ -91,14 +91,18 @@ def _is_same(left: Kernel, right: Kernel) -> bool:
 
 
 def _free_id(kernel: Kernel, taken: dict[str, Kernel]) -> str:
-    """Find the id under which this kernel is or can be listed."""
-    candidates = [kernel.id, f"{kernel.id}-{kernel.arch}"]
-    if kernel.release:
-        candidates += [kernel.release, f"{kernel.release}-{kernel.arch}"]
-    if kernel.package_version:
-        candidates.append(f"{kernel.id}-{kernel.package_version}-{kernel.arch}")
+    """Find the id under which this kernel is or can be listed: the plain one, or one that says what differs."""
+    other = taken.get(kernel.id)
+    suffix = f"-{kernel.arch}" if other and other.arch != kernel.arch else ""
+    candidates = [kernel.id]
+    if suffix:
+        candidates.append(kernel.id + suffix)
+    if kernel.release and other and other.release != kernel.release:
+        candidates.append(kernel.release + suffix)
+    if kernel.package_version and other and other.package_version != kernel.package_version:
+        candidates.append(f"{kernel.id}-{kernel.package_version}{suffix}")
     if kernel.sha256:
-        candidates.append(f"{kernel.id}-{kernel.arch}-{kernel.sha256[:12]}")
+        candidates.append(f"{kernel.id}-{kernel.sha256[:12]}{suffix}")
     for candidate in candidates:
         if candidate not in taken or _is_same(taken[candidate], kernel):
             return candidate

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -154,6 +154,9 @@ class Kernel(Record, frozen=True, kw_only=True):
 
 class Test(Record, frozen=True, kw_only=True):
     """One test, as the suite describes it."""
+
+    # Else pytest takes the class for a test wherever it is imported.
+    __test__: ClassVar[bool] = False
 
     # The function's name
     id: str
