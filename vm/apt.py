@@ -157,7 +157,7 @@ class Archive:
     def download(
         self,
         packages: Sequence[Package],
-        directory: Path,
+        directory: Path | None = None,
         *,
         on_file: Callable[[Package, Path], None] | None = None,
         what: str = "downloading packages",
@@ -166,7 +166,8 @@ class Archive:
 
         Args:
             packages: which; from this archive.
-            directory: an empty directory to put them in, of the caller, who removes it.
+            directory: an empty directory to put them in, of the caller, who removes it; without one they are kept in
+                the cache, and those that are there already are only verified.
             on_file: called as soon as a file is complete and verified, while the others are still coming.
             what: the name of the progress stage.
 
@@ -177,8 +178,33 @@ class Archive:
             PackageGoneError: the pool lacks some of them; the others have been fetched (and given to `on_file`).
             FetchError: anything else; no file that is not whole and right is ever returned.
         """
+        if directory is not None:
+            self._fetch(packages, directory, on_file, what)
+            return [directory / package.file for package in packages]
+        shelf = self._cache.directory / "packages"
+        missing = [
+            package
+            for package in packages
+            if _size(shelf / package.file) != package.size_bytes or not _is_right(shelf / package.file, package)
+        ]
+
+        def keep(package: Package, path: Path) -> None:
+            with self._cache.writing(f"write {shelf / package.file}"):
+                path.replace(self._cache.folder("packages") / package.file)
+            if on_file is not None:
+                on_file(package, shelf / package.file)
+
+        if missing:
+            with self._cache.temporary() as workspace:
+                self._fetch(missing, workspace, keep, what)
+        return [shelf / package.file for package in packages]
+
+    def _fetch(
+        self, packages: Sequence[Package], directory: Path, on_file: Callable[[Package, Path], None] | None, what: str
+    ) -> None:
+        """Run the download itself."""
         if not packages:
-            return []
+            return
         if self._settings.offline:
             names = ", ".join(package.exact for package in packages[:3]) + (" …" if len(packages) > 3 else "")
             raise FetchError(f"{names} would have to be downloaded, but offline was asked for; run once without it")
@@ -186,27 +212,26 @@ class Archive:
         pending = {package.file: package for package in packages}
         command = self._command("apt-get", "download", "-q", *(package.exact for package in packages))
         with self._progress.stage(what, total_bytes) as stage:
-            seen_bytes = 0
+            seen_bytes = dict.fromkeys(pending, 0)
 
             def look() -> bool:
-                nonlocal seen_bytes
-                now_bytes = sum(_size(directory / package.file) for package in packages)
-                moved, seen_bytes = now_bytes - seen_bytes, now_bytes
-                if moved > 0:
-                    stage.advance(moved)
+                moved = False
                 for file, package in list(pending.items()):
+                    size_bytes = _size(directory / file)
+                    if size_bytes > seen_bytes[file]:
+                        stage.advance(size_bytes - seen_bytes[file])
+                        seen_bytes[file], moved = size_bytes, True
                     # A full size does not make it whole: the hash does.
-                    if _size(directory / file) == package.size_bytes and _is_right(directory / file, package):
+                    if size_bytes == package.size_bytes and _is_right(directory / file, package):
                         del pending[file]
                         if on_file is not None:
                             on_file(package, directory / file)
-                return moved != 0
+                return moved
 
             output = _run(command, cwd=directory, look=look)
             look()
         if pending:
             raise self._download_error(output, list(pending.values()))
-        return [directory / package.file for package in packages]
 
     # -- apt ----------------------------------------------------------------------------------------------------------
 

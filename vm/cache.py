@@ -1,13 +1,14 @@
 """The cache directory: entries that are either whole and verified or not there at all.
 
-An entry is a directory. It is built under a temporary name, its files are hashed into `manifest.json`, everything is
-flushed to disk, and only then it is renamed into place. Whoever opens an entry hashes its files again first: a file
-that was truncated, changed by a bit or replaced is noticed, the entry is thrown away with one line, and it is made
-again. Reading needs no lock and no write access, so that a read-only cache serves whatever it holds.
+An entry is a directory. It is built under a temporary name, its files are hashed into `manifest.json`, and only then it
+is renamed into place. Whoever opens an entry hashes its files again first: a file that was truncated, changed by a bit,
+replaced, or that never reached the disk before a power failure, is noticed; the entry is thrown away with one line, and
+it is made again. Reading needs no lock and no write access, so that a read-only cache serves whatever it holds.
 """
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -28,6 +29,8 @@ _MANIFEST = "manifest.json"
 _TAG = "CACHEDIR.TAG"
 _TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n"
 _OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Entries this process has opened: nobody may remove them under its feet.
+_held: dict[Path, int] = {}
 _NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
@@ -63,25 +66,16 @@ class Cache:
     def get(self, kind: str, key: str) -> Entry | None:
         """Open an entry and verify every file of it.
 
+        The entry cannot be removed by another run for as long as this process lives.
+
         Returns:
             The entry; None when there is none, or when it was damaged (it is discarded, if the cache can be written).
         """
-        directory = self._place(kind, key)
-        try:
-            document = json.loads((directory / _MANIFEST).read_bytes())
-            files, meta = dict(document["files"]), document["meta"]
-            damage = _damage(directory, files)
-        except FileNotFoundError:
-            # A manifest that is gone from a directory that is there is damage, too.
-            if not directory.is_dir():
-                return None
-            damage = f"{_MANIFEST} is missing"
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            damage = f"{_MANIFEST} cannot be read ({type(error).__name__})"
-        if damage is None:
-            return Entry(directory, meta, files)
-        self._discard(kind, key, damage)
-        return None
+        found = self._open(kind, key)
+        if isinstance(found, str):
+            self._discard(kind, key, found)
+            return None
+        return found
 
     def get_or_build(self, kind: str, key: str, build: Callable[[Path], Mapping[str, Any]]) -> Entry:
         """Open an entry, or make it; of several runs that want it at once only one makes it.
@@ -99,24 +93,21 @@ class Cache:
             return entry
         with self.lock(f"{kind}-{key}"):
             # Somebody else may have made it while we waited for the lock.
-            return self.get(kind, key) or self._build(kind, key, build)
+            found = self._open(kind, key)
+            if isinstance(found, Entry):
+                return found
+            if found is not None:
+                self._bury(kind, key, is_damaged=True)
+            return self._build(kind, key, build)
 
-    def remove(self, kind: str, key: str) -> int:
-        """Delete an entry; a run that has its files open keeps them.
+    def remove(self, kind: str, key: str) -> int | None:
+        """Delete an entry, unless a run is using it.
 
         Returns:
-            The bytes that became free.
+            The bytes that became free; None when it is in use.
         """
-        directory = self._place(kind, key)
-        size_bytes = tree_size(directory)
-        with self.writing(f"remove {directory}"):
-            # First out of sight in one step: a half deleted entry must not be found by anybody.
-            grave = Path(tempfile.mkdtemp(prefix=".removed-", dir=directory.parent))
-            try:
-                directory.rename(grave / "entry")
-            finally:
-                shutil.rmtree(grave, ignore_errors=True)
-        return size_bytes
+        with self.lock(f"{kind}-{key}"):
+            return self._bury(kind, key)
 
     def keys(self, kind: str) -> list[str]:
         """List the entries of a kind, unverified, sorted."""
@@ -157,22 +148,22 @@ class Cache:
 
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
-        """Give a directory on the cache's file system that is gone afterwards."""
+        """Give a directory on the cache's file system that is gone afterwards; what killed runs left goes, too."""
         parent = self.folder("temporary")
-        with self.writing(f"make a directory in {parent}"):
+        # Its owner holds a lock on the directory itself: so what is in use can be told from what was left behind.
+        with self.lock("temporary"), self.writing(f"make a directory in {parent}"):
+            for old in parent.iterdir():
+                if (held := _hold(old, exclusive=True)) is not None:
+                    shutil.rmtree(old, ignore_errors=True)
+                    os.close(held)
             directory = Path(tempfile.mkdtemp(dir=parent))
-        # The owner holds this lock as long as it lives: what a killed run left behind can be told from what is in use.
-        lock = filelock.FileLock(parent / f"{directory.name}.lock")
-        with self.writing(f"lock {directory}"):
-            lock.acquire()
+            descriptor = _hold(directory, exclusive=True)
         try:
-            self._sweep(parent)
             yield directory
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-            lock.release()
-            with contextlib.suppress(OSError):
-                Path(lock.lock_file).unlink()
+            if descriptor is not None:
+                os.close(descriptor)
 
     def write(self, path: Path, content: bytes) -> None:
         """Replace a file of the cache in one step."""
@@ -198,6 +189,16 @@ class Cache:
         except OSError as error:
             raise self.explain(error, what) from error
 
+    @contextlib.contextmanager
+    def _space(self, what: str) -> Iterator[None]:
+        """Explain a full disk; a builder's other errors are its own."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _OUT_OF_SPACE:
+                raise self.explain(error, what) from error
+            raise
+
     def explain(self, error: OSError, what: str) -> CacheError:
         """Say what an error of the operating system means for the cache, and what to do."""
         choose = "or choose another place with --cache or URING_MATRIX_CACHE"
@@ -212,30 +213,71 @@ class Cache:
             )
         return CacheError(f"could not {what}: {error}; mend {self.directory}, {choose}")
 
+    def _open(self, kind: str, key: str) -> Entry | str | None:
+        """Open and verify. Returns what is wrong with it, if it is there and damaged."""
+        directory = self._place(kind, key)
+        held = _hold(directory, exclusive=False)
+        if held is None:
+            return None
+        try:
+            document = json.loads((directory / _MANIFEST).read_bytes())
+            entry = Entry(directory, document["meta"], dict(document["files"]))
+            damage = _damage(directory, entry.files)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            damage = f"{_MANIFEST} cannot be read ({type(error).__name__})"
+        if damage is not None:
+            os.close(held)
+            return damage
+        if (previous := _held.pop(directory, None)) is not None:
+            os.close(previous)
+        _held[directory] = held
+        return entry
+
     def _build(self, kind: str, key: str, build: Callable[[Path], Mapping[str, Any]]) -> Entry:
         place = self._place(kind, key)
         with self.temporary() as workspace:
             directory = workspace / "entry"
             with self.writing(f"write {place}"):
                 directory.mkdir()
+            with self._space(f"write {place}"):
                 meta = build(directory)
-                files = hash_tree(directory)
-                manifest = json.dumps({"files": files, "meta": meta}, indent=1, sort_keys=True)
-                (directory / _MANIFEST).write_text(manifest)
-                flush_tree(directory)
+            with self.writing(f"write {place}"):
+                manifest = {"files": hash_tree(directory), "meta": meta}
+                (directory / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
                 place.parent.mkdir(parents=True, exist_ok=True)
                 directory.rename(place)
-                _flush(place.parent)
-        return Entry(place, json.loads(manifest)["meta"], files)
+        entry = self._open(kind, key)
+        if not isinstance(entry, Entry):
+            raise CacheError(f"{place} was damaged while it was made ({entry}); is the disk sound?")
+        return entry
+
+    def _bury(self, kind: str, key: str, *, is_damaged: bool = False) -> int | None:
+        """Delete an entry whose lock we hold; a damaged one even when another run has it open."""
+        directory = self._place(kind, key)
+        if (held := _held.pop(directory, None)) is not None:
+            os.close(held)
+        held = _hold(directory, exclusive=True)
+        if held is None and not (is_damaged and directory.is_dir()):
+            return None
+        size_bytes = tree_size(directory)
+        try:
+            with self.temporary() as grave, self.writing(f"remove {directory}"):
+                # First out of sight in one step: a half deleted entry must not be found by anybody.
+                directory.rename(grave / "entry")
+        finally:
+            if held is not None:
+                os.close(held)
+        return size_bytes
 
     def _discard(self, kind: str, key: str, damage: str) -> None:
-        directory = self._place(kind, key)
         try:
-            self.remove(kind, key)
+            with self.lock(f"{kind}-{key}"):
+                # Another run may have made it again meanwhile.
+                if isinstance(self._open(kind, key), str):
+                    self._bury(kind, key, is_damaged=True)
+                    self._progress.note(f"cache: {kind}/{key} was damaged ({damage}); thrown away, to be made again")
         except CacheError:
-            self._progress.note(f"cache: {kind}/{key} is damaged ({damage}), ignored; {directory} cannot be written")
-        else:
-            self._progress.note(f"cache: {kind}/{key} was damaged ({damage}), thrown away; it will be made again")
+            self._progress.note(f"cache: {kind}/{key} is damaged ({damage}) and is not used; it cannot be removed")
 
     def _place(self, kind: str, key: str) -> Path:
         if not key or key.startswith(".") or "/" in key:
@@ -247,22 +289,6 @@ class Cache:
         tag = self.directory / _TAG
         if not tag.exists():
             tag.write_text(_TAG_TEXT)
-
-    @staticmethod
-    def _sweep(parent: Path) -> None:
-        """Remove what killed runs left: directories whose lock nobody holds any more."""
-        for path in parent.iterdir():
-            if path.suffix == ".lock":
-                continue
-            lock = filelock.FileLock(parent / f"{path.name}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except (filelock.Timeout, OSError):
-                continue
-            shutil.rmtree(path, ignore_errors=True)
-            lock.release()
-            with contextlib.suppress(OSError):
-                Path(lock.lock_file).unlink()
 
 
 def hash_file(path: Path) -> str:
@@ -282,25 +308,26 @@ def hash_tree(directory: Path) -> dict[str, str]:
     return found
 
 
-def flush_tree(directory: Path) -> None:
-    """Bring a directory and everything below it to the disk."""
-    for path in directory.rglob("*"):
-        if not path.is_symlink():
-            _flush(path)
-    _flush(directory)
-
-
 def tree_size(directory: Path) -> int:
     """Sum up the bytes below a directory."""
     return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_symlink() or path.is_file())
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _hold(directory: Path, *, exclusive: bool) -> int | None:
+    """Lock a directory for as long as the returned descriptor is open; None when it is not there or is in use.
+
+    A lock on the directory itself needs no write access, and ends with the process however that ends.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except OSError:
         os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _damage(directory: Path, files: Mapping[str, str]) -> str | None:
