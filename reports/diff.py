@@ -1,0 +1,282 @@
+"""What changed between two runs, or between two kernels: pure functions, one kind of change per cell."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from reports.errors import ResultsError
+from reports.records import CellKey, Kernel, Result, Results, Status
+from reports.storage import read
+
+# Verdicts that say nothing about the kernel: an error is the test's own fault.
+INCONCLUSIVE = frozenset({Status.SKIP, Status.ERROR, Status.INFRA, Status.NOTRUN})
+FAILURES = frozenset({Status.FAIL, Status.TIMEOUT, Status.CRASH})
+
+
+class Change(StrEnum):
+    """How a cell changed; in the order in which a reader wants to know."""
+
+    # It passed, and does not any more.
+    REGRESSION = "regression"
+    # It fails, and neither passed nor failed before.
+    NEW_FAILURE = "new-failure"
+    STILL_FAILING = "still-failing"
+    # It had a verdict, and has none now.
+    INCONCLUSIVE = "inconclusive"
+    # It failed, and passes now.
+    FIXED = "fixed"
+    # It passes, and neither passed nor failed before.
+    NEW_PASS = "new-pass"  # noqa: S105 (no password)
+    APPEARED = "appeared"
+    DISAPPEARED = "disappeared"
+    # Any other change of verdict, such as from fail to unsupported.
+    OTHER = "other"
+    UNCHANGED = "unchanged"
+
+
+# Changes that make a command say no.
+BAD = frozenset({Change.REGRESSION, Change.NEW_FAILURE})
+
+
+def classify(old: Status | None, new: Status | None) -> Change:
+    """Name the change from one verdict to another; None where there is no such cell."""
+    if old is None or new is None:
+        return Change.APPEARED if old is None else Change.DISAPPEARED
+    if new in INCONCLUSIVE:
+        return Change.UNCHANGED if old in INCONCLUSIVE else Change.INCONCLUSIVE
+    if new is Status.PASS:
+        if old is Status.PASS:
+            return Change.UNCHANGED
+        return Change.FIXED if old in FAILURES else Change.NEW_PASS
+    if old is Status.PASS:
+        return Change.REGRESSION
+    if new in FAILURES:
+        return Change.STILL_FAILING if old in FAILURES else Change.NEW_FAILURE
+    return Change.UNCHANGED if old is new else Change.OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One cell on both sides."""
+
+    change: Change
+    test: str
+    title: str
+    # The ids on either side, which differ when two columns are compared
+    old_kernel: str
+    new_kernel: str
+    arch: str
+    mode: str
+    old: Result | None
+    new: Result | None
+    # The test's own text differs as well, so that the kernel may not be the cause
+    is_test_changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """All changes, and what else differs between the sides."""
+
+    old: str
+    new: str
+    # Without the unchanged cells, in the order of `Change`, then of the new side's rows
+    entries: tuple[Entry, ...]
+    # Every cell counted, the unchanged ones included
+    counts: Mapping[Change, int]
+    # Differences other than the kernels that may explain a change
+    caveats: tuple[str, ...]
+
+    @property
+    def is_worse(self) -> bool:
+        """There is a regression or a new failure."""
+        return any(self.counts.get(change, 0) for change in BAD)
+
+
+def diff(old: Results, new: Results, *, old_name: str = "old", new_name: str = "new") -> Diff:
+    """Compare two runs, cell by cell: same test, kernel id, architecture and mode."""
+    old_rows = {row.key: row for row in old.results}
+    new_rows = {row.key: row for row in new.results}
+    keys = [*new_rows, *(key for key in old_rows if key not in new_rows)]
+    kernels = {kernel.id: kernel for kernel in old.kernels}
+    caveats = _caveats(old, new)
+    for kernel in new.kernels:
+        if kernel.id in kernels:
+            caveats += _kernel_changes(kernels[kernel.id], kernel)
+    tests = _Tests(old, new)
+    entries = [_entry(tests, key, key.kernel, old_rows.get(key), new_rows.get(key)) for key in keys]
+    return _diff(old_name, new_name, entries, caveats)
+
+
+def diff_columns(
+    old: Results,
+    old_kernel: str,
+    new: Results,
+    new_kernel: str,
+    *,
+    old_name: str | None = None,
+    new_name: str | None = None,
+) -> Diff:
+    """Compare two kernels, from one file or two: same test and mode.
+
+    Raises:
+        ResultsError: a kernel is not in its file.
+    """
+    sides = []
+    for results, kernel in ((old, old_kernel), (new, new_kernel)):
+        record = _kernel(results, kernel)
+        rows = {(row.test, row.mode): row for row in results.results if row.kernel == kernel}
+        sides.append((record, rows))
+    (old_record, old_rows), (new_record, new_rows) = sides
+    caveats = _caveats(old, new)
+    if old_record.arch != new_record.arch:
+        caveats.append(f"the architecture differs: {old_record.arch}, {new_record.arch}")
+    keys = [*new_rows, *(key for key in old_rows if key not in new_rows)]
+    tests = _Tests(old, new)
+    entries = [
+        _entry(
+            tests,
+            CellKey(test, new_kernel, new_record.arch, mode),
+            old_kernel,
+            old_rows.get((test, mode)),
+            new_rows.get((test, mode)),
+        )
+        for test, mode in keys
+    ]
+    return _diff(old_name or old_kernel, new_name or new_kernel, entries, caveats)
+
+
+def diff_files(old: str, new: str) -> Diff:
+    """Compare what two arguments name: results.json files (or their directories), or FILE#kernel for one column.
+
+    Raises:
+        ResultsError: a file or kernel is not there, or only one side names a kernel.
+    """
+    (old_path, old_kernel), (new_path, new_kernel) = _side(old), _side(new)
+    if bool(old_kernel) != bool(new_kernel):
+        raise ResultsError(
+            f"{old} and {new} cannot be compared: one names a kernel, the other a whole run. Write FILE#kernel on "
+            "both sides, or on none."
+        )
+    old_results = read(old_path)
+    new_results = old_results if new_path == old_path else read(new_path)
+    if old_kernel and new_kernel:
+        return diff_columns(old_results, old_kernel, new_results, new_kernel, old_name=old, new_name=new)
+    return diff(old_results, new_results, old_name=old, new_name=new)
+
+
+def as_builtins(found: Diff) -> dict[str, Any]:
+    """Return a diff as plain objects for `--json`."""
+    return {
+        "old": found.old,
+        "new": found.new,
+        "is_worse": found.is_worse,
+        "counts": {change.value: count for change, count in found.counts.items()},
+        "caveats": list(found.caveats),
+        "entries": [
+            {
+                "change": entry.change.value,
+                "test": entry.test,
+                "title": entry.title,
+                "old_kernel": entry.old_kernel,
+                "new_kernel": entry.new_kernel,
+                "arch": entry.arch,
+                "mode": entry.mode,
+                "old": _verdict(entry.old),
+                "new": _verdict(entry.new),
+                "is_test_changed": entry.is_test_changed,
+            }
+            for entry in found.entries
+        ],
+    }
+
+
+def _verdict(row: Result | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {"status": row.status.value, "reason": row.reason, "qualifiers": list(row.qualifiers)}
+
+
+def _side(text: str) -> tuple[str, str | None]:
+    """Split FILE#kernel; a file whose own name has a # is taken as it is."""
+    if Path(text).exists():
+        return text, None
+    path, separator, kernel = text.rpartition("#")
+    return (path, kernel) if separator else (text, None)
+
+
+def _kernel(results: Results, name: str) -> Kernel:
+    for kernel in results.kernels:
+        if kernel.id == name:
+            return kernel
+    known = ", ".join(kernel.id for kernel in results.kernels) or "none"
+    raise ResultsError(f"There is no kernel {name!r} in these results; they have: {known}.")
+
+
+class _Tests:
+    """The descriptions of the tests on both sides."""
+
+    def __init__(self, old: Results, new: Results) -> None:
+        self.old = {test.id: test for test in old.tests}
+        self.new = {test.id: test for test in new.tests}
+
+    def title(self, test: str) -> str:
+        known = self.new.get(test) or self.old.get(test)
+        return known.title if known else test
+
+    def is_changed(self, test: str) -> bool:
+        """Say whether both sides know the test's text and it is not the same."""
+        old, new = self.old.get(test), self.new.get(test)
+        return bool(old and new and old.code and new.code and old.code != new.code)
+
+
+def _entry(tests: _Tests, key: CellKey, old_kernel: str, before: Result | None, after: Result | None) -> Entry:
+    return Entry(
+        change=classify(before.status if before else None, after.status if after else None),
+        test=key.test,
+        title=tests.title(key.test),
+        old_kernel=old_kernel,
+        new_kernel=key.kernel,
+        arch=key.arch,
+        mode=key.mode,
+        old=before,
+        new=after,
+        is_test_changed=tests.is_changed(key.test),
+    )
+
+
+def _diff(old: str, new: str, entries: list[Entry], caveats: list[str]) -> Diff:
+    order = list(Change)
+    counts = Counter(entry.change for entry in entries)
+    shown = [entry for entry in entries if entry.change is not Change.UNCHANGED]
+    return Diff(
+        old=old,
+        new=new,
+        entries=tuple(sorted(shown, key=lambda entry: order.index(entry.change))),
+        counts={change: counts[change] for change in order if counts[change]},
+        caveats=tuple(caveats),
+    )
+
+
+def _caveats(old: Results, new: Results) -> list[str]:
+    """Name differences between the runs that may be the cause of a change."""
+    pairs = {
+        "the suite": (old.generator.commit or old.generator.version, new.generator.commit or new.generator.version),
+        "the accelerator": (old.host.accel, new.host.accel),
+        "QEMU": (old.host.qemu_version or old.host.qemu, new.host.qemu_version or new.host.qemu),
+    }
+    caveats = [f"{what} differs: {before}, {after}" for what, (before, after) in pairs.items() if before != after]
+    caveats += [f"the {side} run is incomplete" for side, run in (("old", old), ("new", new)) if not run.complete]
+    return caveats
+
+
+def _kernel_changes(old: Kernel, new: Kernel) -> list[str]:
+    """Say what became of a kernel that both runs call by one id."""
+    before, after = (kernel.package_version or kernel.release for kernel in (old, new))
+    if before != after:
+        return [f"{new.id} was {before}, is {after}"]
+    if old.sha256 and new.sha256 and old.sha256 != new.sha256:
+        return [f"{new.id} is another image of the same version"]
+    return []
