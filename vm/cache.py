@@ -11,9 +11,11 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,12 +111,36 @@ class Cache:
         with self.lock(f"{kind}-{key}"):
             return self._bury(kind, key)
 
+    def kinds(self) -> list[str]:
+        """List the kinds of entries there are, sorted."""
+        try:
+            folders = sorted(path for path in self.directory.iterdir() if path.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [path.name for path in folders if any(path.glob(f"*/{_MANIFEST}"))]
+
     def keys(self, kind: str) -> list[str]:
         """List the entries of a kind, unverified, sorted."""
         try:
             return sorted(path.name for path in (self.directory / kind).iterdir() if not path.name.startswith("."))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def unused_for_s(self, kind: str, key: str) -> float:
+        """How long ago an entry was last opened; infinite if it is not there."""
+        try:
+            return max(0.0, time.time() - (self._place(kind, key) / _MANIFEST).stat().st_mtime)
+        except OSError:
+            return math.inf
+
+    def clear_folder(self, name: str) -> list[tuple[str, int]]:
+        """Remove the files of a folder of the cache. Returns what was removed and its bytes."""
+        removed = []
+        for path in sorted((self.directory / name).glob("*")):
+            with self.writing(f"remove {path}"):
+                removed.append((f"{name}/{path.name}", path.stat().st_size))
+                path.unlink()
+        return removed
 
     def folder(self, name: str) -> Path:
         """Make a folder of the cache that its user looks after himself, such as apt's private root."""
@@ -231,6 +257,9 @@ class Cache:
         if (previous := _held.pop(directory, None)) is not None:
             os.close(previous)
         _held[directory] = held
+        # When it was last wanted; of no consequence in a cache that cannot be written.
+        with contextlib.suppress(OSError):
+            os.utime(directory / _MANIFEST)
         return entry
 
     def _build(self, kind: str, key: str, build: Callable[[Path], Mapping[str, Any]]) -> Entry:

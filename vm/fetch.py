@@ -1,0 +1,468 @@
+"""From a kernel's name to files that can be booted: download, verification, unpacking, and what to do when it fails."""
+
+import contextlib
+import gzip
+import os
+import re
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from vm.apt import Archive, Package
+from vm.archives import decompress, members
+from vm.cache import Cache, Entry, hash_file
+from vm.catalogue import Candidate, Catalogue, Index, find_candidates, series_of
+from vm.errors import CacheError, FetchError, PackageGoneError, SignatureError, UnfitKernel, VmError
+from vm.kernel import Kernel, KernelRef
+from vm.kernelimage import inspect, read_config
+from vm.progress import SILENT, Progress
+from vm.settings import Settings
+from vm.specs import BUILD_IMAGES, reference, resolve
+
+# What a guest may want to load, if the kernel has it as a module: block devices to put a real file system on.
+_MODULES = ("loop", "nvme")
+# Where those and what they depend on are, in every kernel so far.
+_MODULE_FILES = re.compile(
+    r"/kernel/(drivers/(block/loop|nvme/(host|common)/)|lib/|crypto/|block/).*\.ko(\.xz|\.zst|\.gz)?$"
+)
+_IMAGES = re.compile(r"boot/vmlinu[xz]-[^/]+|usr/lib/modules/[^/]+/vmlinuz")
+_CONFIGS = re.compile(r"boot/config-[^/]+|usr/lib/modules/[^/]+/config")
+_UNPACKING_THREADS = 2
+_UNUSED_S = 30 * 24 * 60 * 60
+
+
+class Kernels:
+    """The kernels of the archive and of this machine, and the cache they are kept in.
+
+    Args:
+        cache: where they are kept.
+        settings: mirror and offline.
+        progress: told what takes time, and of every kernel that is not the one that was asked for.
+        arch: Debian's name of the guest's architecture.
+        catalogue: instead of the one that comes with the program.
+        archive: instead of the one that the settings and the machine say.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        settings: Settings,
+        progress: Progress = SILENT,
+        *,
+        arch: str = "amd64",
+        catalogue: Catalogue | None = None,
+        archive: Archive | None = None,
+    ) -> None:
+        self.arch = arch
+        self.catalogue = catalogue or Catalogue.load()
+        self._cache, self._settings, self._progress = cache, settings, progress
+        self._given_archive = archive
+
+    @cached_property
+    def archive(self) -> Archive:
+        """The archive; what is wrong with the machine's apt configuration comes out here."""
+        if self._given_archive is not None:
+            return self._given_archive
+        suites = (*self.catalogue.suites, *self.catalogue.suites_to_come)
+        return Archive(
+            suites, self.arch, self._cache, self._settings, self._progress, optional=self.catalogue.suites_to_come
+        )
+
+    @cached_property
+    def index(self) -> Index:
+        """What there is to test; when the archive cannot be asked, what is in the cache."""
+        flavours = self.catalogue.flavours.get(self.arch, (self.arch,))
+        try:
+            candidates = find_candidates(self.archive.kernel_packages(), self.arch)
+        except SignatureError:
+            raise
+        except (FetchError, CacheError) as error:
+            candidates = self._cached()
+            if not candidates:
+                raise
+            self._progress.note(f"only the kernels in the cache are known: {error}")
+        return Index(candidates, flavours, self.catalogue)
+
+    def resolve(self, specs: Sequence[str]) -> list[KernelRef]:
+        """Find the kernels that specs name; see `vm.specs`."""
+        return resolve(specs, lambda: self.index, self.arch)
+
+    def fetch(self, ref: KernelRef) -> Kernel:
+        """Make one kernel ready to boot.
+
+        Raises:
+            FetchError: it cannot be had.
+            UnfitKernel: it is not a kernel this program can boot.
+            CacheError: there is no room or no permission to keep it.
+        """
+        outcome = self.fetch_all([ref])[0]
+        if isinstance(outcome, VmError):
+            raise outcome
+        return outcome
+
+    def fetch_all(self, refs: Sequence[KernelRef]) -> list[Kernel | VmError]:
+        """Make kernels ready to boot, all downloads in one go.
+
+        Returns:
+            For each of them, in their order, the kernel, or why it cannot be had: one that is missing does not cost
+            the others.
+        """
+        outcomes: dict[KernelRef, Kernel | VmError] = {}
+        missing: dict[KernelRef, Candidate] = {}
+        for ref in refs:
+            try:
+                at_hand = self._at_hand(ref)
+            except VmError as error:
+                outcomes[ref] = error
+                continue
+            if isinstance(at_hand, Candidate):
+                missing[ref] = at_hand
+            else:
+                outcomes[ref] = at_hand
+        if missing:
+            try:
+                with self._cache.lock("kernels"):
+                    outcomes |= self._download(missing)
+            except VmError as error:
+                for ref in missing:
+                    outcomes.setdefault(ref, error)
+        return [outcomes[ref] for ref in refs]
+
+    def cached(self) -> list[KernelRef]:
+        """List the kernels that need no download, oldest series first."""
+        return [reference(candidate, candidate.release) for candidate in self._cached()]
+
+    def prune(self, *, everything: bool = False) -> list[tuple[str, int]]:
+        """Remove kernels that a run of `all` would not use, downloaded packages, and what nobody used for a month.
+
+        Args:
+            everything: remove whatever no run is using at the moment.
+
+        Returns:
+            What was removed and how many bytes that freed.
+        """
+        keep: set[str] = set()
+        if not everything:
+            keep = {_key(self.index.of_series(series)[0]) for series in self.index.series}
+        removed: list[tuple[str, int]] = []
+        for kind in self._cache.kinds():
+            for key in self._cache.keys(kind):
+                if kind == "kernels":
+                    is_wanted = key in keep
+                else:
+                    is_wanted = not everything and self._cache.unused_for_s(kind, key) < _UNUSED_S
+                if not is_wanted and (size_bytes := self._cache.remove(kind, key)) is not None:
+                    removed.append((f"{kind}/{key}", size_bytes))
+        return removed + self._cache.clear_folder("packages")
+
+    # -- what is there already ----------------------------------------------------------------------------------------
+
+    def _at_hand(self, ref: KernelRef) -> Kernel | Candidate:
+        """Find a kernel without the network, or what to download for it."""
+        if ref.source == "host":
+            return host_kernel(ref)
+        if ref.source == "path":
+            return self._from_path(ref)
+        candidate = self.index.find(ref.package, ref.package_version)
+        if candidate is None:
+            raise FetchError(
+                f"the archive's index has no {ref.package} {ref.package_version} (any more); "
+                "see `uring-matrix kernels list` for what it has"
+            )
+        entry = self._cache.get("kernels", _key(candidate))
+        return _kernel(ref, entry) if entry is not None else candidate
+
+    def _cached(self) -> list[Candidate]:
+        found = []
+        for key in self._cache.keys("kernels"):
+            entry = self._cache.get("kernels", key)
+            if entry is not None and entry.meta["candidate"]["arch"] == self.arch:
+                fields = dict(entry.meta["candidate"])
+                fields["packages"] = tuple(Package(**package) for package in fields["packages"])
+                found.append(Candidate(**fields))
+        return found
+
+    # -- downloads ----------------------------------------------------------------------------------------------------
+
+    def _download(self, wanted: Mapping[KernelRef, Candidate]) -> dict[KernelRef, Kernel | VmError]:
+        """Download kernels, taking the next newest of a series for one that the archive does not have any more."""
+        outcomes: dict[KernelRef, Kernel | VmError] = {}
+        pending = dict(wanted)
+        gone: dict[KernelRef, set[str]] = {ref: set() for ref in wanted}
+        while pending:
+            entries, error = self._download_once(set(pending.values()))
+            for ref, candidate in list(pending.items()):
+                outcome = entries.get(candidate)
+                if isinstance(outcome, Entry):
+                    outcomes[ref] = _kernel(_as_fetched(ref, candidate), outcome)
+                elif isinstance(outcome, VmError):
+                    outcomes[ref] = outcome
+                elif isinstance(error, PackageGoneError) and _is_hit(candidate, error):
+                    gone[ref].add(candidate.version)
+                    following = self._next(ref, gone[ref])
+                    if following is not None:
+                        self._progress.note(
+                            f"{ref.id}: the archive no longer has {candidate.package} {candidate.version}; "
+                            f"taking the next newest, {following.version}"
+                        )
+                        pending[ref] = following
+                        continue
+                    outcomes[ref] = error
+                elif error is not None and not isinstance(error, PackageGoneError):
+                    outcomes[ref] = self._instead(ref, error)
+                elif error is None:
+                    raise VmError(
+                        f"{candidate.package} was downloaded, but neither unpacked nor refused: a mistake of ours"
+                    )
+                else:
+                    continue  # it was not reached because others are gone: it comes with the next round
+                del pending[ref]
+        return outcomes
+
+    def _download_once(
+        self, candidates: Iterable[Candidate]
+    ) -> tuple[dict[Candidate, Entry | VmError], VmError | None]:
+        """Download and unpack; kernels are kept as they come, so that an interruption costs only what is under way."""
+        entries: dict[Candidate, Entry | VmError] = {}
+        fresh = []
+        for candidate in candidates:
+            # Another run may have fetched it while we waited for the lock.
+            entry = self._cache.get("kernels", _key(candidate))
+            if entry is not None:
+                entries[candidate] = entry
+            else:
+                fresh.append(candidate)
+        if not fresh:
+            return entries, None
+        failure: VmError | None = None
+        unpacking: dict[Candidate, Future[Entry]] = {}
+        lock = threading.Lock()
+        with self._cache.temporary() as directory, ThreadPoolExecutor(_UNPACKING_THREADS) as pool:
+            arrived: set[Package] = set()
+
+            def note_arrival(package: Package, _path: Path) -> None:
+                with lock:
+                    arrived.add(package)
+                for candidate in fresh:
+                    if package in candidate.packages and arrived.issuperset(candidate.packages):
+                        unpacking[candidate] = pool.submit(self._keep, candidate, directory)
+
+            packages = list(dict.fromkeys(package for candidate in fresh for package in candidate.packages))
+            try:
+                what = f"downloading {len(fresh)} kernels" if len(fresh) > 1 else f"downloading {fresh[0].package}"
+                self.archive.download(packages, directory, on_file=note_arrival, what=what)
+            except VmError as error:
+                failure = error
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+            for candidate, future in unpacking.items():
+                try:
+                    entries[candidate] = future.result()
+                except VmError as error:
+                    entries[candidate] = error
+        return entries, failure
+
+    def _keep(self, candidate: Candidate, directory: Path) -> Entry:
+        """Unpack a kernel's packages into the cache, and drop them."""
+        files = [directory / package.file for package in candidate.packages]
+        entry = self._cache.get_or_build("kernels", _key(candidate), lambda target: _unpack(files, target, candidate))
+        for path in files:
+            path.unlink(missing_ok=True)
+        return entry
+
+    def _next(self, ref: KernelRef, gone: set[str]) -> Candidate | None:
+        """Find the newest kernel of a series that is not gone; an exact kernel has no replacement."""
+        if ref.id != ref.series:
+            return None
+        return next((c for c in self.index.of_series(ref.series) if c.version not in gone), None)
+
+    def _instead(self, ref: KernelRef, error: VmError) -> Kernel | VmError:
+        """Take an older kernel of the same series out of the cache when the network does not give the newest."""
+        if ref.id != ref.series or isinstance(error, SignatureError | CacheError):
+            return error
+        for candidate in self.index.of_series(ref.series):
+            entry = self._cache.get("kernels", _key(candidate))
+            if entry is not None:
+                self._progress.note(
+                    f"{ref.id}: {ref.package_version} could not be fetched, so it is {candidate.version} of the cache. {error}"
+                )
+                return _kernel(_as_fetched(ref, candidate), entry)
+        return error
+
+    # -- the user's own -----------------------------------------------------------------------------------------------
+
+    def _from_path(self, ref: KernelRef) -> Kernel:
+        path = Path(ref.location or "")
+        if path.suffix == ".deb":
+            return self._from_deb(ref, path)
+        is_tree = path.is_dir()
+        image = path / BUILD_IMAGES[ref.arch] if is_tree else path
+        facts = inspect(image, ref.arch)
+        release = facts.release or ref.release or ""
+        config = _find_config([path / ".config"] if is_tree else _configs_beside(path, release))
+        folders = [path] if is_tree else [Path("/lib/modules") / release] if release else []
+        return Kernel(
+            ref=replace(ref, release=release or None, series=series_of(release)),
+            image=image,
+            sha256=hash_file(image),
+            release=release,
+            config=config,
+            modules=self._modules_of(folders, config),
+        )
+
+    def _from_deb(self, ref: KernelRef, path: Path) -> Kernel:
+        digest = hash_file(path)
+
+        def build(target: Path) -> Mapping[str, Any]:
+            return _unpack_files([path], target, ref.arch)
+
+        entry = self._cache.get_or_build("kernels", f"path_{digest[:32]}", build)
+        return _kernel(ref, entry)
+
+    def _modules_of(self, folders: Sequence[Path], config: Mapping[str, str]) -> dict[str, Path]:
+        """Find a guest's modules in a build tree or in the machine's own modules."""
+        wanted = _wanted_modules(config)
+        found: dict[str, Path] = {}
+        for folder in folders:
+            for source in (folder, folder / "kernel"):
+                for path in [*source.glob("drivers/block/loop.ko*"), *source.glob("drivers/nvme/host/*.ko*")]:
+                    found.setdefault(_module_name(path), path)
+        if not wanted or not found:
+            return {}
+        plain = {name: path for name, path in found.items() if path.suffix == ".ko"}
+        try:
+            order = _load_order(wanted, {name: decompress(p.name, p.read_bytes()) for name, p in found.items()})
+            packed = {name: found[name] for name in order if name not in plain}
+            if packed:
+                key = "_".join(hash_file(path)[:16] for path in packed.values())
+
+                def build(target: Path) -> Mapping[str, Any]:
+                    for name, path in packed.items():
+                        (target / f"{name}.ko").write_bytes(decompress(path.name, path.read_bytes()))
+                    return {}
+
+                entry = self._cache.get_or_build("modules", key, build)
+                plain |= {name: entry.path(f"{name}.ko") for name in packed}
+        except (OSError, VmError) as error:
+            self._progress.note(f"the kernel's modules are left out: {error}")
+            return {}
+        return {name: plain[name] for name in order}
+
+
+def host_kernel(ref: KernelRef) -> Kernel:
+    """Describe the running kernel; its image is an empty path, because nobody is going to boot it."""
+    release = os.uname().release
+    config = _find_config([Path("/proc/config.gz"), *_configs_beside(Path("/boot") / f"vmlinuz-{release}", release)])
+    return Kernel(ref=ref, image=Path(), sha256="", release=release, config=config)
+
+
+def _key(candidate: Candidate) -> str:
+    """Name a kernel's cache entry: also by content, because two mirrors may build the same version."""
+    version = candidate.version.replace(":", "%3a").replace("/", "_")
+    return f"{candidate.package}_{version}_{candidate.packages[0].sha256[:12]}"
+
+
+def _as_fetched(ref: KernelRef, candidate: Candidate) -> KernelRef:
+    return reference(candidate, ref.id)
+
+
+def _is_hit(candidate: Candidate, error: PackageGoneError) -> bool:
+    return any(package.exact in error.packages for package in candidate.packages)
+
+
+def _kernel(ref: KernelRef, entry: Entry) -> Kernel:
+    release = entry.meta["release"]
+    config = read_config(entry.path("config").read_text(errors="replace")) if "config" in entry.files else {}
+    return Kernel(
+        ref=replace(ref, release=release, series=ref.series or series_of(release)),
+        image=entry.path("vmlinuz"),
+        sha256=entry.files["vmlinuz"],
+        release=release,
+        config=config,
+        modules={name: entry.path(f"modules/{name}.ko") for name in entry.meta["modules"]},
+    )
+
+
+def _unpack(files: Sequence[Path], target: Path, candidate: Candidate) -> Mapping[str, Any]:
+    return {**_unpack_files(files, target, candidate.arch), "candidate": asdict(candidate)}
+
+
+def _unpack_files(files: Sequence[Path], target: Path, arch: str) -> dict[str, Any]:
+    """Take image, configuration and modules out of packages. Returns what to remember about them."""
+    image, config, modules = target / "vmlinuz", target / "config", {}
+    for deb in files:
+        for member in members(deb):
+            if not member.info.isreg():
+                continue
+            if _IMAGES.fullmatch(member.name):
+                image.write_bytes(member.open().read())
+            elif _CONFIGS.fullmatch(member.name):
+                config.write_bytes(member.open().read())
+            elif _MODULE_FILES.search(member.name):
+                path = Path(member.name)
+                modules[_module_name(path)] = decompress(path.name, member.open().read())
+    if not image.exists():
+        raise UnfitKernel(
+            f"{' and '.join(path.name for path in files)} hold no kernel image; name a linux-image package"
+        )
+    facts = inspect(image, arch)
+    known = read_config(config.read_text(errors="replace")) if config.exists() else {}
+    order = _load_order(_wanted_modules(known), modules)
+    for name in order:
+        (target / "modules").mkdir(exist_ok=True)
+        (target / "modules" / f"{name}.ko").write_bytes(modules[name])
+    return {"release": facts.release, "format": facts.format, "modules": order}
+
+
+def _wanted_modules(config: Mapping[str, str]) -> list[str]:
+    return [name for name in _MODULES if config.get(f"CONFIG_BLK_DEV_{name.upper()}") == "m"]
+
+
+def _module_name(path: Path) -> str:
+    return path.name.partition(".ko")[0].replace("-", "_")
+
+
+def _load_order(wanted: Iterable[str], modules: Mapping[str, bytes]) -> list[str]:
+    """Put modules into the order they have to be loaded; one whose dependencies are not all there is left out."""
+    order: list[str] = []
+
+    def add(name: str, above: tuple[str, ...]) -> bool:
+        if name in order:
+            return True
+        if name not in modules or name in above:
+            return False
+        match = re.search(rb"\0depends=([^\0]*)\0", b"\0" + modules[name])
+        needed = [part.replace("-", "_") for part in match[1].decode().split(",") if part] if match else []
+        mark = len(order)
+        if all(add(part, (*above, name)) for part in needed):
+            order.append(name)
+            return True
+        del order[mark:]
+        return False
+
+    for name in wanted:
+        add(name, ())
+    return order
+
+
+def _configs_beside(image: Path, release: str) -> list[Path]:
+    """Where the configuration of an image may be: beside it under the same name's end, or with its modules."""
+    end = image.name.partition("-")[2]
+    names = [f"config-{release}", *([f"config-{end}"] if end else []), ".config", "config"]
+    return [image.parent / name for name in names] + ([Path("/lib/modules") / release / "config"] if release else [])
+
+
+def _find_config(paths: Iterable[Path]) -> dict[str, str]:
+    for path in paths:
+        with contextlib.suppress(OSError, EOFError):
+            content = path.read_bytes()
+            text = gzip.decompress(content) if path.suffix == ".gz" else content
+            config = read_config(text.decode(errors="replace"))
+            if config:
+                return config
+    return {}

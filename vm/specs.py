@@ -1,0 +1,225 @@
+"""What the user calls a kernel, and which kernel that is."""
+
+import difflib
+import fnmatch
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from vm.archives import control
+from vm.catalogue import Candidate, Index, series_key, series_of
+from vm.errors import SpecError, VmError
+from vm.kernel import KernelRef
+
+ALL, LATEST, HOST = "all", "latest", "host"
+_GLOB = frozenset("*?[")
+# Where a kernel build tree keeps what it made, by Debian's name of the architecture.
+BUILD_IMAGES = {"amd64": "arch/x86/boot/bzImage", "arm64": "arch/arm64/boot/Image"}
+
+
+def resolve(specs: Sequence[str], load_index: Callable[[], Index], arch: str) -> list[KernelRef]:
+    """Find the kernels that specs name.
+
+    Args:
+        specs: series, package versions, releases, globs, paths, `all`, `latest`, `host`; several kernels may also be
+            given in one, with commas between. None at all means `all`.
+        load_index: called only when a spec needs the archive's index.
+        arch: Debian's name of the architecture.
+
+    Returns:
+        The kernels in the order they were named (a glob's from the oldest to the newest), each once, with unique ids.
+
+    Raises:
+        SpecError: a spec names nothing; the message has the nearest that does.
+    """
+    found: dict[tuple[str | None, ...], KernelRef] = {}
+    for spec in specs or [ALL]:
+        # A path may have a comma in it; a list may not have a path of that name.
+        parts = [spec] if Path(spec).exists() else [part for part in spec.split(",") if part.strip()]
+        for part in parts or [spec]:
+            for ref in _resolve_one(part.strip(), load_index, arch):
+                found.setdefault((ref.source, ref.package, ref.package_version, ref.location), ref)
+    return _with_unique_ids(list(found.values()))
+
+
+def is_path(spec: str) -> bool:
+    """Whether a spec can only be a path: it has a slash, or begins the way only paths do."""
+    return os.sep in spec or spec.startswith(("~", ".")) or spec.endswith(".deb")
+
+
+def reference(candidate: Candidate, kernel_id: str) -> KernelRef:
+    """Describe a kernel of the index."""
+    return KernelRef(
+        id=kernel_id,
+        series=candidate.series,
+        arch=candidate.arch,
+        source="debian",
+        package=candidate.package,
+        package_version=candidate.version,
+        suite=candidate.suite,
+        release=candidate.release,
+        size_bytes=candidate.size_bytes,
+    )
+
+
+def _resolve_one(spec: str, load_index: Callable[[], Index], arch: str) -> list[KernelRef]:
+    if not spec:
+        raise SpecError("an empty kernel spec; name a series (6.1), a release, a path, all, latest or host")
+    if spec == HOST:
+        release = os.uname().release
+        return [KernelRef(id=HOST, series=series_of(release), arch=arch, source="host", release=release)]
+    if is_path(spec):
+        return [_from_path(spec, arch)]
+    index = load_index()
+    if spec == ALL:
+        return [reference(index.of_series(series)[0], series) for series in _some_series(index)]
+    if spec == LATEST:
+        series = _some_series(index)[-1]
+        return [reference(index.of_series(series)[0], series)]
+    if index.of_series(spec):
+        return [reference(index.of_series(spec)[0], spec)]
+    if _GLOB & set(spec):
+        matches = _glob(spec, index)
+    else:
+        matches = _exact(spec, index)
+        if not matches and Path(spec).exists():
+            return [_from_path(spec, arch)]
+    if not matches:
+        raise SpecError(_unknown(spec, index))
+    return matches
+
+
+def _some_series(index: Index) -> list[str]:
+    if not index.series:
+        raise SpecError("the archive's index has no kernels for this architecture; see `uring-matrix kernels list`")
+    return index.series
+
+
+def _glob(pattern: str, index: Index) -> list[KernelRef]:
+    """Match series first; only a pattern that no series fits is about single releases."""
+    series = [name for name in index.series if fnmatch.fnmatchcase(name, pattern)]
+    if series:
+        return [reference(index.of_series(name)[0], name) for name in series]
+    matches = [
+        candidate
+        for name in index.series
+        for candidate in reversed(index.of_series(name))
+        if fnmatch.fnmatchcase(candidate.release, pattern) or fnmatch.fnmatchcase(candidate.version, pattern)
+    ]
+    return [reference(candidate, candidate.release) for candidate in matches]
+
+
+def _exact(spec: str, index: Index) -> list[KernelRef]:
+    """Match a release, a version, a package, `package=version`, or a release without its flavour."""
+    package, _, version = spec.partition("=")
+    tests: tuple[Callable[[Candidate], bool], ...] = (
+        lambda candidate: candidate.package == package and version in {"", candidate.version},
+        lambda candidate: candidate.release == spec,
+        lambda candidate: candidate.version == spec,
+        lambda candidate: candidate.release.removesuffix(f"-{candidate.flavour}") == spec,
+        lambda candidate: candidate.version.rpartition("-")[0] == spec,
+    )
+    for test in tests:
+        matches = index.preferred(candidate for candidate in index.candidates if test(candidate))
+        if matches:
+            return [reference(matches[0], matches[0].release)]
+    return []
+
+
+def _unknown(spec: str, index: Index) -> str:
+    names = [*index.series, ALL, LATEST, HOST]
+    names += sorted({c.release for c in index.candidates} | {c.version for c in index.candidates})
+    near = difflib.get_close_matches(spec, names, n=3, cutoff=0.5)
+    if not near and series_of(spec):
+        # A number that is far from all others by its letters still has neighbours.
+        near = sorted(index.series, key=lambda name: _distance(name, spec))[:2]
+    meant = f"; nearest: {', '.join(near)}" if near else ""
+    return (
+        f"no kernel is called {spec!r}{meant}. There are the series {', '.join(index.series)}; "
+        "`uring-matrix kernels list` shows all, and a path needs a slash (./bzImage)"
+    )
+
+
+def _distance(one: str, other: str) -> tuple[int, int]:
+    (major, minor), (other_major, other_minor) = series_key(one), series_key(other)
+    return abs(major - other_major), abs(minor - other_minor)
+
+
+def _from_path(spec: str, arch: str) -> KernelRef:
+    path = Path(os.path.expanduser(spec))  # noqa: PTH111 -- leaves "~nobody" alone where Path.expanduser raises
+    try:
+        path = path.resolve(strict=True)
+    except OSError as error:
+        raise SpecError(
+            f"{spec}: {error.strerror or error}; a kernel's path has to be of a file or a build tree"
+        ) from error
+    if path.is_dir():
+        return _from_build_tree(path, spec, arch)
+    if not path.is_file():
+        raise SpecError(f"{spec} is neither a file nor a folder; give a bzImage, a .deb or a kernel build tree")
+    if not os.access(path, os.R_OK):
+        raise SpecError(f"{spec} cannot be read by this user; change its permissions (kernels in /boot often need it)")
+    if path.suffix == ".deb":
+        try:
+            fields = control(path)
+        except VmError as error:
+            raise SpecError(str(error)) from error
+        name, version, built_for = (fields.get(key) for key in ("Package", "Version", "Architecture"))
+        if built_for != arch:
+            raise SpecError(f"{spec} is a package for {built_for}, and the guest is {arch}; say --arch {built_for}")
+        return KernelRef(
+            id=path.stem,
+            series=series_of(version or ""),
+            arch=arch,
+            source="path",
+            package=name,
+            package_version=version,
+            location=str(path),
+            size_bytes=path.stat().st_size,
+        )
+    return KernelRef(
+        id=path.name, series="", arch=arch, source="path", location=str(path), size_bytes=path.stat().st_size
+    )
+
+
+def _from_build_tree(path: Path, spec: str, arch: str) -> KernelRef:
+    image = BUILD_IMAGES.get(arch)
+    if image is None or not (path / image).is_file():
+        raise SpecError(
+            f"{spec} is a folder without {image or 'a kernel image'}; a build tree has one after `make "
+            f"{Path(image).name if image else 'bzImage'}`, or give the image's own path"
+        )
+    try:
+        release = (path / "include/config/kernel.release").read_text().strip()
+    except OSError:
+        release = None
+    return KernelRef(
+        id=path.name,
+        series=series_of(release or ""),
+        arch=arch,
+        source="path",
+        release=release,
+        location=str(path),
+        size_bytes=(path / image).stat().st_size,
+    )
+
+
+def _with_unique_ids(refs: Iterable[KernelRef]) -> list[KernelRef]:
+    """Tell kernels of the same name apart: by their folder if they have one, then by a number."""
+    result: list[KernelRef] = []
+    taken: set[str] = set()
+    for ref in refs:
+        names = [ref.id]
+        if ref.location is not None:
+            names.append(f"{Path(ref.location).parent.name}-{ref.id}")
+        if ref.package_version is not None:
+            names.append(f"{ref.id}-{ref.package_version}")
+        name = next((name for name in names if name not in taken), "")
+        count = 2
+        while not name:
+            name = f"{ref.id}-{count}" if f"{ref.id}-{count}" not in taken else ""
+            count += 1
+        taken.add(name)
+        result.append(replace(ref, id=name))
+    return result
