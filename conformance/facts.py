@@ -41,7 +41,8 @@ class FactsPlugin:
 
 
 def _facts(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> dict[str, Any]:
-    facts: dict[str, Any] = {"when": report.when, "outcome": report.outcome, "kind": "none", "started_s": call.start}
+    facts: dict[str, Any] = {"when": report.when, "outcome": report.outcome, "kind": "none"}
+    facts |= {"started_s": call.start, "duration_s": call.duration}
     if call.excinfo is None:
         if report.outcome == "failed":  # a strict xfail that passed
             facts |= {"kind": "assertion", "message": str(report.longrepr)}

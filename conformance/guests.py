@@ -58,9 +58,15 @@ class Guests:
     Args:
         columns: by kernel id and architecture.
         directory: where consoles are kept.
+        unavailable: columns whose kernel could not be had, and why.
     """
 
-    def __init__(self, columns: Mapping[tuple[str, str], Column], directory: Path) -> None:
+    def __init__(
+        self,
+        columns: Mapping[tuple[str, str], Column],
+        directory: Path,
+        unavailable: Mapping[tuple[str, str], str],
+    ) -> None:
         self._columns = columns
         self._directory = directory
         self._current: tuple[str, str] | None = None
@@ -68,8 +74,8 @@ class Guests:
         self._known: frozenset[str] = frozenset()
         self._collect_errors: list[dict[str, str]] = []
         self._boot_count = 0
-        # Kernels that did not boot, and why: nobody waits for them twice.
-        self._dead: dict[tuple[str, str], GuestEnd] = {}
+        # Kernels that cannot be booted, and why: nobody waits for them twice.
+        self._dead = {key: GuestEnd("no-boot", why) for key, why in unavailable.items()}
         self._news: dict[str, Any] | None = None
 
     def run(self, cell: Cell, item: str, following: str | None) -> Iterator[dict[str, Any] | Ran]:
@@ -84,6 +90,9 @@ class Guests:
             pytest's serialized reports as they come, then one `Ran`.
         """
         key = (cell.kernel, cell.arch)
+        if key in self._dead:
+            yield Ran(Facts(guest_end=self._dead[key]), [])
+            return
         column = self._columns[key]
         phases: list[Mapping[str, Any]] = []
         reports: list[dict[str, Any]] = []
@@ -125,12 +134,10 @@ class Guests:
 
     def _ready(self, key: tuple[str, str], column: Column) -> Guest:
         """The guest of this column, booted and with its items collected."""
-        if self._guest is not None and self._current == key:
+        if self._guest is not None and self._current == key and self._guest.is_running():
             return self._guest
         self.close()
         self._current = key
-        if key in self._dead:
-            raise BootError(self._dead[key].message)
         for attempt in range(1, _BOOT_TRIES + 1):
             try:
                 self._guest = self._boot(key, column)

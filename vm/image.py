@@ -32,7 +32,7 @@ _UNWANTED_PACKAGES = frozenset(
     "openssl-provider-legacy libdb5.3t64 libpcre2-8-0 libselinux1 libmd0 libpython3-stdlib python3 python3-minimal".split()
 )
 _UNWANTED_MODULES = frozenset("test idlelib tkinter ensurepip pydoc_data turtledemo turtle.py lib2to3 __pycache__".split())
-_PROGRAMS = frozenset({"usr/sbin/mke2fs", "sbin/mke2fs"})
+_PROGRAMS = frozenset({"usr/sbin/mke2fs"})
 _SITE = "usr/lib/python3/dist-packages"
 _MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "work", "etc", "root", "run")
 _RECIPE = 1  # count up when the recipe below changes what it makes
@@ -128,7 +128,7 @@ def runtime(
             for name, path in sources.items():
                 _copy_tree(path, root / _SITE / (path.name if path.is_file() else name))
             made = Runtime(directory / "runtime.cpio", root, architecture, python, key, {})
-            compile_tree(made, [root / "usr/lib" / python, root / _SITE])
+            add_bytecode(made, [root / "usr/lib" / python, root / _SITE], root=root)
             with made.initramfs.open("wb") as file:
                 cpio.write_cpio(file, _runtime_entries(root, python, architecture, preload))
         return {"python": python, "packages": {package.name: package.version for package in packages}}
@@ -158,14 +158,14 @@ def payload(
         base: the first layer.
         cache: where the result is kept.
         files: path below the guest's ``/work`` to the file on the host.
-        prepare: called with the runtime and the directory the files were copied to, to add bytecode, say.
+        prepare: called with the runtime and the directory the files were copied to (``…/root/work``), to add bytecode, say.
         recipe: whatever else shapes the result.
     """
     digests = [f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for name, path in sorted(files.items())]
     key = _digest([f"recipe {_RECIPE} {recipe} {base.key}"], digests)
 
     def build(directory: Path) -> Mapping[str, object]:
-        work = directory / "work"
+        work = directory / "root/work"
         for name, path in files.items():
             target = work / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -176,20 +176,23 @@ def payload(
             with base.initramfs.open("rb") as layer:
                 shutil.copyfileobj(layer, file, 1 << 20)
             cpio.write_cpio(file, [cpio.directory("work"), *_tree_entries(work, "work")])
-        shutil.rmtree(work)
+        shutil.rmtree(directory / "root")
         return {"files": sorted(files)}
 
     return cache.get_or_build("image", key, build).path("guest.cpio")
 
 
-def compile_tree(base: Runtime, directories: Iterable[Path]) -> None:
-    """Add bytecode that the guest trusts without looking at the sources' times."""
-    for directory in directories:
-        base.run_python(
-            ("-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(base.root), "-p", "/")
-            + (str(directory),),
-            directory,
-        )
+def add_bytecode(base: Runtime, directories: Iterable[Path], *, root: Path) -> None:
+    """Add bytecode that the guest trusts without looking at the sources' times.
+
+    Args:
+        base: whose Python compiles.
+        directories: what to compile.
+        root: the directory on the host that is `/` in the guest.
+    """
+    names = [str(directory) for directory in directories]
+    unchecked = ("--invalidation-mode", "unchecked-hash")
+    base.run_python(("-S", "-m", "compileall", "-q", *unchecked, "-s", str(root), "-p", "/", *names), root)
 
 
 def _is_wanted(name: str) -> bool:
@@ -197,10 +200,10 @@ def _is_wanted(name: str) -> bool:
     parts = PurePosixPath(name).parts
     if parts[:2] == ("usr", "bin"):
         return parts[2].startswith("python3.") and parts[2].removeprefix("python3.").isdigit()
-    if name in _PROGRAMS or parts[0] == "lib64" or parts[:2] == ("usr", "lib64"):
+    if name in _PROGRAMS or parts[:2] == ("usr", "lib64"):
         return True
     if parts[:2] != ("usr", "lib") or len(parts) < 4:  # noqa: PLR2004
-        return parts[0] == "lib" and ".so" in parts[-1]
+        return False
     if parts[2].startswith("python3."):
         return parts[3] not in _UNWANTED_MODULES and not parts[3].startswith("config-") and "_test" not in parts[-1]
     return len(parts) == 4 and ".so" in parts[3]  # noqa: PLR2004 - libraries themselves, not their plugins

@@ -41,11 +41,23 @@ def main(port: Port, argument: dict[str, Any]) -> None:
             pytest's option namespace, ``soft_timeout_s`` after which the stacks of a test go to the console.
     """
     os.environ["URING_MATRIX_GUEST"] = "1"
-    Path(_INI).write_text(argument["ini"], encoding="utf-8")
-    agent = Agent(port, argument)
-    arguments = ["-c", _INI, "--rootdir", str(Path.cwd()), *(f"-pno:{name}" for name in _PLUGINS_OFF), *argument["paths"]]
-    pytest.main(arguments, plugins=[agent, fixtures, FactsPlugin()])
+    pytest.main(_arguments(argument), plugins=[Agent(port, argument), fixtures, FactsPlugin()])
     port.send({"type": "finished"})
+
+
+def precompile(argument: dict[str, Any]) -> None:
+    """Collect and run nothing, so that pytest leaves the rewritten bytecode of every test module behind.
+
+    What cannot be collected here is no matter: the guest says so when it fails there, too.
+    """
+    pytest.main([*_arguments(argument), "--collect-only"], plugins=[fixtures])
+    Path(_INI).unlink()
+
+
+def _arguments(argument: dict[str, Any]) -> list[str]:
+    Path(_INI).write_text(argument["ini"], encoding="utf-8")
+    off = [f"-pno:{name}" for name in _PLUGINS_OFF]
+    return ["-c", _INI, "--rootdir", str(Path.cwd()), *off, *argument["paths"]]
 
 
 class Agent:

@@ -1,0 +1,171 @@
+"""What is sent into a guest: our own code, and the folders of whatever tests were asked for."""
+
+import importlib.util
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import _pytest
+import iniconfig
+import packaging
+import pluggy
+import py
+import pygments
+import pytest
+
+import conformance
+import uring
+from vm.image import Runtime, add_bytecode
+
+# pytest and what it imports: the guest runs the host's own version.
+_PYTEST_MODULES = (pytest, _pytest, pluggy, iniconfig, packaging, py, pygments)
+# What PID 1 imports before it says that it is ready.
+PRELOAD = ("pytest", "ctypes", "tempfile", "socket", "struct", "_pytest.unittest", "_pytest.python", "_pytest.assertion.rewrite")
+# The modules of ours that a guest needs beside the tests themselves.
+_GUEST_MODULES = ("__init__", "cells", "facts", "fixtures", "modes", "unsupported")
+# Settings of the host's pytest that decide what is collected and how strictly.
+_INI_NAMES = ("python_files", "python_classes", "python_functions", "markers", "filterwarnings", "usefixtures", "xfail_strict")
+_OPTION_NAMES = ("verbose", "tbstyle", "showlocals", "showcapture")
+_SIZE_MAX_MIB = 32
+_PRECOMPILE = "import json, sys; from conformance.guest.agent import precompile; precompile(json.loads(sys.argv[1]))"
+
+
+class PayloadError(pytest.UsageError):
+    """The tests cannot be sent into a guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Files for the guest, and what its pytest is to do with them."""
+
+    # Path below the guest's working directory to the file here.
+    files: Mapping[str, Path]
+    # What to collect, as paths in the guest.
+    paths: tuple[str, ...]
+    ini: str
+    options: Mapping[str, Any]
+
+    def session(self, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The agent's argument."""
+        return {"paths": list(self.paths), "ini": self.ini, "options": dict(self.options), "cells": list(cells)}
+
+    def prepare(self, runtime: Runtime, directory: Path) -> None:
+        """Add bytecode: ours, and the tests' with their assertions rewritten, made by the guest's own pytest."""
+        add_bytecode(runtime, [directory], root=directory.parent)
+        argument = json.dumps(self.session([]))
+        runtime.run_python(["-c", _PRECOMPILE, argument], directory)
+
+
+def trees() -> dict[str, Path]:
+    """Module or package name to its file or directory, of pytest and all it needs."""
+    return {module.__name__: _location(module.__file__) for module in _PYTEST_MODULES}
+
+
+def collect(config: pytest.Config) -> Payload:
+    """Gather what the command line's arguments need.
+
+    Raises:
+        PayloadError: an argument cannot be found, lies outside every folder that can be sent, or is too large.
+    """
+    files = dict(_own_files())
+    paths: list[str] = []
+    for argument in config.args:
+        path = _resolve(argument, config)
+        paths.append(guest_path(path, config.rootpath))
+        for file in _with_neighbours(path, config.rootpath):
+            name = guest_path(file, config.rootpath)
+            if files.get(name, file) != file and files[name].read_bytes() != file.read_bytes():
+                raise PayloadError(f"{file} cannot be sent into a guest: {name} is {files[name]} there. Rename it")
+            files[name] = file
+    size_bytes = sum(file.stat().st_size for file in files.values())
+    if size_bytes > _SIZE_MAX_MIB << 20:
+        raise PayloadError(
+            f"{' '.join(config.args)}: {size_bytes >> 20} MiB of files; at most {_SIZE_MAX_MIB} MiB can be sent into a guest. "
+            "Name the folder of the tests only"
+        )
+    options = {name: config.getoption(name, None) for name in _OPTION_NAMES}
+    return Payload(files, tuple(dict.fromkeys(paths)), _ini(config), {k: v for k, v in options.items() if v is not None})
+
+
+def guest_path(path: Path, root: Path) -> str:
+    """Where a file of the host lies below the guest's working directory."""
+    for package in (conformance, uring):
+        home = _location(package.__file__).parent
+        if path.is_relative_to(home / package.__name__):
+            return str(PurePosixPath(path.relative_to(home)))
+    if path == root:
+        return "."
+    if path.is_relative_to(root):
+        return str(PurePosixPath(path.relative_to(root)))
+    # A folder outside the root directory keeps its name; what is above it is nobody's business there.
+    return str(PurePosixPath(*path.parts[-2:])) if path.is_file() else path.name
+
+
+def _own_files() -> Iterator[tuple[str, Path]]:
+    for path in _files(_location(uring.__file__)):
+        yield str(PurePosixPath("uring", path.relative_to(_location(uring.__file__)))), path
+    home = _location(conformance.__file__)
+    for name in _GUEST_MODULES:
+        yield f"conformance/{name}.py", home / f"{name}.py"
+    for path in _files(home / "guest"):
+        yield str(PurePosixPath("conformance/guest", path.relative_to(home / "guest"))), path
+
+
+def _with_neighbours(path: Path, root: Path) -> Iterator[Path]:
+    """A folder's files, or a file's folder's; and every conftest.py and __init__.py above."""
+    if path.is_dir():
+        yield from _files(path)
+    else:
+        yield from (file for file in sorted(path.parent.iterdir()) if file.is_file() and not file.name.startswith("."))
+    for folder in path.parents:
+        if not folder.is_relative_to(root):
+            break
+        yield from (file for name in ("conftest.py", "__init__.py") if (file := folder / name).is_file())
+
+
+def _files(directory: Path) -> list[Path]:
+    """Every file below a directory, but for caches and hidden things."""
+    return sorted(
+        path
+        for path in directory.rglob("*")
+        if path.is_file()
+        and not any(part == "__pycache__" or part.startswith(".") for part in path.relative_to(directory).parts)
+    )
+
+
+def _resolve(argument: str, config: pytest.Config) -> Path:
+    name = argument.partition("::")[0]
+    if config.getoption("pyargs", False):
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is not None and spec.origin is not None:
+            return _location(spec.origin)
+    path = (config.invocation_params.dir / name).resolve()
+    if not path.exists():
+        raise PayloadError(f"file or directory not found: {argument}")
+    return path
+
+
+def _location(file: str | None) -> Path:
+    """A module's file, a package's folder."""
+    if file is None:
+        raise PayloadError("a namespace package has no folder of its own to send")
+    path = Path(file).resolve()
+    return path.parent if path.name == "__init__.py" else path
+
+
+def _ini(config: pytest.Config) -> str:
+    """The host's settings, as a file for the guest's pytest."""
+    lines = ["[pytest]"]
+    for name in _INI_NAMES:
+        value = config.getini(name)
+        if isinstance(value, (list, tuple)):
+            lines += [f"{name} ="] + [f"    {inspect.cleandoc(str(entry))}" for entry in value]
+        else:
+            lines.append(f"{name} = {str(value).lower()}")
+    return "\n".join(lines) + "\n"

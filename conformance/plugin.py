@@ -1,0 +1,84 @@
+"""The pytest plugin, an entry point: `--kernel`, `--arch`, `--mode`, `--matrix-out`, `--accel`.
+
+pytest loads this module in every session of an environment that has it installed, so it imports little: what needs
+kernels, guests or results comes in only when a session asks for it.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+
+import pytest
+
+from conformance import fixtures
+from conformance.cells import Cell, parametrize
+from conformance.fixtures import loopback, matrix_cell, mode, ring, scratch, scratch_ext4
+from conformance.modes import MODES
+
+__all__ = ["loopback", "matrix_cell", "mode", "ring", "scratch", "scratch_ext4"]
+
+HOST = "host"
+CELLS = pytest.StashKey[Sequence[Cell]]()
+# Debian's names for what `uname -m` says.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def native_architecture() -> str:
+    """Debian's name of this machine's architecture."""
+    machine = platform.machine()
+    return _ARCHITECTURES.get(machine, machine)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("uring-matrix", "run tests inside real Linux kernels")
+    group.addoption(
+        "--kernel",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="run every test in this kernel: a series (6.1), package version, uname release, glob, all, latest, a path "
+        "(bzImage, .deb, build tree), or host (this machine's, in process); may be given several times",
+    )
+    group.addoption("--arch", action="append", default=[], metavar="ARCH", help="the guests' architecture, as Debian names it")
+    group.addoption(
+        "--mode",
+        action="append",
+        default=[],
+        metavar="MODE",
+        help=f"ring mode to test in ({', '.join(MODES)}); may be given several times",
+    )
+    group.addoption("--matrix-out", metavar="DIR", help="write results.json and the guests' consoles to this directory")
+    group.addoption("--accel", choices=("auto", "kvm", "tcg"), help="how guests run (auto: KVM if it proves to work)")
+
+
+@pytest.hookimpl(trylast=True)  # by then --collect-only, -n and the like have been settled
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare kernels and guests, if this session asks for any."""
+    fixtures.pytest_configure(config)
+    modes = config.getoption("mode") or ["default"]
+    for name in modes:
+        if name not in MODES:
+            raise pytest.UsageError(f"no ring mode is called {name!r}; there are {', '.join(MODES)}")
+    if config.getoption("kernel") or config.getoption("matrix_out"):
+        from conformance.session import Session  # noqa: PLC0415
+
+        session = Session.create(config, modes)
+        config.stash[CELLS] = session.cells
+        config.pluginmanager.register(session, "uring-matrix-session")
+    else:
+        config.stash[CELLS] = [Cell(HOST, native_architecture(), name) for name in modes]
+
+
+@pytest.hookimpl(tryfirst=True)  # so that the kernel stands first in the id
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one item per cell: of every test when kernels are named, else of those that use a ring or port Zig's."""
+    config = metafunc.config
+    if (
+        config.pluginmanager.has_plugin("uring-matrix-session")
+        or config.getoption("mode")
+        or "matrix_cell" in metafunc.fixturenames
+        or metafunc.definition.get_closest_marker("zig")
+    ):
+        parametrize(metafunc, config.stash[CELLS])

@@ -1,0 +1,186 @@
+"""Prepares a session: resolves kernel specs, fetches kernels and QEMU, proves the accelerator, makes the guest image."""
+
+import contextlib
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from conformance import payload
+from conformance.cells import Cell
+from conformance.plan import HOST, GuestPlan, Plan
+from conformance.plugin import native_architecture
+from conformance.schedule import longest_first
+from reports.results import Host, Kernel
+from vm import image
+from vm.accelerators import Accelerator, choose_accelerator
+from vm.apt import Archive
+from vm.architectures import ARCHITECTURES, Architecture
+from vm.cache import Cache
+from vm.errors import SettingsError, SpecError, VmError
+from vm.fetch import Kernels
+from vm.kernel import Kernel as FetchedKernel
+from vm.kernel import KernelRef
+from vm.machine import Emulator
+from vm.progress import PlainProgress, Progress
+from vm.qemu import Qemu, find_qemu
+from vm.settings import Settings
+
+# The kernel options that say something about a verdict; the whole configuration has ten thousand lines.
+_CONFIG_NAMES = (
+    "CONFIG_IO_URING", "CONFIG_HZ", "CONFIG_PREEMPT", "CONFIG_PREEMPT_DYNAMIC", "CONFIG_PREEMPT_VOLUNTARY",
+    "CONFIG_PREEMPT_LAZY", "CONFIG_NET", "CONFIG_INET", "CONFIG_EPOLL", "CONFIG_FUTEX", "CONFIG_NET_RX_BUSY_POLL",
+    "CONFIG_NUMA", "CONFIG_SMP", "CONFIG_KASAN", "CONFIG_PROVE_LOCKING", "CONFIG_CC_VERSION_TEXT",
+)  # fmt: skip
+
+PROGRESS = pytest.StashKey[Progress]()
+
+
+class Setup:
+    """What guests of one architecture need, fetched or made on first use."""
+
+    def __init__(self, architecture: Architecture, settings: Settings, progress: Progress) -> None:
+        self.architecture = architecture
+        self.settings = settings
+        self.progress = progress
+        self.cache = Cache(settings.cache, progress)
+        self.kernels = Kernels(self.cache, settings, progress, arch=architecture.name)
+
+    def qemu(self) -> Qemu:
+        """The emulator."""
+        return find_qemu(self.architecture.name, self.cache, self.settings, self.progress)
+
+    def runtime(self) -> image.Runtime:
+        """The guest image's first layer."""
+        archive = Archive(image.SUITES, self.architecture.name, self.cache, self.settings, self.progress)
+        return image.runtime(
+            archive,
+            self.architecture,
+            self.cache,
+            trees=payload.trees(),
+            preload=payload.PRELOAD,
+            progress=self.progress,
+        )
+
+    def accelerator(self, qemu: Qemu, kernel: FetchedKernel, initrd: Path) -> Accelerator:
+        """KVM, if it boots this kernel; else emulation."""
+        return choose_accelerator(qemu, self.architecture, self.settings, self.cache, kernel.image, initrd, self.progress)
+
+
+def prepare(config: pytest.Config, modes: Sequence[str]) -> Plan:
+    """Prepare a session.
+
+    Raises:
+        pytest.UsageError: a spec, an architecture or a setting cannot be meant.
+        pytest.exit.Exception: guests cannot be had at all; status 3.
+    """
+    progress = config.stash.get(PROGRESS, None) or PlainProgress()
+    try:
+        settings = Settings.load({"accel": config.getoption("accel")})
+        architectures = [_architecture(name) for name in config.getoption("arch") or [native_architecture()]]
+        return _prepare(config, modes, architectures, settings, progress)
+    except (SpecError, SettingsError) as error:
+        raise pytest.UsageError(str(error)) from error
+    except VmError as error:
+        pytest.exit(f"no guests on this machine: {error}", returncode=3)
+
+
+def _prepare(
+    config: pytest.Config,
+    modes: Sequence[str],
+    architectures: Sequence[Architecture],
+    settings: Settings,
+    progress: Progress,
+) -> Plan:
+    specs = config.getoption("kernel") or [HOST]
+    cells: list[Cell] = []
+    guests: list[GuestPlan] = []
+    unavailable: list[tuple[str, str, str]] = []
+    records: list[Kernel] = []
+    session: dict[str, object] = {}
+    qemu: Qemu | None = None
+    accelerator: Accelerator | None = None
+    for architecture in architectures:
+        setup = Setup(architecture, settings, progress)
+        refs = setup.kernels.resolve(specs)
+        is_native = architecture.name == native_architecture()
+        for ref in refs:
+            cells += [Cell(ref.id, ref.arch, mode, is_native) for mode in modes]
+        to_boot = [ref for ref in refs if ref.source != HOST]
+        records += [_host_record(ref) for ref in refs if ref.source == HOST]
+        if not to_boot or config.getoption("collectonly", False):
+            records += [_record(ref, None) for ref in to_boot]
+            continue
+        fetched = dict(zip(to_boot, setup.kernels.fetch_all(to_boot), strict=True))
+        ready = {ref: kernel for ref, kernel in fetched.items() if isinstance(kernel, FetchedKernel)}
+        unavailable += [(ref.id, ref.arch, str(why)) for ref, why in fetched.items() if ref not in ready]
+        records += [_record(ref, fetched[ref]) for ref in to_boot]
+        if not ready:
+            continue
+        sent = payload.collect(config)
+        session = sent.session([])
+        runtime = setup.runtime()
+        initrd = image.payload(runtime, setup.cache, files=sent.files, prepare=sent.prepare, recipe=sent.ini)
+        qemu = setup.qemu()
+        accelerator = setup.accelerator(qemu, next(iter(ready.values())), initrd)
+        guests += [
+            GuestPlan(
+                ref.id, ref.arch, str(kernel.image), str(initrd), qemu.command, accelerator.name, dict(qemu.environment)
+            )
+            for ref, kernel in ready.items()
+        ]
+    return Plan(
+        cells=tuple(longest_first(cells)),
+        guests=tuple(guests),
+        session=session,
+        unavailable=tuple(unavailable),
+        kernels=tuple(records),
+        host=_host(qemu, accelerator),
+        consoles=_consoles(config),
+    )
+
+
+def _architecture(name: str) -> Architecture:
+    if name not in ARCHITECTURES:
+        raise SettingsError(f"guests of architecture {name!r} are not supported; there are {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def _consoles(config: pytest.Config) -> Path:
+    if (out := config.getoption("matrix_out")) is not None:
+        return (config.invocation_params.dir / out).resolve() / "consoles"
+    return Path(tempfile.gettempdir()) / f"uring-matrix-consoles-{os.getuid()}"
+
+
+def _host(qemu: Qemu | None, accelerator: Accelerator | None) -> Host:
+    return Host(
+        kernel=os.uname().release,
+        machine=platform.machine(),
+        cpus=len(os.sched_getaffinity(0)),
+        python=platform.python_version(),
+        memory_mib=psutil.virtual_memory().total >> 20,
+        qemu=qemu.description if qemu is not None else None,
+        qemu_version=qemu.version_text if qemu is not None else None,
+        accel=accelerator.name if accelerator is not None else None,
+        accel_reason=accelerator.reason if accelerator is not None else None,
+    )
+
+
+def _record(ref: KernelRef, kernel: FetchedKernel | VmError | None) -> Kernel:
+    known = Kernel(
+        id=ref.id,
+        series=ref.series,
+        arch=ref.arch,
+        source=ref.source,
+        release=ref.release,
+        package=ref.package,
+        package_version=ref.package_version,
+        suite=ref.suite,
+        location=ref.location,
+    )
+    return known

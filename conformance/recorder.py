@@ -1,0 +1,189 @@
+"""Writes the results of a session: the journal while it runs, results.json at its end. Lives in the controller only."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from conformance.cells import Cell, split_node_id
+from conformance.modes import MODES
+from conformance.plan import Plan
+from conformance.session import KERNEL, ROW, TEST
+from reports.results import CellKey, Generator, Journal, Kernel, Mode, Result, Results, ResultsError, Status, Test
+
+JOURNAL_NAME = "results.jsonl"
+
+
+class Recorder:
+    """A pytest plugin that keeps what the session finds.
+
+    Attributes:
+        results: the folded results, once the session is over.
+    """
+
+    def __init__(self, config: pytest.Config, plan: Plan, directory: Path) -> None:
+        self._config = config
+        self._plan = plan
+        self._directory = directory
+        self._cells = {cell.id: cell for cell in plan.cells}
+        self._kernels = {kernel.id: kernel for kernel in plan.kernels}
+        self._tests: dict[str, Test] = {}
+        self._names: dict[str, str] = {}  # an item's id without its cell, to the test's id
+        self._is_planned = False
+        self._has_failed = False
+        self.results: Results | None = None
+        try:
+            self._journal = Journal.create(
+                directory / JOURNAL_NAME, generator=generator(), command=_command(), host=plan.host
+            )
+        except ResultsError as error:
+            raise pytest.UsageError(str(error)) from error
+        # What an earlier run left must not be taken for this one's if this one dies.
+        (directory / "results.json").unlink(missing_ok=True)
+        for note in plan.notes:
+            self._journal.note(note)
+
+    # -- the plan -----------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Without xdist: write down every cell before the first one runs."""
+        if session.items:
+            self._write_plan([item.nodeid for item in session.items])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """With xdist: the same, as soon as the first worker has collected."""
+        del node
+        if not self._is_planned:
+            self._write_plan(ids)
+
+    def _write_plan(self, node_ids: Sequence[str]) -> None:
+        self._is_planned = True
+        found = [(split, node_id) for node_id in node_ids if (split := split_node_id(node_id, self._cells)) is not None]
+        self._names = short_ids([name for (name, _), _ in found])
+        for (name, _), _ in found:
+            test = self._names[name]
+            self._tests.setdefault(test, Test(id=test, title=test))
+        modes = {cell.mode: MODES[cell.mode] for cell in self._plan.cells}
+        self._journal.plan(
+            kernels=self._kernels.values(),
+            tests=self._tests.values(),
+            modes=[Mode(id=mode.id, flags=mode.flag_names, since=mode.since) for mode in modes.values()],
+            cells=[self._key(name, cell) for (name, cell), _ in found],
+        )
+
+    def _key(self, name: str, cell: Cell) -> CellKey:
+        return CellKey(self._names[name], cell.kernel, cell.arch, cell.mode)
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the row, and news of tests and kernels, off a report that carries them."""
+        split = split_node_id(report.nodeid, self._cells)
+        if split is None or self._has_failed:
+            return
+        try:
+            if (news := getattr(report, KERNEL, None)) is not None:
+                self._update_kernel(news)
+            if (row := getattr(report, ROW, None)) is not None:
+                self._describe(split[0], getattr(report, TEST))
+                self._journal.result(self._result(self._key(*split), row))
+        except ResultsError as error:
+            # A full disk, say. Going on would find verdicts and lose them.
+            self._has_failed = True
+            pytest.exit(f"the results cannot be written: {error}", returncode=3)
+
+    def _describe(self, name: str, facts: Mapping[str, Any]) -> None:
+        test = self._names[name]
+        described = Test(id=test, **facts)
+        if self._tests.get(test) != described:
+            self._tests[test] = described
+            self._journal.plan(tests=[described])
+
+    def _update_kernel(self, news: Mapping[str, Any]) -> None:
+        facts = dict(news)
+        kernel = self._kernels[facts.pop("id")]
+        if console := facts.get("console"):
+            facts["console"] = os.path.relpath(console, self._directory)
+        facts["phases"] = {**kernel.phases, **facts.get("phases", {})}
+        self._kernels[kernel.id] = msgspec.structs.replace(kernel, **facts)
+        self._journal.kernel(self._kernels[kernel.id])
+
+    @staticmethod
+    def _result(key: CellKey, row: Mapping[str, Any]) -> Result:
+        fields = dict(row)
+        started_s = fields.pop("started_s")
+        fields["status"] = Status(fields["status"])
+        fields["started"] = datetime.fromtimestamp(started_s, UTC) if started_s is not None else None
+        for name in ("evidence", "qualifiers", "dmesg", "console_tail"):
+            fields[name] = tuple(fields[name])
+        return Result(**key._asdict(), **fields)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the end marker, and fold the journal."""
+        interrupted = exitstatus in {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR}
+        stopped = bool(session.shouldstop or session.shouldfail)
+        try:
+            if not self._has_failed:
+                self._journal.end(is_done=not interrupted and not stopped)
+            self.results = self._journal.publish()
+        except ResultsError as error:
+            self._has_failed = True
+            print(f"\nthe results cannot be written: {error}", file=sys.stderr)
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        finally:
+            self._journal.close()
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say where the results are."""
+        if self.results is not None:
+            state = "complete" if self.results.complete else "NOT complete"
+            terminalreporter.write_line(f"{self._directory / 'results.json'} is {state}")
+
+
+def short_ids(names: Sequence[str]) -> dict[str, str]:
+    """Give each test a short id that is its own: the function's name; where two files have it, with the file's."""
+    shorts: dict[str, set[str]] = {}
+    for name in names:
+        shorts.setdefault(_short(name), set()).add(name)
+    return {name: _short(name) if len(shorts[_short(name)]) == 1 else name for name in names}
+
+
+def _short(name: str) -> str:
+    return name.partition("::")[2].replace("::", ".")
+
+
+def generator() -> Generator:
+    """This program: its version, and its commit where it runs from a checkout."""
+    commit = None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+        commit = found.stdout.strip() or None if _is_checkout() else None
+    return Generator(name="uring-matrix", version=metadata.version("uring-matrix"), commit=commit)
+
+
+def _is_checkout() -> bool:
+    return (Path(__file__).parent.parent / ".git").exists()
+
+
+def _command() -> list[str]:
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
