@@ -283,13 +283,14 @@ class Kernels:
 
     def _instead(self, ref: KernelRef, error: VmError) -> Kernel | VmError:
         """Take an older kernel of the same series out of the cache when the network does not give the newest."""
-        if ref.id != ref.series or isinstance(error, SignatureError | CacheError):
+        if ref.id != ref.series or isinstance(error, (SignatureError, CacheError)):
             return error
         for candidate in self.index.of_series(ref.series):
             entry = self._cache.get("kernels", _key(candidate))
             if entry is not None:
                 self._progress.note(
-                    f"{ref.id}: {ref.package_version} could not be fetched, so it is {candidate.version} of the cache. {error}"
+                    f"{ref.id}: {ref.package_version} could not be fetched, {candidate.version} from the cache "
+                    f"is used instead. {error}"
                 )
                 return _kernel(_as_fetched(ref, candidate), entry)
         return error
