@@ -213,6 +213,8 @@ class Group:
 
     name: str
     rows: tuple[Row, ...]
+    # From which kernel on all of them pass
+    minimums: Mapping[Line, Minimum]
     # Per column: passes and cells
     passed: tuple[int, ...]
     totals: tuple[int, ...]
@@ -294,7 +296,7 @@ def derive(results: Results) -> Matrix:
     return Matrix(
         columns=columns,
         lines=lines,
-        groups=_groups(rows, len(columns)),
+        groups=_groups(rows, columns, lines),
         overall={line: minimum(_overall_outcomes(line, rows, columns)) for line in lines},
         counts=Counter(row.status for row in results.results),
         unexpected=tuple(cell for cell in cells.values() if cell.expectation is Expectation.UNEXPECTED),
@@ -323,7 +325,7 @@ def _is_on(column: Column, line: Line) -> bool:
     return column.kernel.arch == line.arch and column.mode.id == line.mode.id
 
 
-def _groups(rows: Sequence[Row], width: int) -> tuple[Group, ...]:
+def _groups(rows: Sequence[Row], columns: Sequence[Column], lines: Sequence[Line]) -> tuple[Group, ...]:
     """Gather rows by group, in the order in which the groups first occur."""
     gathered: dict[str, list[Row]] = {}
     for row in rows:
@@ -332,8 +334,9 @@ def _groups(rows: Sequence[Row], width: int) -> tuple[Group, ...]:
         Group(
             name,
             tuple(own),
-            passed=tuple(sum(_passes(row.cells[index]) for row in own) for index in range(width)),
-            totals=tuple(sum(row.cells[index] is not None for row in own) for index in range(width)),
+            {line: minimum(_overall_outcomes(line, own, columns)) for line in lines},
+            passed=tuple(sum(_passes(row.cells[index]) for row in own) for index in range(len(columns))),
+            totals=tuple(sum(row.cells[index] is not None for row in own) for index in range(len(columns))),
         )
         for name, own in gathered.items()
     )

@@ -1,0 +1,51 @@
+"""Make text from guests safe to show: control characters visible, sizes bounded, names fit for files and links."""
+
+import re
+from hashlib import sha256
+
+# What a page shows of one piece of text; the whole of it is in results.json.
+EXCERPT_HEAD_CHARACTERS = 16_000
+EXCERPT_TAIL_CHARACTERS = 48_000
+SLUG_LENGTH_MAX = 80
+
+# Controls other than tab and newline; characters that reorder or hide the text around them; what is no character.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\ufffe\uffff\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    """Replace what a browser would obey or swallow by something a reader can see."""
+    return _UNSAFE.sub(_picture, text.replace("\r\n", "\n"))
+
+
+def _picture(match: re.Match[str]) -> str:
+    """Return Unicode's control picture, or the code point in brackets."""
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    # Undecodable bytes that Python carries as lone surrogates.
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"⟨{code - 0xDC00:02X}⟩"
+    return f"⟨U+{code:04X}⟩"
+
+
+def excerpt(text: str) -> str:
+    """Keep the beginning and the end of a very long text, and say how much is left out."""
+    left_out = len(text) - EXCERPT_HEAD_CHARACTERS - EXCERPT_TAIL_CHARACTERS
+    if left_out <= 0:
+        return text
+    note = f"\n[… {left_out:,} characters left out here; results.json has them …]\n"
+    return text[:EXCERPT_HEAD_CHARACTERS] + note + text[-EXCERPT_TAIL_CHARACTERS:]
+
+
+def slug(text: str) -> str:
+    """Turn an id into a part of a file name and of a link; two different ids never give the same one."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:SLUG_LENGTH_MAX].lstrip(".-")
+    if plain == text and text:
+        return text
+    digest = sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:10]
+    return f"{plain}-{digest}" if plain else digest
