@@ -1,0 +1,373 @@
+"""The two queues: memory shared with the kernel, and the positions both sides move."""
+
+from __future__ import annotations
+
+import ctypes
+from struct import Struct
+
+from . import syscalls
+from .barriers import this_machine
+from .cqe import io_uring_cqe
+from .errors import RingClosed, SubmissionQueueFull
+from .flags import (
+    IORING_CQE_F_32,
+    IORING_CQE_F_SKIP,
+    IORING_OFF_SQ_RING,
+    IORING_OFF_SQES,
+    IORING_SETUP_CQE32,
+    IORING_SETUP_CQE_MIXED,
+    IORING_SETUP_NO_SQARRAY,
+    IORING_SETUP_SQE128,
+)
+from .sqe import io_uring_sqe
+from .sqe_fields import SQE128_LAYOUT, SQE_LAYOUT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, Self
+
+    from .structs import io_uring_params
+
+_U32 = 0xFFFFFFFF
+_CQE = Struct("=QiI")
+_CQE32 = Struct("=QiIQQ")
+_NOP = Struct("=32xQ24x")
+_NOP128 = Struct("=32xQ24x64x")
+_new_tuple = tuple.__new__
+
+
+class _ClosedSqe(io_uring_sqe):
+    """What the entries of a closed ring turn into: their memory is gone, every use is an error."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise RingClosed("this SQE belonged to a ring that was closed; its memory is gone")
+
+    __getattribute__ = __setattr__ = __bytes__ = _refuse  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "<io_uring_sqe of a closed ring>"
+
+
+class SubmissionQueue:
+    """The submission side. `head`, `tail`, `flags` and `dropped` read the shared memory.
+
+    Attributes:
+        mask: number of entries minus one.
+        sqes: the entries themselves, one object for each slot.
+        is_plain: whether everything queued since the last flush came from `IoUring.nop` and was not touched after.
+    """
+
+    __slots__ = (
+        "_dropped_at",
+        "_flags_at",
+        "_flushed",
+        "_head_at",
+        "_limit",
+        "_mapping",
+        "_nop",
+        "_order",
+        "_tail",
+        "_tail_at",
+        "_view",
+        "_words",
+        "array",
+        "fence",
+        "is_plain",
+        "layout",
+        "mask",
+        "sqes",
+    )
+
+    def __init__(self, fd: int, params: io_uring_params) -> None:
+        """Map the queue of ring `fd`. `params` are the kernel's, from io_uring_setup(2).
+
+        Raises:
+            OutOfMemory and the other errors of mmap(2).
+            MachineNotSupported: see `uring.barriers`.
+        """
+        machine = this_machine()
+        self._order = machine.order
+        self.fence = machine.fence
+        flags = params.flags
+        entries = params.sq_entries
+        has_array = not flags & IORING_SETUP_NO_SQARRAY
+        cqe_bytes = 32 if flags & IORING_SETUP_CQE32 else 16
+        size_bytes = params.cq_off.cqes + params.cq_entries * cqe_bytes
+        if has_array:
+            size_bytes = max(size_bytes, params.sq_off.array + entries * 4)
+        self.layout = SQE128_LAYOUT if flags & IORING_SETUP_SQE128 else SQE_LAYOUT
+        self._nop = (_NOP128 if flags & IORING_SETUP_SQE128 else _NOP).pack_into
+        stride = self.layout.size
+
+        mode = syscalls.MAP_SHARED | syscalls.MAP_POPULATE
+        rings = syscalls.mmap(size_bytes, mode, fd, IORING_OFF_SQ_RING, "the rings")
+        try:
+            sqes = syscalls.mmap(entries * stride, mode, fd, IORING_OFF_SQES, "the submission queue entries")
+        except BaseException:
+            syscalls.munmap(rings, size_bytes)
+            raise
+        self._mapping: tuple[tuple[int, int], ...] = ((rings, size_bytes), (sqes, entries * stride))
+        self._words = machine.words(rings, size_bytes & ~3)
+        self._view = memoryview((ctypes.c_ubyte * (entries * stride)).from_address(sqes)).cast("B")
+
+        self._head_at = params.sq_off.head // 4
+        self._tail_at = params.sq_off.tail // 4
+        self._flags_at = params.sq_off.flags // 4
+        self._dropped_at = params.sq_off.dropped // 4
+        self.mask = self._words[params.sq_off.ring_mask // 4]
+        self.sqes = [io_uring_sqe.at(self._view, index * stride, self) for index in range(entries)]
+        self.array = range(entries)
+        if has_array:
+            # Slot and array position are always the same here, so the array is written once. With NO_SQARRAY the
+            # kernel reports offset 0, which is the ring's header: there is nothing to write then.
+            array_at = params.sq_off.array // 4
+            for index in range(entries):
+                self._words[array_at + index] = index
+        # Positions as ever-growing integers; only what is stored in shared memory wraps at 32 bits.
+        self._tail = 0
+        self._flushed = 0
+        self._limit = entries
+        self.is_plain = True
+
+    @classmethod
+    def init(cls, fd: int, p: io_uring_params) -> Self:
+        """Zig's name of the constructor."""
+        return cls(fd, p)
+
+    def deinit(self) -> None:
+        """Unmap. Entries that someone still holds answer every use with `RingClosed`. May be called twice."""
+        mapping, self._mapping = self._mapping, ()
+        if not mapping:
+            return
+        # With no room left, taking an entry goes the slow way, which notices that the ring is closed.
+        self._limit = self._tail
+        for sqe in self.sqes:
+            sqe._pins = None
+            sqe.__class__ = _ClosedSqe
+        self._words.release()
+        self._view.release()
+        for address, size_bytes in mapping:
+            syscalls.munmap(address, size_bytes)
+
+    def _word(self, at: int) -> int:
+        if not self._mapping:
+            raise RingClosed("the ring was closed; its memory is gone")
+        return self._words[at]
+
+    @property
+    def head(self) -> int:
+        """Position up to which the kernel has taken entries."""
+        return self._word(self._head_at)
+
+    @property
+    def tail(self) -> int:
+        """Position up to which entries are visible to the kernel."""
+        return self._word(self._tail_at)
+
+    @property
+    def flags(self) -> int:
+        """IORING_SQ_* bits, set by the kernel."""
+        return self._word(self._flags_at)
+
+    @property
+    def dropped(self) -> int:
+        """Entries the kernel skipped because their array index was invalid; stays 0 here."""
+        return self._word(self._dropped_at)
+
+    @property
+    def sqe_head(self) -> int:
+        """Position of the first entry not yet visible to the kernel."""
+        return self._flushed & _U32
+
+    @property
+    def sqe_tail(self) -> int:
+        """Position of the next entry to be taken."""
+        return self._tail & _U32
+
+    def vacant(self) -> io_uring_sqe:
+        """The next entry, not taken yet.
+
+        Raises:
+            SubmissionQueueFull: submit first.
+            RingClosed: the ring was closed.
+        """
+        tail = self._tail
+        if tail == self._limit:
+            self.make_room()
+        return self.sqes[tail & self.mask]
+
+    def make_room(self) -> None:
+        """Look how far the kernel has come; raise when every entry is still taken."""
+        entries = self.mask + 1
+        if not self._mapping:
+            raise RingClosed("the ring was closed; create a new one")
+        self._limit = self._tail - self.pending() + entries
+        if self._order is not None:
+            self._order()
+        if self._tail == self._limit:
+            raise SubmissionQueueFull(f"all {entries} entries are taken; submit() first")
+
+    def pending(self) -> int:
+        """Entries the kernel has not taken yet, visible to it or not."""
+        return (self._tail - self._words[self._head_at]) & _U32
+
+    def publish(self) -> None:
+        """Make the queued entries visible to the kernel."""
+        tail = self._tail
+        self._words[self._tail_at] = tail & _U32
+        self._flushed = tail
+        self.is_plain = True
+
+
+class CompletionEntries:
+    """The slots of a completion queue by position, for code that reads the ring itself."""
+
+    __slots__ = ("_cq",)
+
+    def __init__(self, cq: CompletionQueue) -> None:
+        self._cq = cq
+
+    def __len__(self) -> int:
+        return self._cq.mask + 1
+
+    def __getitem__(self, index: int) -> io_uring_cqe:
+        """The completion in slot `index`; meaningful from `head & mask` on for `cq_ready()` slots."""
+        return self._cq.peek(index)
+
+
+class CompletionQueue:
+    """The completion side. `head`, `tail` and `overflow` read the shared memory.
+
+    Attributes:
+        mask: number of entries minus one.
+    """
+
+    __slots__ = (
+        "_head",
+        "_head_at",
+        "_is_mixed",
+        "_iterate",
+        "_order",
+        "_overflow_at",
+        "_read",
+        "_sq",
+        "_stride",
+        "_tail_at",
+        "_view",
+        "_words",
+        "mask",
+    )
+
+    def __init__(self, fd: int, params: io_uring_params, sq: SubmissionQueue) -> None:
+        """Find the completion ring in the mapping it shares with `sq`."""
+        del fd  # Zig's signature; the mapping is shared since 5.4
+        layout = _CQE32 if params.flags & IORING_SETUP_CQE32 else _CQE
+        self._stride = layout.size
+        self._iterate = layout.iter_unpack
+        self._read = layout.unpack_from
+        self._is_mixed = bool(params.flags & IORING_SETUP_CQE_MIXED)
+        self._words = sq._words
+        self._sq = sq
+        self._head_at = params.cq_off.head // 4
+        self._tail_at = params.cq_off.tail // 4
+        self._overflow_at = params.cq_off.overflow // 4
+        self.mask = self._words[params.cq_off.ring_mask // 4]
+        self._order = sq._order
+        self._head = self._words[self._head_at]
+        size_bytes = (self.mask + 1) * self._stride
+        base = sq._mapping[0][0] + params.cq_off.cqes
+        self._view = memoryview((ctypes.c_ubyte * size_bytes).from_address(base)).cast("B")
+
+    @classmethod
+    def init(cls, fd: int, p: io_uring_params, sq: SubmissionQueue) -> Self:
+        """Zig's name of the constructor."""
+        return cls(fd, p, sq)
+
+    def deinit(self) -> None:
+        """Let go of the memory; unmapping it is `SubmissionQueue.deinit`'s part. May be called twice."""
+        self._view.release()
+
+    @property
+    def head(self) -> int:
+        """Position up to which completions were reaped."""
+        return self._sq._word(self._head_at)
+
+    @property
+    def tail(self) -> int:
+        """Position up to which the kernel has posted completions."""
+        return self._sq._word(self._tail_at)
+
+    @property
+    def overflow(self) -> int:
+        """Completions the kernel could not post (before 5.5: lost)."""
+        return self._sq._word(self._overflow_at)
+
+    @property
+    def cqes(self) -> CompletionEntries:
+        """The slots; what is read from them is a copy."""
+        return CompletionEntries(self)
+
+    def peek(self, index: int) -> io_uring_cqe:
+        """A copy of the completion in slot `index`."""
+        if not 0 <= index <= self.mask:
+            raise IndexError(f"slot {index} of {self.mask + 1}")
+        self._sq._word(self._tail_at)
+        return _new_tuple(io_uring_cqe, self._read(self._view, index * self._stride))
+
+    def ready(self) -> int:
+        """Posted completions that were not reaped; in a mixed ring, 16-byte units of them."""
+        return (self._words[self._tail_at] - self._head) & _U32
+
+    def advance(self, count: int) -> None:
+        """Hand `count` slots back to the kernel."""
+        if self._order is not None:
+            self._order()
+        self._words[self._head_at] = self._head = (self._head + count) & _U32
+
+    def take(self, limit: int) -> list[io_uring_cqe]:
+        """Reap up to `limit` completions that are ready."""
+        head = self._head
+        count = (self._words[self._tail_at] - head) & _U32
+        if not count or limit <= 0:
+            return []
+        if self._order is not None:
+            self._order()
+        if self._is_mixed:
+            return self._take_mixed(limit, count)
+        count = min(count, limit)
+        first = head & self.mask
+        stride = self._stride
+        end = first + count
+        over = end - self.mask - 1
+        if over <= 0:
+            rows = [_new_tuple(io_uring_cqe, row) for row in self._iterate(self._view[first * stride : end * stride])]
+        else:
+            rows = [_new_tuple(io_uring_cqe, row) for row in self._iterate(self._view[first * stride :])]
+            rows += [_new_tuple(io_uring_cqe, row) for row in self._iterate(self._view[: over * stride])]
+        self.advance(count)
+        return rows
+
+    def _take_mixed(self, limit: int, count: int) -> list[io_uring_cqe]:
+        """IORING_SETUP_CQE_MIXED: completions of one or two slots, and fillers before the end of the ring."""
+        rows: list[io_uring_cqe] = []
+        used = 0
+        while used < count and len(rows) < limit:
+            at = ((self._head + used) & self.mask) * 16
+            row: tuple[Any, ...] = _CQE.unpack_from(self._view, at)
+            used += 1
+            if row[2] & IORING_CQE_F_SKIP:
+                continue
+            if row[2] & IORING_CQE_F_32:
+                # The kernel never lets a large one wrap: it posts a filler first.
+                row = _CQE32.unpack_from(self._view, at)
+                used += 1
+            rows.append(_new_tuple(io_uring_cqe, row))
+        self.advance(used)
+        return rows

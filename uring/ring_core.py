@@ -1,0 +1,493 @@
+"""The ring itself: opening, closing, submitting, waiting, reaping."""
+
+from __future__ import annotations
+
+import os
+from ctypes import addressof, c_uint32
+from struct import error as struct_error
+from weakref import WeakSet
+
+from . import flags as f
+from . import lifetime, syscalls
+from .errors import (
+    ArgumentOutOfRange,
+    EntriesNotPowerOfTwo,
+    EntriesZero,
+    ParamsInvalid,
+    RingClosed,
+    RingInherited,
+    SetupFlagNotSupported,
+    SyscallError,
+    SystemOutdated,
+)
+from .opcodes import IORING_REGISTER
+from .queues import CompletionQueue, SubmissionQueue
+from .structs import io_uring_params, io_uring_sync_cancel_reg
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableSequence
+    from types import TracebackType
+    from typing import Any, Self
+
+    from .cqe import io_uring_cqe
+    from .sqe import io_uring_sqe
+
+_GETEVENTS = f.IORING_ENTER_GETEVENTS
+_LATE_WORK = f.IORING_SETUP_COOP_TASKRUN | f.IORING_SETUP_DEFER_TASKRUN
+_REFUSED = {
+    f.IORING_SETUP_NO_MMAP: "the rings would lie in memory of the caller",
+    f.IORING_SETUP_REGISTERED_FD_ONLY: "the ring would have no descriptor",
+    f.IORING_SETUP_SQE_MIXED: "entries would have two sizes in one queue; use IORING_SETUP_SQE128",
+    f.IORING_SETUP_SQ_REWIND: "the queue would have no head and tail",
+}
+# How long deinit() waits for the kernel to end requests that still point to our memory.
+_CANCEL_WAIT_NS = 100_000_000
+
+_open_rings: WeakSet[RingCore] = WeakSet()
+
+
+class RingCore:
+    """Everything of `IoUring` but the operations and registrations.
+
+    Attributes:
+        fd: the ring's descriptor; -1 once closed.
+        sq: the submission queue.
+        cq: the completion queue.
+        flags: IORING_SETUP_* bits the ring was made with.
+        features: IORING_FEAT_* bits of the kernel.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_closed_by",
+        "_in_flight",
+        "_keep_alive",
+        "_peek_enters",
+        "_registered_buffers",
+        "cq",
+        "fd",
+        "features",
+        "flags",
+        "sq",
+    )
+
+    def __init__(self, entries: int, flags: int = 0, *, keep_alive: bool = True) -> None:
+        """Create a ring; the SQPOLL thread, if any, idles after one second.
+
+        Args:
+            entries: a power of two, 1 to 32768; the kernel has the last word.
+            flags: IORING_SETUP_* bits.
+            keep_alive: hold the memory that queued requests point to until they are complete. Without it the caller
+                must do so, and requests cost less.
+
+        Raises:
+            EntriesZero, EntriesNotPowerOfTwo: before anything is asked of the kernel.
+            SetupFlagNotSupported: a flag whose memory layout is not handled here.
+            ArgumentsInvalid: EINVAL; often a flag newer than the kernel.
+            PermissionDenied: EPERM; see sysctl kernel.io_uring_disabled and seccomp.
+            SystemOutdated: no io_uring, or a kernel older than 5.4.
+            SystemResources, ProcessFdQuotaExceeded, SystemFdQuotaExceeded: ENOMEM, EMFILE, ENFILE.
+
+        Since 5.1 (here 5.4). Source: io_uring_setup(2).
+        """
+        self._open(entries, io_uring_params(flags=flags, sq_thread_idle=1000), keep_alive)
+
+    @classmethod
+    def init(cls, entries: int, flags: int = 0, *, keep_alive: bool = True) -> Self:
+        """Zig's name of the constructor."""
+        return cls(entries, flags, keep_alive=keep_alive)
+
+    @classmethod
+    def init_params(cls, entries: int, p: io_uring_params, *, keep_alive: bool = True) -> Self:
+        """Create a ring with parameters of your own; the kernel's answer is left in `p`.
+
+        Raises:
+            ParamsInvalid: a field is set whose flag is missing, or one that only the kernel sets.
+            And everything the constructor raises.
+        """
+        ring = cls.__new__(cls)
+        ring._open(entries, p, keep_alive)
+        return ring
+
+    def _open(self, entries: int, params: io_uring_params, keep_alive: bool) -> None:
+        # First, so that the finalizer finds a closed ring when anything below fails.
+        self.fd = -1
+        self._closed_by: tuple[type[RingClosed], str] = RingClosed, "the ring was never opened"
+        check_setup(entries, params)
+        fd = syscalls.io_uring_setup(entries, params)
+        try:
+            if not params.features & f.IORING_FEAT_SINGLE_MMAP:
+                raise SystemOutdated(38, "the kernel has no IORING_FEAT_SINGLE_MMAP; Linux 5.4 or later is needed")
+            self.sq = SubmissionQueue(fd, params)
+            self.cq = CompletionQueue(fd, params, self.sq)
+        except BaseException:
+            syscalls.close(fd)
+            raise
+        self.fd = fd
+        self.flags: int = params.flags
+        self.features: int = params.features
+        self._keep_alive = keep_alive
+        self._in_flight = lifetime.InFlight(lifetime.buffer_rings.setdefault(fd, {}))
+        self._registered_buffers: object = None
+        # Completions can be pending where only a system call brings them into view, and without TASKRUN_FLAG nothing
+        # in the shared memory tells: polled I/O, and task work that waits until we enter the kernel.
+        self._peek_enters = bool(
+            (self.flags & f.IORING_SETUP_IOPOLL and not self.flags & f.IORING_SETUP_SQPOLL)
+            or (self.flags & _LATE_WORK and not self.flags & f.IORING_SETUP_TASKRUN_FLAG)
+        )
+        _open_rings.add(self)
+
+    # ---- closing
+
+    def deinit(self) -> None:
+        """Close the ring; `fd` becomes -1. A second call does nothing.
+
+        Requests that still point to memory held here are cancelled first, which may take up to 0.1 s; memory of those
+        that do not end in that time is never freed. Raises nothing for a ring inherited over fork, which was closed
+        when the process forked.
+        """
+        if self.fd < 0:
+            return
+        if self._in_flight.pins:
+            self._cancel_all()
+        self._close(RingClosed, "the ring was closed by deinit(); create a new one")
+
+    def _cancel_all(self) -> None:
+        """Ask the kernel to end every request, then reap what has ended. Best effort: what stays is abandoned."""
+        request = io_uring_sync_cancel_reg(
+            fd=-1, flags=f.IORING_ASYNC_CANCEL_ANY | f.IORING_ASYNC_CANCEL_ALL, timeout=(0, _CANCEL_WAIT_NS)
+        )
+        try:
+            self._reap_for_close()
+            if not self._in_flight.pins:
+                return
+            # ENOENT: nothing to cancel. EINVAL: older than 6.0. ETIME: not all ended in time. All are fine here.
+            syscalls.io_uring_register_errno(self.fd, IORING_REGISTER.REGISTER_SYNC_CANCEL, addressof(request), 1)
+            self._reap_for_close()
+        except SyscallError:
+            # For example EEXIST: with SINGLE_ISSUER only the ring's own thread may enter.
+            return
+
+    def _reap_for_close(self) -> None:
+        if self._peek_enters or self.cq_ring_needs_flush():
+            syscalls.io_uring_enter(self.fd, 0, 0, _GETEVENTS)
+        while self._reap(self.cq.mask + 1):
+            pass
+
+    def _close(self, kind: type[RingClosed], why: str) -> None:
+        fd, self.fd = self.fd, -1
+        self._closed_by = kind, why
+        if lifetime.buffer_rings.get(fd) is self._in_flight.groups:
+            del lifetime.buffer_rings[fd]
+        _open_rings.discard(self)
+        self.cq.deinit()
+        self.sq.deinit()
+        syscalls.close(fd)
+        if kind is RingInherited:
+            # The requests belong to the parent's memory, not to this process's copy of it.
+            self._in_flight.clear()
+        else:
+            self._in_flight.abandon()
+        self._registered_buffers = None
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.deinit()
+
+    def __del__(self) -> None:
+        if getattr(self, "fd", -1) < 0:
+            return
+        fd = self.fd
+        self._close(RingClosed, "the ring was dropped")
+        import warnings  # noqa: PLC0415 - only for programs that forget to close
+
+        warnings.warn(
+            f"unclosed io_uring (fd {fd}); use `with` or call deinit()", ResourceWarning, source=self, stacklevel=2
+        )
+
+    def _check_open(self) -> None:
+        if self.fd < 0:
+            self._refuse()
+
+    # ---- submitting
+
+    def get_sqe(self) -> io_uring_sqe:
+        """Take a vacant SQE, cleared to a no-op.
+
+        Raises:
+            SubmissionQueueFull: every entry is taken; submit first.
+            RingClosed: the ring was closed.
+        """
+        sq = self.sq if self.fd >= 0 else self._refuse()
+        sqe = sq.vacant()
+        # An entry that is taken and then not filled in must not repeat the request that lay there before.
+        sqe.prep_nop()
+        sq._tail += 1
+        return sqe
+
+    def _refuse(self) -> Any:
+        kind, why = self._closed_by
+        raise kind(why)
+
+    def _take(self, sqe: io_uring_sqe, user_data: int) -> io_uring_sqe:
+        """Name a filled-in entry and take it; until here a mistake in the arguments leaves the queue as it was."""
+        sqe.user_data = user_data
+        self.sq._tail += 1
+        return sqe
+
+    def nop(self, user_data: int) -> io_uring_sqe:
+        """Queue a no-op. Since 5.1."""
+        sq = self.sq
+        tail = sq._tail
+        if tail == sq._limit:
+            self._make_room()
+        sqe = sq.sqes[tail & sq.mask]
+        try:
+            sq._nop(sqe._view, sqe._offset, user_data)
+        except struct_error as error:
+            raise ArgumentOutOfRange(f"nop: user_data {user_data!r} does not fit 64 bits: {error}") from None
+        sq._tail = tail + 1
+        return sqe
+
+    def _make_room(self) -> None:
+        self._check_open()
+        self.sq.make_room()
+
+    def submit(self) -> int:
+        """Submit what is queued. Returns the number of SQEs the kernel consumed.
+
+        With IORING_SETUP_SQPOLL it is the number pending, which the kernel thread consumes on its own. With nothing
+        queued no system call is made (Zig makes one).
+
+        Raises: see `enter`.
+        """
+        return self.submit_and_wait(0)
+
+    def submit_and_wait(self, wait_nr: int) -> int:
+        """Submit what is queued and wait for `wait_nr` completions.
+
+        Args:
+            wait_nr: completions to wait for; 0 does not block.
+
+        Returns:
+            SQEs the kernel consumed.
+
+        Raises: see `enter`.
+        """
+        submitted = self.flush_sq()
+        flags = self._submit_flags(submitted)
+        if wait_nr > 0 or flags is not None:
+            flags = flags or 0
+            if wait_nr > 0 or self.flags & f.IORING_SETUP_IOPOLL:
+                flags |= _GETEVENTS
+            return self.enter(submitted, wait_nr, flags)
+        return submitted
+
+    def _submit_flags(self, submitted: int) -> int | None:
+        """Flags to enter the kernel with; None when it need not be entered to submit."""
+        if not submitted:
+            return None
+        if not self.flags & f.IORING_SETUP_SQPOLL:
+            return 0
+        return self._wakeup_flag() or None
+
+    def _wakeup_flag(self) -> int:
+        # Without a full fence the poller may see the old tail while we see its old flag: then nobody acts.
+        self.sq.fence()
+        return f.IORING_ENTER_SQ_WAKEUP if self.sq.flags & f.IORING_SQ_NEED_WAKEUP else 0
+
+    def enter(self, to_submit: int, min_complete: int, flags: int) -> int:
+        """Call io_uring_enter(2).
+
+        Args:
+            to_submit: SQEs to submit.
+            min_complete: completions to wait for, with IORING_ENTER_GETEVENTS.
+            flags: IORING_ENTER_* bits.
+
+        Returns:
+            SQEs consumed.
+
+        Raises:
+            SystemResources: EAGAIN; wait for completions, then try again.
+            CompletionQueueOvercommitted: EBUSY; reap completions, then try again.
+            SignalInterrupt: EINTR while waiting.
+            SubmissionQueueEntryInvalid, FileDescriptorInvalid, FileDescriptorInBadState, BufferInvalid,
+            RingShuttingDown, OpcodeNotSupported: EINVAL, EBADF, EBADFD, EFAULT, ENXIO, EOPNOTSUPP.
+            InvalidThread: EEXIST under IORING_SETUP_SINGLE_ISSUER (Zig 0.16 has it, 0.15 does not).
+            CompletionsDropped, SubmissionThreadDead: EBADR, EOWNERDEAD (Zig: Unexpected).
+            RingClosed: the ring was closed.
+
+        Source: io_uring_enter(2).
+        """
+        if self.fd < 0:
+            self._refuse()
+        return syscalls.io_uring_enter(self.fd, to_submit, min_complete, flags)
+
+    def flush_sq(self) -> int:
+        """Make queued SQEs visible to the kernel. Returns how many it has not consumed yet."""
+        if self.fd < 0:
+            self._refuse()
+        sq = self.sq
+        if sq._tail != sq._flushed:
+            if self._keep_alive:
+                self._notice(sq)
+            if sq._order is not None and self.flags & f.IORING_SETUP_SQPOLL:
+                sq._order()
+            sq.publish()
+        return sq.pending()
+
+    def _notice(self, sq: SubmissionQueue) -> None:
+        """Account for the entries about to become visible; see `uring.lifetime`."""
+        in_flight = self._in_flight
+        first = sq._flushed
+        if sq.is_plain and not in_flight.counts and not self.flags & f.IORING_SETUP_SQPOLL:
+            in_flight.unnoticed += sq._tail - first
+            in_flight.plain_tail = sq._tail
+            return
+        head = sq._tail - sq.pending()
+        if in_flight.plain_tail > head:
+            # Plain no-ops that the kernel has not taken yet: they complete together with these entries, in any order.
+            in_flight.unnoticed -= in_flight.plain_tail - head
+            in_flight.plain_tail = first = head
+        sqes, mask = sq.sqes, sq.mask
+        in_flight.note(sqes[position & mask] for position in range(first, sq._tail))
+
+    def sq_ring_needs_enter(self, flags: c_uint32 | None = None) -> bool:
+        """Whether the kernel must be entered to submit: always, but with an SQPOLL thread that is awake.
+
+        Args:
+            flags: takes IORING_ENTER_SQ_WAKEUP when the thread must be woken (Zig's `*u32`).
+        """
+        if self.fd < 0:
+            self._refuse()
+        if not self.flags & f.IORING_SETUP_SQPOLL:
+            return True
+        wakeup = self._wakeup_flag()
+        if wakeup and flags is not None:
+            flags.value |= wakeup
+        return bool(wakeup)
+
+    def sq_ready(self) -> int:
+        """SQEs the kernel has not consumed, whether visible to it or not."""
+        if self.fd < 0:
+            self._refuse()
+        return self.sq.pending()
+
+    # ---- reaping
+
+    def cq_ready(self) -> int:
+        """Completions ready to be reaped (with IORING_SETUP_CQE_MIXED: 16-byte units of them)."""
+        if self.fd < 0:
+            self._refuse()
+        return self.cq.ready()
+
+    def copy_cqes(self, cqes: MutableSequence[Any], wait_nr: int) -> int:
+        """Reap completions into the front of `cqes`, at most as many as it is long.
+
+        When none is ready and `wait_nr` is above 0, waits for at least that many; with 0 the kernel is entered only
+        if completions may be pending there.
+
+        Args:
+            cqes: a list of any length above 0, for example `[None] * 64`; its items are replaced.
+            wait_nr: completions to wait for when none is ready.
+
+        Returns:
+            Completions reaped.
+
+        Raises: see `enter`.
+        """
+        rows = self._reap_waiting(len(cqes), wait_nr)
+        count = len(rows)
+        cqes[:count] = rows
+        return count
+
+    def copy_cqe(self) -> io_uring_cqe:
+        """Reap one completion, waiting for it if necessary.
+
+        Raises: see `enter`.
+        """
+        while True:
+            rows = self._reap_waiting(1, 1)
+            if rows:
+                return rows[0]
+
+    def _reap_waiting(self, limit: int, wait_nr: int) -> list[io_uring_cqe]:
+        if self.fd < 0:
+            self._refuse()
+        rows = self._reap(limit)
+        if rows or not (wait_nr > 0 or self._peek_enters or self.cq_ring_needs_flush()):
+            return rows
+        self.enter(0, wait_nr, _GETEVENTS)
+        # Another thread may have closed the ring while this one was waiting.
+        return self._reap(limit) if self.fd >= 0 else self._refuse()
+
+    def _reap(self, limit: int) -> list[io_uring_cqe]:
+        rows = self.cq.take(limit)
+        in_flight = self._in_flight
+        if in_flight.counts:
+            for row in rows:
+                in_flight.completed(row[0], row[2])
+        elif in_flight.unnoticed:
+            in_flight.unnoticed = max(0, in_flight.unnoticed - len(rows))
+        return rows
+
+    def cq_ring_needs_flush(self) -> bool:
+        """Whether completions wait in the kernel: an overflow, or task work (IORING_SQ_TASKRUN, which Zig leaves out)."""
+        if self.fd < 0:
+            self._refuse()
+        return bool(self.sq.flags & (f.IORING_SQ_CQ_OVERFLOW | f.IORING_SQ_TASKRUN))
+
+    def cqe_seen(self, cqe: io_uring_cqe) -> None:
+        """Hand the oldest completion's slot back; only for code that reads the ring itself, once per completion."""
+        del cqe
+        self.cq_advance(1)
+
+    def cq_advance(self, count: int) -> None:
+        """Hand back the slots of the `count` oldest completions; not after `copy_cqe` or `copy_cqes`, which do it."""
+        if count > 0:
+            if self.fd < 0:
+                self._refuse()
+            self._reap(count)
+
+    def forget(self, user_data: int) -> None:
+        """Let go of memory held for requests named `user_data`, which the caller knows to be over.
+
+        Needed only for IOSQE_CQE_SKIP_SUCCESS, whose success nobody is told about.
+        """
+        self._in_flight.forget(user_data)
+
+
+def check_setup(entries: int, params: io_uring_params) -> None:
+    """What Zig asserts, as errors, before the kernel is asked."""
+    if entries == 0:
+        raise EntriesZero("a ring needs at least one entry")
+    if entries < 0 or entries & (entries - 1):
+        raise EntriesNotPowerOfTwo(f"entries must be a power of two, not {entries}")
+    if entries > 0xFFFF:
+        raise ArgumentOutOfRange(f"entries must be at most 32768, not {entries}")
+    flags = params.flags
+    for flag, why in _REFUSED.items():
+        if flags & flag:
+            raise SetupFlagNotSupported(f"{f.IORING_SETUP(flag).name} is not supported: {why}")
+    for field, flag in (("cq_entries", f.IORING_SETUP_CQSIZE), ("wq_fd", f.IORING_SETUP_ATTACH_WQ)):
+        if getattr(params, field) and not flags & flag:
+            raise ParamsInvalid(f"io_uring_params.{field} is set without IORING_SETUP_{f.IORING_SETUP(flag).name}")
+    if params.sq_entries or params.features or any(params.resv):
+        raise ParamsInvalid("sq_entries, features and resv of io_uring_params are the kernel's; use a fresh one")
+
+
+def _close_inherited() -> None:
+    """Runs in the child of a fork: the rings are the parent's, and using one here would upset it there."""
+    for ring in list(_open_rings):
+        ring._close(
+            RingInherited, "the ring belongs to the parent process and was closed here when it forked; create a new one"
+        )
+
+
+os.register_at_fork(after_in_child=_close_inherited)
