@@ -1,0 +1,103 @@
+"""The QEMU command as data, and guests whose QEMU is a program of the test's own."""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from vm.architectures import AMD64
+from vm.errors import BootError
+from vm.machine import Emulator, Guest, MachineConfig, kernel_command_line, qemu_arguments
+
+READY = """
+import sys, time
+sys.path.insert(0, {root!r})
+from vm.guest.frames import encode
+import os
+fd = int(next(a for a in sys.argv if a.startswith("socket,id=channel")).rpartition("=")[2])
+os.write(fd, encode(0, {{"type": {type!r}, "release": "6.1", "version": "#1", "uptime_s": 1.0}}))
+sys.stdin.close()
+time.sleep(60)
+"""
+ROOT = str(Path(__file__).parents[2])
+
+
+def config(tmp_path: Path, script: str, **more: object) -> MachineConfig:
+    program = tmp_path / "qemu"
+    program.write_text(f"#!{sys.executable}\n{script}")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    emulator = Emulator((str(program),), environment={"QEMU_MODULE_DIR": "/modules"})
+    return MachineConfig(AMD64, emulator, tmp_path / "vmlinuz", tmp_path / "initrd", **more)  # type: ignore[arg-type]
+
+
+def test_the_command_has_nothing_a_guest_does_not_need(tmp_path: Path) -> None:
+    arguments = qemu_arguments(config(tmp_path, ""), console=Path("/a,b/console"), channel_descriptor=7)
+    pairs = dict(zip(arguments, arguments[1:], strict=False))
+    assert pairs["-accel"] == "tcg"
+    assert pairs["-cpu"] == AMD64.qemu_cpu
+    assert pairs["-kernel"] == str(tmp_path / "vmlinuz")
+    assert {"-nodefaults", "-no-reboot", "-no-user-config"} <= set(arguments)
+    assert "file,id=console,path=/a,,b/console" in arguments
+    assert "socket,id=channel,fd=7" in arguments
+    assert not {"-netdev", "-net", "-nic", "-hda"} & set(arguments)
+
+
+def test_kvm_takes_the_hosts_cpu(tmp_path: Path) -> None:
+    machine = config(tmp_path, "")
+    kvm = MachineConfig(AMD64, Emulator(("q",), "kvm"), machine.kernel, machine.initrd)
+    arguments = qemu_arguments(kvm, console=Path("c"), channel_descriptor=3)
+    assert arguments[arguments.index("-cpu") + 1] == "host"
+
+
+def test_more_parameters_come_after_ours(tmp_path: Path) -> None:
+    line = kernel_command_line(config(tmp_path, "", parameters=("loglevel=8",)))
+    assert line.startswith("console=ttyS0 ")
+    assert line.endswith(" loglevel=8")
+    assert "panic=-1" in line.split()
+
+
+def test_a_guest_that_reports_is_ready_and_ends_with_its_owner(tmp_path: Path) -> None:
+    with Guest.boot(config(tmp_path, READY.format(root=ROOT, type="ready")), tmp_path, deadline_s=20) as guest:
+        pid = guest.process.pid
+        assert guest.ready["release"] == "6.1"
+        assert guest.boot_seconds > 0
+        assert guest.is_running()
+    assert not guest.is_running()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    guest.kill()  # twice is fine
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("import sys; sys.exit('no such machine')", "no such machine"),
+        ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
+        ("import time; time.sleep(60)", "nothing whole within"),
+        (READY.format(root=ROOT, type="else"), "not 'ready'"),
+        (READY.format(root=ROOT, type="ready").replace("encode(0", "encode(3"), "corrupt"),
+    ],
+    ids=["refused", "killed", "silent", "another-message", "corrupt"],
+)
+def test_a_boot_that_fails_says_how(tmp_path: Path, script: str, message: str) -> None:
+    deadline_s = 0.5 if "nothing" in message else 20.0
+    with pytest.raises(BootError, match=message):
+        Guest.boot(config(tmp_path, script), tmp_path, deadline_s=deadline_s)
+
+
+def test_a_missing_program_is_a_sentence(tmp_path: Path) -> None:
+    machine = MachineConfig(AMD64, Emulator((str(tmp_path / "none"),)), tmp_path / "k", tmp_path / "i")
+    with pytest.raises(BootError, match="cannot start QEMU"):
+        Guest.boot(machine, tmp_path, deadline_s=1)
+
+
+def test_the_console_is_shown_whatever_is_in_it(tmp_path: Path) -> None:
+    script = """
+import sys
+path = next(a for a in sys.argv if a.startswith("file,id=console")).partition("path=")[2]
+open(path, "wb").write(b"\\xff\\x00 Kernel panic - not syncing\\r\\n")
+"""
+    with pytest.raises(BootError, match="Kernel panic"):
+        Guest.boot(config(tmp_path, script), tmp_path, deadline_s=20)
