@@ -1,17 +1,21 @@
 """Fixtures and markers that tests have wherever they run: in a guest, or on this machine's kernel."""
 
-import os
+from __future__ import annotations
+
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-import uring
 from conformance.cells import Cell
 from conformance.modes import MODES, Mode
 from conformance.unsupported import unsupported
+
+if TYPE_CHECKING:
+    import uring
 
 MARKERS = (
     'zig(title): the test of Zig\'s std.os.linux.IoUring that this one ports',
@@ -39,6 +43,8 @@ class RingFactory:
             The ring; it is closed for the test.
         """
         __tracebackhide__ = True
+        import uring  # noqa: PLC0415 - every pytest session loads this module, few set up a ring
+
         try:
             ring = self._set_up(entries, flags | self._mode.flags, params)
         except (uring.SystemOutdated, uring.PermissionDenied) as error:
@@ -57,6 +63,8 @@ class RingFactory:
 
     @staticmethod
     def _set_up(entries: int, flags: int, params: dict[str, int]) -> uring.IoUring:
+        import uring  # noqa: PLC0415
+
         if not params:
             return uring.IoUring.init(entries, flags)
         record = uring.io_uring_params()
@@ -114,11 +122,6 @@ def scratch_ext4() -> Iterator[Path]:
 def loopback() -> str:
     """The address of the loopback interface, which is up."""
     return "127.0.0.1"
-
-
-def is_guest() -> bool:
-    """Whether this process runs in a guest of ours."""
-    return os.environ.get("URING_MATRIX_GUEST") == "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -54,7 +54,7 @@ class Payload:
 
     def prepare(self, runtime: Runtime, directory: Path) -> None:
         """Add bytecode: ours, and the tests' with their assertions rewritten, made by the guest's own pytest."""
-        add_bytecode(runtime, [directory], root=directory.parent)
+        compile_only(runtime, directory)
         argument = json.dumps(self.session([]))
         runtime.run_python(["-c", _PRECOMPILE, argument], directory)
 
@@ -70,7 +70,7 @@ def collect(config: pytest.Config) -> Payload:
     Raises:
         PayloadError: an argument cannot be found, lies outside every folder that can be sent, or is too large.
     """
-    files = dict(_own_files())
+    files = own_files()
     paths: list[str] = []
     for argument in config.args:
         path = _resolve(argument, config)
@@ -104,14 +104,16 @@ def guest_path(path: Path, root: Path) -> str:
     return str(PurePosixPath(*path.parts[-2:])) if path.is_file() else path.name
 
 
-def _own_files() -> Iterator[tuple[str, Path]]:
-    for path in _files(_location(uring.__file__)):
-        yield str(PurePosixPath("uring", path.relative_to(_location(uring.__file__)))), path
-    home = _location(conformance.__file__)
-    for name in _GUEST_MODULES:
-        yield f"conformance/{name}.py", home / f"{name}.py"
-    for path in _files(home / "guest"):
-        yield str(PurePosixPath("conformance/guest", path.relative_to(home / "guest"))), path
+def own_files() -> dict[str, Path]:
+    """What every guest has: the ring, and the guest's side of this room."""
+    ring, home = _location(uring.__file__), _location(conformance.__file__)
+    paths = [*_files(ring), *(home / f"{name}.py" for name in _GUEST_MODULES), *_files(home / "guest")]
+    return {guest_path(path, ring.parent): path for path in paths}
+
+
+def compile_only(runtime: Runtime, directory: Path) -> None:
+    """Add bytecode to files that no pytest has to collect."""
+    add_bytecode(runtime, [directory], root=directory.parent)
 
 
 def _with_neighbours(path: Path, root: Path) -> Iterator[Path]:

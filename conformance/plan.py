@@ -45,6 +45,8 @@ class Plan:
     # Where consoles are kept.
     consoles: Path
     notes: tuple[str, ...] = field(default=())
+    # Cells that a resumed run has verdicts for already: test, kernel, arch, mode.
+    done: frozenset[tuple[str, str, str, str]] = frozenset()
 
     def is_host(self, cell: Cell) -> bool:
         """Whether a cell is this machine's kernel, in process."""

@@ -50,6 +50,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"ring mode to test in ({', '.join(MODES)}); may be given several times",
     )
     group.addoption("--matrix-out", metavar="DIR", help="write results.json and the guests' consoles to this directory")
+    group.addoption("--matrix-resume", action="store_true", help="go on with the run that was stopped in --matrix-out")
+    group.addoption("--matrix-lock", metavar="FILE", help="use exactly the kernels that this kernels.lock pins")
     group.addoption("--accel", choices=("auto", "kvm", "tcg"), help="how guests run (auto: KVM if it proves to work)")
 
 

@@ -1,11 +1,9 @@
 """Prepares a session: resolves kernel specs, fetches kernels and QEMU, proves the accelerator, makes the guest image."""
 
-import contextlib
 import os
 import platform
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -18,7 +16,6 @@ from conformance.plugin import native_architecture
 from conformance.schedule import longest_first
 from reports.results import Host, Kernel
 from vm import image
-from vm.accelerators import Accelerator, choose_accelerator
 from vm.apt import Archive
 from vm.architectures import ARCHITECTURES, Architecture
 from vm.cache import Cache
@@ -26,9 +23,9 @@ from vm.errors import SettingsError, SpecError, VmError
 from vm.fetch import Kernels
 from vm.kernel import Kernel as FetchedKernel
 from vm.kernel import KernelRef
-from vm.machine import Emulator
+from vm.machine import Emulator, Guest, MachineConfig
 from vm.progress import PlainProgress, Progress
-from vm.qemu import Qemu, find_qemu
+from vm.qemu import Accel, Qemu, choose_accel, find_qemu
 from vm.settings import Settings
 
 # The kernel options that say something about a verdict; the whole configuration has ten thousand lines.
@@ -37,6 +34,9 @@ _CONFIG_NAMES = (
     "CONFIG_PREEMPT_LAZY", "CONFIG_NET", "CONFIG_INET", "CONFIG_EPOLL", "CONFIG_FUTEX", "CONFIG_NET_RX_BUSY_POLL",
     "CONFIG_NUMA", "CONFIG_SMP", "CONFIG_KASAN", "CONFIG_PROVE_LOCKING", "CONFIG_CC_VERSION_TEXT",
 )  # fmt: skip
+
+# With a working KVM a guest is ready within a second; on one that is broken it never is.
+_KVM_DEADLINE_S = 15.0
 
 PROGRESS = pytest.StashKey[Progress]()
 
@@ -52,7 +52,7 @@ class Setup:
         self.kernels = Kernels(self.cache, settings, progress, arch=architecture.name)
 
     def qemu(self) -> Qemu:
-        """The emulator."""
+        """QEMU, the system's or fetched."""
         return find_qemu(self.architecture.name, self.cache, self.settings, self.progress)
 
     def runtime(self) -> image.Runtime:
@@ -67,9 +67,22 @@ class Setup:
             progress=self.progress,
         )
 
-    def accelerator(self, qemu: Qemu, kernel: FetchedKernel, initrd: Path) -> Accelerator:
+    def machine(self, qemu: Qemu, accelerator: str, kernel: Path, initrd: Path) -> MachineConfig:
+        """A guest's machine."""
+        return MachineConfig(
+            self.architecture, Emulator(qemu.command, accelerator, dict(qemu.environment)), kernel, initrd
+        )
+
+    def accel(self, qemu: Qemu, kernel: Path, initrd: Path) -> Accel:
         """KVM, if it boots this kernel; else emulation."""
-        return choose_accelerator(qemu, self.architecture, self.settings, self.cache, kernel.image, initrd, self.progress)
+
+        def prove() -> None:
+            with tempfile.TemporaryDirectory(prefix="uring-matrix-kvm-") as directory:
+                machine = self.machine(qemu, "kvm", kernel, initrd)
+                with Guest.boot(machine, Path(directory), deadline_s=_KVM_DEADLINE_S):
+                    pass
+
+        return choose_accel(qemu, self.architecture.name, self.cache, self.settings, prove, self.progress)
 
 
 def prepare(config: pytest.Config, modes: Sequence[str]) -> Plan:
@@ -104,7 +117,7 @@ def _prepare(
     records: list[Kernel] = []
     session: dict[str, object] = {}
     qemu: Qemu | None = None
-    accelerator: Accelerator | None = None
+    accel: Accel | None = None
     for architecture in architectures:
         setup = Setup(architecture, settings, progress)
         refs = setup.kernels.resolve(specs)
@@ -127,10 +140,10 @@ def _prepare(
         runtime = setup.runtime()
         initrd = image.payload(runtime, setup.cache, files=sent.files, prepare=sent.prepare, recipe=sent.ini)
         qemu = setup.qemu()
-        accelerator = setup.accelerator(qemu, next(iter(ready.values())), initrd)
+        accel = setup.accel(qemu, next(iter(ready.values())).image, initrd)
         guests += [
             GuestPlan(
-                ref.id, ref.arch, str(kernel.image), str(initrd), qemu.command, accelerator.name, dict(qemu.environment)
+                ref.id, ref.arch, str(kernel.image), str(initrd), qemu.command, accel.name, dict(qemu.environment)
             )
             for ref, kernel in ready.items()
         ]
@@ -140,7 +153,7 @@ def _prepare(
         session=session,
         unavailable=tuple(unavailable),
         kernels=tuple(records),
-        host=_host(qemu, accelerator),
+        host=_host(qemu, accel),
         consoles=_consoles(config),
     )
 
@@ -157,30 +170,56 @@ def _consoles(config: pytest.Config) -> Path:
     return Path(tempfile.gettempdir()) / f"uring-matrix-consoles-{os.getuid()}"
 
 
-def _host(qemu: Qemu | None, accelerator: Accelerator | None) -> Host:
+def _host(qemu: Qemu | None, accel: Accel | None) -> Host:
     return Host(
         kernel=os.uname().release,
         machine=platform.machine(),
         cpus=len(os.sched_getaffinity(0)),
         python=platform.python_version(),
         memory_mib=psutil.virtual_memory().total >> 20,
-        qemu=qemu.description if qemu is not None else None,
-        qemu_version=qemu.version_text if qemu is not None else None,
-        accel=accelerator.name if accelerator is not None else None,
-        accel_reason=accelerator.reason if accelerator is not None else None,
+        qemu=str(qemu) if qemu is not None else None,
+        qemu_version=".".join(map(str, qemu.version)) if qemu is not None else None,
+        accel=accel.name if accel is not None else None,
+        accel_reason=accel.reason if accel is not None else None,
     )
 
 
 def _record(ref: KernelRef, kernel: FetchedKernel | VmError | None) -> Kernel:
-    known = Kernel(
+    """What is known about a kernel before it boots. What was fetched may be another package than the one asked for."""
+    is_fetched = isinstance(kernel, FetchedKernel)
+    got = kernel.ref if is_fetched else ref
+    notes = ()
+    if got.package_version != ref.package_version:
+        notes = (f"{ref.package} {ref.package_version} is listed but gone from the archive; {got.package} was taken",)
+    return Kernel(
+        id=ref.id,
+        series=got.series,
+        arch=got.arch,
+        source=got.source,
+        release=got.release,
+        package=got.package,
+        package_version=got.package_version,
+        suite=got.suite,
+        location=got.location,
+        sha256=kernel.sha256 if is_fetched else None,
+        config={name: kernel.config[name] for name in _CONFIG_NAMES if name in kernel.config} if is_fetched else {},
+        error=str(kernel) if isinstance(kernel, VmError) else None,
+        notes=notes,
+    )
+
+
+def _host_record(ref: KernelRef) -> Kernel:
+    """This machine's kernel: nothing to boot."""
+    from conformance.guest.features import features  # noqa: PLC0415 - loads the ring
+
+    name = os.uname()
+    return Kernel(
         id=ref.id,
         series=ref.series,
         arch=ref.arch,
         source=ref.source,
-        release=ref.release,
-        package=ref.package,
-        package_version=ref.package_version,
-        suite=ref.suite,
-        location=ref.location,
+        release=name.release,
+        version=name.version,
+        features=features(),
+        booted=True,
     )
-    return known

@@ -13,13 +13,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from conformance.cells import Cell, split_node_id
+from conformance.cells import Cell, short_ids, split_node_id
 from conformance.modes import MODES
 from conformance.plan import Plan
-from conformance.session import KERNEL, ROW, TEST
+from conformance.session import JOURNAL_NAME, KERNEL, ROW, TEST
 from reports.results import CellKey, Generator, Journal, Kernel, Mode, Result, Results, ResultsError, Status, Test
-
-JOURNAL_NAME = "results.jsonl"
 
 
 class Recorder:
@@ -29,21 +27,22 @@ class Recorder:
         results: the folded results, once the session is over.
     """
 
-    def __init__(self, config: pytest.Config, plan: Plan, directory: Path) -> None:
-        self._config = config
+    def __init__(self, plan: Plan, directory: Path, resumed: Results | None = None) -> None:
         self._plan = plan
         self._directory = directory
         self._cells = {cell.id: cell for cell in plan.cells}
         self._kernels = {kernel.id: kernel for kernel in plan.kernels}
-        self._tests: dict[str, Test] = {}
+        self._tests = {test.id: test for test in resumed.tests} if resumed is not None else {}
         self._names: dict[str, str] = {}  # an item's id without its cell, to the test's id
         self._is_planned = False
         self._has_failed = False
         self.results: Results | None = None
+        path, facts = directory / JOURNAL_NAME, {"generator": generator(), "command": _command()}
         try:
-            self._journal = Journal.create(
-                directory / JOURNAL_NAME, generator=generator(), command=_command(), host=plan.host
-            )
+            if resumed is None:
+                self._journal = Journal.create(path, **facts, host=plan.host)
+            else:
+                self._journal = Journal.reopen(path, **facts)
         except ResultsError as error:
             raise pytest.UsageError(str(error)) from error
         # What an earlier run left must not be taken for this one's if this one dies.
@@ -69,7 +68,7 @@ class Recorder:
     def _write_plan(self, node_ids: Sequence[str]) -> None:
         self._is_planned = True
         found = [(split, node_id) for node_id in node_ids if (split := split_node_id(node_id, self._cells)) is not None]
-        self._names = short_ids([name for (name, _), _ in found])
+        self._names = short_ids((name for (name, _), _ in found), self._tests)
         for (name, _), _ in found:
             test = self._names[name]
             self._tests.setdefault(test, Test(id=test, title=test))
@@ -151,18 +150,6 @@ class Recorder:
         if self.results is not None:
             state = "complete" if self.results.complete else "NOT complete"
             terminalreporter.write_line(f"{self._directory / 'results.json'} is {state}")
-
-
-def short_ids(names: Sequence[str]) -> dict[str, str]:
-    """Give each test a short id that is its own: the function's name; where two files have it, with the file's."""
-    shorts: dict[str, set[str]] = {}
-    for name in names:
-        shorts.setdefault(_short(name), set()).add(name)
-    return {name: _short(name) if len(shorts[_short(name)]) == 1 else name for name in names}
-
-
-def _short(name: str) -> str:
-    return name.partition("::")[2].replace("::", ".")
 
 
 def generator() -> Generator:

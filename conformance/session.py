@@ -3,6 +3,7 @@
 With pytest-xdist the controller prepares everything once and records; its workers run the guests.
 """
 
+import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any, Self, cast
 import pytest
 
 from conformance import facts as facts_room
-from conformance.cells import Cell, cell_of
+from conformance.cells import Cell, cell_of, short_ids, split_node_id
 from conformance.guests import Guests, Ran
 from conformance.payload import guest_path
 from conformance.plan import Plan
 from conformance.verdict import Facts, Verdict, judge
-from reports.results import Status
+from reports.results import Results, ResultsError, Status, fold, remaining
 
+JOURNAL_NAME = "results.jsonl"
+# Attributes of the reports that carry more than pytest's own.
 ROW, TEST, KERNEL = "matrix_row", "matrix_test", "matrix_kernel"
 _GOOD = frozenset({Status.PASS, Status.UNSUPPORTED, Status.SKIP})
 _PHASES = pytest.StashKey[list[Mapping[str, Any]]]()
@@ -50,14 +53,18 @@ class Session:
             return cls(config, Plan.from_json(worker_input["uring_matrix_plan"]), _directory(config))
         from conformance.prepare import prepare  # noqa: PLC0415
 
-        plan = prepare(config, modes)
         directory = _directory(config)
-        session = cls(config, plan, directory)
+        resumed = _resumed(config, directory)
+        plan = prepare(config, modes)
+        if resumed is not None:
+            open_cells = set(remaining(resumed))
+            done = frozenset(tuple(row.key) for row in resumed.results if row.key not in open_cells)
+            plan = dataclasses.replace(plan, done=done)
         if directory is not None:
             from conformance.recorder import Recorder  # noqa: PLC0415
 
-            config.pluginmanager.register(Recorder(config, plan, directory), "uring-matrix-recorder")
-        return session
+            config.pluginmanager.register(Recorder(plan, directory, resumed), "uring-matrix-recorder")
+        return cls(config, plan, directory)
 
     # -- xdist --------------------------------------------------------------------------------------------------------
 
@@ -72,6 +79,22 @@ class Session:
         from conformance.schedule import KernelScheduling  # noqa: PLC0415
 
         return KernelScheduling(config, log, self._cells_by_id)
+
+    # -- collection ---------------------------------------------------------------------------------------------------
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out what a resumed run has verdicts for."""
+        if not self.plan.done:
+            return
+        splits = {item: split for item in items if (split := split_node_id(item.nodeid, self._cells_by_id)) is not None}
+        names = short_ids((name for name, _ in splits.values()), {key[0] for key in self.plan.done})
+        done = [
+            item
+            for item, (name, cell) in splits.items()
+            if (names[name], cell.kernel, cell.arch, cell.mode) in self.plan.done
+        ]
+        config.hook.pytest_deselected(items=done)
+        items[:] = [item for item in items if item not in set(done)]
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -193,6 +216,18 @@ class Session:
 def _directory(config: pytest.Config) -> Path | None:
     name = config.getoption("matrix_out")
     return (config.invocation_params.dir / name).resolve() if name else None
+
+
+def _resumed(config: pytest.Config, directory: Path | None) -> Results | None:
+    """What an earlier, unfinished run found."""
+    if not config.getoption("matrix_resume"):
+        return None
+    if directory is None:
+        raise pytest.UsageError("--matrix-resume needs --matrix-out: the directory of the run to go on with")
+    try:
+        return fold(directory / JOURNAL_NAME)
+    except ResultsError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _file_of(item: pytest.Item) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 
 import uring
 from conformance.support import completion, unsupported_if
+from uring import E
 
 _ACCEPT = 0xAAAAAAAA
 _CONNECT = 0xCCCCCCCC
@@ -35,25 +35,26 @@ def socket_test_harness(io_uring: uring.IoUring, host: str) -> Iterator[SocketTe
     with ExitStack() as stack:
         listener = stack.enter_context(listening(host))
         accept_address = uring.sockaddr_in()
-        io_uring.accept(_ACCEPT, listener.fileno(), accept_address, uring.sizeof(accept_address), 0)
+        accept_address_length = uring.socklen_t(len(accept_address))
+        io_uring.accept(_ACCEPT, listener.fileno(), accept_address, accept_address_length, 0)
 
         client = stack.enter_context(tcp_socket())
         address = uring.sockaddr_in(*listener.getsockname())
-        io_uring.connect(_CONNECT, client.fileno(), address, uring.sizeof(address))
+        io_uring.connect(_CONNECT, client.fileno(), address, len(address))
 
         assert 2 == io_uring.submit()
 
         cqe_accept = io_uring.copy_cqe()
-        unsupported_if(cqe_accept, "IORING_OP_ACCEPT", errno.EINVAL)
+        unsupported_if(cqe_accept, "IORING_OP_ACCEPT", E.INVAL)
         cqe_connect = io_uring.copy_cqe()
-        unsupported_if(cqe_connect, "IORING_OP_CONNECT", errno.EINVAL)
+        unsupported_if(cqe_connect, "IORING_OP_CONNECT", E.INVAL)
 
         # They come in either order.
         if cqe_accept.user_data == _CONNECT and cqe_connect.user_data == _ACCEPT:
             cqe_accept, cqe_connect = cqe_connect, cqe_accept
 
         assert _ACCEPT == cqe_accept.user_data
-        assert 0 < cqe_accept.res
+        assert cqe_accept.res > 0
         stack.callback(os.close, cqe_accept.res)
         assert 0 == cqe_accept.flags
         assert completion(_CONNECT, 0) == cqe_connect

@@ -1,23 +1,15 @@
-"""What the ported tests share: the `ring` fixture's type, completions to compare with, the seed's ways to give up."""
+"""What the ported tests share: completions to compare with, the seed's ways to give up, files that are closed."""
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import uring
+from conformance.fixtures import RingFactory
 from conformance.unsupported import unsupported
-
-
-class RingFactory(Protocol):
-    """The `ring` fixture: makes rings of the session's mode and closes them when the test is over."""
-
-    def __call__(self, entries: int, flags: int = 0, **params: int) -> uring.IoUring:
-        """Set up a ring; ends the test as unsupported where the kernel has no io_uring for us."""
 
 
 def completion(user_data: int, res: int, flags: int = 0) -> uring.io_uring_cqe:
@@ -25,18 +17,17 @@ def completion(user_data: int, res: int, flags: int = 0) -> uring.io_uring_cqe:
     return uring.io_uring_cqe(user_data=user_data, res=res, flags=flags)
 
 
-def unsupported_if(cqe: uring.io_uring_cqe, operation: str, *refusals: int) -> None:
+def unsupported_if(cqe: uring.io_uring_cqe, operation: str, *refusals: uring.E) -> None:
     """End the test as unsupported if the kernel refused an operation in one of the ways the seed allows.
 
     Args:
         cqe: the operation's completion.
         operation: the operation and what was special about it, as the evidence shall name it.
-        refusals: the errno values that mean "not known here"; any other error is the test's business.
+        refusals: the errors that mean "not known here"; any other is the test's business.
     """
     __tracebackhide__ = True
     if cqe.err() in refusals:
-        name = errno.errorcode[-cqe.res]
-        unsupported(f"{operation} is not supported", f"res {cqe.res} ({name}) from {operation}")
+        unsupported(f"{operation} is not supported", f"res {cqe.res} (E{cqe.err().name}) from {operation}")
 
 
 def require_kernel(minimum: str, ring: RingFactory, operation: uring.IORING_OP, needs: str = "") -> None:

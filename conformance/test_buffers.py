@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 
 import pytest
 
 import uring
+from conformance.fixtures import RingFactory
 from conformance.sockets import socket_test_harness
-from conformance.support import RingFactory, completion, opened, unsupported_if
+from conformance.support import completion, opened, unsupported_if
 from conformance.unsupported import unsupported
 from uring import (
     IORING_CQE_F_BUFFER,
@@ -20,6 +20,7 @@ from uring import (
     IOSQE_BUFFER_SELECT,
     BufferGroup,
     BufferSelection,
+    E,
     IoUring,
     io_uring_cqe,
 )
@@ -61,13 +62,13 @@ def test_provide_buffers_read(ring: RingFactory) -> None:
         assert 1 == io_uring.submit()
 
         cqe = io_uring.copy_cqe()
-        unsupported_if(cqe, "IORING_OP_PROVIDE_BUFFERS", errno.EINVAL, errno.EBADF)
-        assert 0 == cqe.err()
+        unsupported_if(cqe, "IORING_OP_PROVIDE_BUFFERS", E.INVAL, E.BADF)
+        assert E.SUCCESS == cqe.err()
         assert 0xCCCCCCCC == cqe.user_data
 
         for _ in range(BUFFERS_COUNT):
             cqe = _read_zeros(io_uring, fd, 0xDEDEDEDE)
-            assert 0 == cqe.err()
+            assert E.SUCCESS == cqe.err()
             assert IORING_CQE_F_BUFFER == cqe.flags & IORING_CQE_F_BUFFER
             used_buffer_id = cqe.flags >> 16
             assert 0 <= used_buffer_id <= 3
@@ -77,7 +78,7 @@ def test_provide_buffers_read(ring: RingFactory) -> None:
 
         # All are taken.
         cqe = _read_zeros(io_uring, fd, 0xDFDFDFDF)
-        assert errno.ENOBUFS == cqe.err()
+        assert E.NOBUFS == cqe.err()
         assert 0xDFDFDFDF == cqe.user_data
 
         # Something that no read would leave there.
@@ -87,10 +88,10 @@ def test_provide_buffers_read(ring: RingFactory) -> None:
         reprovided = _buffer(buffers, reprovided_buffer_id)
         io_uring.provide_buffers(0xABABABAB, reprovided, BUFFER_SIZE, 1, GROUP_ID, reprovided_buffer_id)
         assert 1 == io_uring.submit()
-        assert 0 == io_uring.copy_cqe().err()
+        assert E.SUCCESS == io_uring.copy_cqe().err()
 
         cqe = _read_zeros(io_uring, fd, 0xDFDFDFDF)
-        assert 0 == cqe.err()
+        assert E.SUCCESS == cqe.err()
         assert IORING_CQE_F_BUFFER == cqe.flags & IORING_CQE_F_BUFFER
         used_buffer_id = cqe.flags >> 16
         assert reprovided_buffer_id == used_buffer_id
@@ -125,8 +126,8 @@ def test_remove_buffers(ring: RingFactory) -> None:
         io_uring.provide_buffers(0xCCCCCCCC, buffers, BUFFER_SIZE, BUFFERS_COUNT, GROUP_ID, BUFFER_ID)
         assert 1 == io_uring.submit()
         cqe = io_uring.copy_cqe()
-        unsupported_if(cqe, "IORING_OP_PROVIDE_BUFFERS", errno.EINVAL, errno.EBADF)
-        assert 0 == cqe.err()
+        unsupported_if(cqe, "IORING_OP_PROVIDE_BUFFERS", E.INVAL, E.BADF)
+        assert E.SUCCESS == cqe.err()
         assert 0xCCCCCCCC == cqe.user_data
 
         sqe = io_uring.remove_buffers(0xBABABABABA, 3, GROUP_ID)
@@ -137,13 +138,13 @@ def test_remove_buffers(ring: RingFactory) -> None:
         assert 1 == io_uring.submit()
         cqe = io_uring.copy_cqe()
         # How many were removed is the result on most kernels but not on all: the seed asks for success only.
-        assert 0 == cqe.err()
+        assert E.SUCCESS == cqe.err()
         assert 0xBABABABABA == cqe.user_data
 
         io_uring.read(0xDFDFDFDF, fd, SELECTION, 0)
         assert 1 == io_uring.submit()
         cqe = io_uring.copy_cqe()
-        assert 0 == cqe.err()
+        assert E.SUCCESS == cqe.err()
         assert IORING_CQE_F_BUFFER == cqe.flags & IORING_CQE_F_BUFFER
         used_buffer_id = cqe.flags >> 16
         assert 0 <= used_buffer_id < BUFFERS_COUNT
@@ -153,7 +154,7 @@ def test_remove_buffers(ring: RingFactory) -> None:
 
         io_uring.read(0xDFDFDFDF, fd, SELECTION, 0)
         assert 1 == io_uring.submit()
-        assert errno.ENOBUFS == io_uring.copy_cqe().err()
+        assert E.NOBUFS == io_uring.copy_cqe().err()
 
 
 @pytest.mark.zig("provide_buffers: accept/connect/send/recv")
@@ -174,22 +175,23 @@ def test_provide_buffers_accept_connect_send_recv(ring: RingFactory, loopback: s
     assert 1 == io_uring.submit()
 
     cqe = io_uring.copy_cqe()
-    unsupported_if(cqe, "IORING_OP_PROVIDE_BUFFERS", errno.EINVAL, errno.EBADF)
-    assert 0 == cqe.err()
+    unsupported_if(cqe, "IORING_OP_PROVIDE_BUFFERS", E.INVAL, E.BADF)
+    assert E.SUCCESS == cqe.err()
     assert 0xCCCCCCCC == cqe.user_data
 
     with socket_test_harness(io_uring, loopback) as sockets:
         for _ in range(BUFFERS_COUNT):
             io_uring.send(0xDEADDEAD, sockets.server, b"z" * BUFFER_SIZE, 0)
             assert 1 == io_uring.submit()
-        assert 4 == len(io_uring.copy_cqes(4, 4))
+        cqes: list[io_uring_cqe | None] = [None] * 4
+        assert 4 == io_uring.copy_cqes(cqes, 4)
 
         # Something that no receive would leave there.
         buffers[:] = bytes([1] * len(buffers))
 
         for _ in range(BUFFERS_COUNT):
             cqe = _receive(io_uring, sockets.client, 0xDEDEDEDE)
-            assert 0 == cqe.err()
+            assert E.SUCCESS == cqe.err()
             assert IORING_CQE_F_BUFFER == cqe.flags & IORING_CQE_F_BUFFER
             used_buffer_id = cqe.flags >> 16
             assert 0 <= used_buffer_id <= 3
@@ -199,14 +201,14 @@ def test_provide_buffers_accept_connect_send_recv(ring: RingFactory, loopback: s
 
         # All are taken.
         cqe = _receive(io_uring, sockets.client, 0xDFDFDFDF)
-        assert errno.ENOBUFS == cqe.err()
+        assert E.NOBUFS == cqe.err()
         assert 0xDFDFDFDF == cqe.user_data
 
         reprovided_buffer_id = 2
         reprovided = _buffer(buffers, reprovided_buffer_id)
         io_uring.provide_buffers(0xABABABAB, reprovided, BUFFER_SIZE, 1, GROUP_ID, reprovided_buffer_id)
         assert 1 == io_uring.submit()
-        assert 0 == io_uring.copy_cqe().err()
+        assert E.SUCCESS == io_uring.copy_cqe().err()
 
         io_uring.send(0xDEADDEAD, sockets.server, b"w" * BUFFER_SIZE, 0)
         assert 1 == io_uring.submit()
@@ -216,7 +218,7 @@ def test_provide_buffers_accept_connect_send_recv(ring: RingFactory, loopback: s
         buffers[:] = bytes([1] * len(buffers))
 
         cqe = _receive(io_uring, sockets.client, 0xDFDFDFDF)
-        assert 0 == cqe.err()
+        assert E.SUCCESS == cqe.err()
         assert IORING_CQE_F_BUFFER == cqe.flags & IORING_CQE_F_BUFFER
         used_buffer_id = cqe.flags >> 16
         assert reprovided_buffer_id == used_buffer_id
@@ -264,7 +266,7 @@ def test_buffergroup(ring: RingFactory, loopback: str) -> None:
         io_uring.send(1, sockets.client, data, 0)
         assert 1 == io_uring.submit()
         cqe_send = io_uring.copy_cqe()
-        unsupported_if(cqe_send, "IORING_OP_SEND", errno.EINVAL)
+        unsupported_if(cqe_send, "IORING_OP_SEND", E.INVAL)
         assert completion(1, len(data)) == cqe_send
 
         group.recv(2, sockets.server, 0)
@@ -272,8 +274,8 @@ def test_buffergroup(ring: RingFactory, loopback: str) -> None:
 
         cqe = io_uring.copy_cqe()
         assert 2 == cqe.user_data
-        assert 0 <= cqe.res
-        assert 0 == cqe.err()
+        assert cqe.res >= 0
+        assert E.SUCCESS == cqe.err()
         assert len(data) == cqe.res
 
         assert data == group.get(cqe)
@@ -300,7 +302,7 @@ def test_ring_mapped_buffers_recv(ring: RingFactory, loopback: str) -> None:
             io_uring.send(user_data, sockets.client, data, 0)
             assert 1 == io_uring.submit()
             cqe_send = io_uring.copy_cqe()
-            unsupported_if(cqe_send, "IORING_OP_SEND", errno.EINVAL)
+            unsupported_if(cqe_send, "IORING_OP_SEND", E.INVAL)
             assert completion(user_data, len(data)) == cqe_send
 
             cqe1 = _receive_from_group(io_uring, group, sockets.server, user_datas.getrandbits(64))
@@ -317,8 +319,8 @@ def test_ring_mapped_buffers_recv(ring: RingFactory, loopback: str) -> None:
             assert 1 == io_uring.submit()
             cqe = io_uring.copy_cqe()
             assert user_data == cqe.user_data
-            assert 0 > cqe.res
-            assert errno.ENOBUFS == cqe.err()
+            assert cqe.res < 0
+            assert E.NOBUFS == cqe.err()
             _assert_no_buffer(cqe)
 
             group.put(cqe1)
@@ -354,7 +356,7 @@ def test_ring_mapped_buffers_multishot_recv(ring: RingFactory, loopback: str) ->
             io_uring.send(user_data, sockets.client, data, 0)
             assert 1 == io_uring.submit()
             cqe_send = io_uring.copy_cqe()
-            unsupported_if(cqe_send, "IORING_OP_SEND", errno.EINVAL)
+            unsupported_if(cqe_send, "IORING_OP_SEND", E.INVAL)
             assert completion(user_data, len(data)) == cqe_send
 
             recv_user_data = user_datas.getrandbits(64)
@@ -362,15 +364,15 @@ def test_ring_mapped_buffers_multishot_recv(ring: RingFactory, loopback: str) ->
             assert 1 == io_uring.submit()
 
             cqe1 = _expect_chunk(io_uring, group, recv_user_data, chunks[0])
-            assert 0 != cqe1.flags & IORING_CQE_F_MORE
+            assert cqe1.flags & IORING_CQE_F_MORE != 0
             cqe2 = _expect_chunk(io_uring, group, recv_user_data, chunks[1])
-            assert 0 != cqe2.flags & IORING_CQE_F_MORE
+            assert cqe2.flags & IORING_CQE_F_MORE != 0
 
             # Both buffers are taken, and the request is over.
             cqe = io_uring.copy_cqe()
             assert recv_user_data == cqe.user_data
-            assert 0 > cqe.res
-            assert errno.ENOBUFS == cqe.err()
+            assert cqe.res < 0
+            assert E.NOBUFS == cqe.err()
             assert 0 == cqe.flags & IORING_CQE_F_MORE
             _assert_no_buffer(cqe)
 
@@ -382,10 +384,10 @@ def test_ring_mapped_buffers_multishot_recv(ring: RingFactory, loopback: str) ->
             assert 1 == io_uring.submit()
 
             cqe3 = _expect_chunk(io_uring, group, recv_user_data, chunks[2])
-            assert 0 != cqe3.flags & IORING_CQE_F_MORE
+            assert cqe3.flags & IORING_CQE_F_MORE != 0
             group.put(cqe3)
             cqe4 = _expect_chunk(io_uring, group, recv_user_data, chunks[3])
-            assert 0 != cqe4.flags & IORING_CQE_F_MORE
+            assert cqe4.flags & IORING_CQE_F_MORE != 0
             group.put(cqe4)
 
             cancel_user_data = user_datas.getrandbits(64)
@@ -393,9 +395,9 @@ def test_ring_mapped_buffers_multishot_recv(ring: RingFactory, loopback: str) ->
             assert 1 == io_uring.submit()
 
             cqe_cancel = io_uring.copy_cqe()
-            unsupported_if(cqe_cancel, "IORING_OP_ASYNC_CANCEL of a multishot IORING_OP_RECV", errno.EINVAL)
+            unsupported_if(cqe_cancel, "IORING_OP_ASYNC_CANCEL of a multishot IORING_OP_RECV", E.INVAL)
             cqe_recv = io_uring.copy_cqe()
-            unsupported_if(cqe_recv, "multishot IORING_OP_RECV", errno.EINVAL)
+            unsupported_if(cqe_recv, "multishot IORING_OP_RECV", E.INVAL)
 
             # They come in either order.
             if cqe_cancel.user_data == recv_user_data and cqe_recv.user_data == cancel_user_data:
@@ -404,10 +406,10 @@ def test_ring_mapped_buffers_multishot_recv(ring: RingFactory, loopback: str) ->
             # From 6.0 to 6.4 the cancellation finds nothing and the receive ends with ENOBUFS; from 6.5 on the
             # cancellation succeeds and the receive is cancelled. axboe/liburing issue 984.
             assert cancel_user_data == cqe_cancel.user_data
-            assert cqe_cancel.err() in (errno.ENOENT, 0)
+            assert cqe_cancel.err() in (E.NOENT, E.SUCCESS)
             assert recv_user_data == cqe_recv.user_data
-            assert 0 > cqe_recv.res
-            assert cqe_recv.err() in (errno.ENOBUFS, errno.ECANCELED)
+            assert cqe_recv.res < 0
+            assert cqe_recv.err() in (E.NOBUFS, E.CANCELED)
             assert 0 == cqe_recv.flags & IORING_CQE_F_MORE
 
 
@@ -419,8 +421,8 @@ def _receive_from_group(io_uring: IoUring, group: BufferGroup, fd: int, user_dat
     assert 1 == io_uring.submit()
     cqe = io_uring.copy_cqe()
     assert user_data == cqe.user_data
-    assert 0 <= cqe.res
-    assert 0 == cqe.err()
+    assert cqe.res >= 0
+    assert E.SUCCESS == cqe.err()
     assert IORING_CQE_F_BUFFER == cqe.flags & IORING_CQE_F_BUFFER
     return cqe
 
@@ -429,10 +431,10 @@ def _expect_chunk(io_uring: IoUring, group: BufferGroup, user_data: int, expecte
     """The next completion of a multishot receive has just these bytes."""
     cqe = io_uring.copy_cqe()
     assert user_data == cqe.user_data
-    assert 0 <= cqe.res
+    assert cqe.res >= 0
     assert IORING_CQE_F_BUFFER == cqe.flags & IORING_CQE_F_BUFFER
     assert len(expected) == cqe.res
-    assert 0 == cqe.err()
+    assert E.SUCCESS == cqe.err()
     assert expected == group.get_by_id(cqe.buffer_id())[: cqe.res]
     return cqe
 

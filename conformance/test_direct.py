@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from pathlib import Path
@@ -11,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import uring
+from conformance.fixtures import RingFactory
 from conformance.sockets import listening, tcp_socket
-from conformance.support import RingFactory, opened, owned_fds, require_kernel
-from uring import IORING_CQE_F_MORE, IORING_FILE_INDEX_ALLOC, IORING_OP, IOSQE_FIXED_FILE
+from conformance.support import opened, owned_fds, require_kernel
+from uring import IORING_CQE_F_MORE, IORING_FILE_INDEX_ALLOC, IORING_OP, IOSQE_FIXED_FILE, E
 
 pytestmark = pytest.mark.group("Direct descriptors")
 
@@ -50,7 +50,7 @@ def test_accept_direct(ring: RingFactory, loopback: str) -> None:
                     client.connect(address)
 
                     cqe_accept = io_uring.copy_cqe()
-                    assert 0 == cqe_accept.err()
+                    assert E.SUCCESS == cqe_accept.err()
                     fd_index = cqe_accept.res
                     assert fd_index < len(registered_fds)
                     assert accept_userdata == cqe_accept.user_data
@@ -74,7 +74,7 @@ def test_accept_direct(ring: RingFactory, loopback: str) -> None:
                 client.connect(address)
                 cqe_accept = io_uring.copy_cqe()
                 assert accept_userdata == cqe_accept.user_data
-                assert errno.ENFILE == cqe_accept.err()
+                assert E.NFILE == cqe_accept.err()
 
             # Empty it for the next round.
             io_uring.register_files_update(0, registered_fds)
@@ -109,14 +109,14 @@ def test_accept_multishot_direct(ring: RingFactory, loopback: str) -> None:
                     cqe_accept = io_uring.copy_cqe()
                     assert cqe_accept.res < len(registered_fds)
                     assert accept_userdata == cqe_accept.user_data
-                    assert 0 != cqe_accept.flags & IORING_CQE_F_MORE
+                    assert cqe_accept.flags & IORING_CQE_F_MORE != 0
 
             # The table is full, and the request is over.
             with tcp_socket() as client:
                 client.connect(address)
                 cqe_accept = io_uring.copy_cqe()
                 assert accept_userdata == cqe_accept.user_data
-                assert errno.ENFILE == cqe_accept.err()
+                assert E.NFILE == cqe_accept.err()
                 assert 0 == cqe_accept.flags & IORING_CQE_F_MORE
 
             # Empty it for the next round.
@@ -141,19 +141,19 @@ def test_socket_direct_socket_direct_alloc_close_direct(ring: RingFactory, loopb
     io_uring.socket_direct(0, socket.AF_INET, socket.SOCK_STREAM, 0, 0, 0)
     assert 1 == io_uring.submit()
     cqe_socket = io_uring.copy_cqe()
-    assert 0 == cqe_socket.err()
+    assert E.SUCCESS == cqe_socket.err()
     assert 0 == cqe_socket.res
 
     io_uring.socket_direct(0, socket.AF_INET, socket.SOCK_STREAM, 0, 0, 1)
     assert 1 == io_uring.submit()
     cqe_socket = io_uring.copy_cqe()
-    assert 0 == cqe_socket.err()
+    assert E.SUCCESS == cqe_socket.err()
     assert 0 == cqe_socket.res
 
     io_uring.socket_direct_alloc(0, socket.AF_INET, socket.SOCK_STREAM, 0, 0)
     assert 1 == io_uring.submit()
     cqe_socket = io_uring.copy_cqe()
-    assert 0 == cqe_socket.err()
+    assert E.SUCCESS == cqe_socket.err()
     assert 2 == cqe_socket.res
 
     with listening(loopback) as listener, owned_fds() as accepted:
@@ -164,7 +164,7 @@ def test_socket_direct_socket_direct_alloc_close_direct(ring: RingFactory, loopb
 
         for fd_index in range(len(registered_fds)):
             io_uring.accept(accept_userdata, listener.fileno(), None, None, 0)
-            connect_sqe = io_uring.connect(connect_userdata, fd_index, address, uring.sizeof(address))
+            connect_sqe = io_uring.connect(connect_userdata, fd_index, address, len(address))
             connect_sqe.flags |= IOSQE_FIXED_FILE
             assert 2 == io_uring.submit()
 
@@ -174,16 +174,16 @@ def test_socket_direct_socket_direct_alloc_close_direct(ring: RingFactory, loopb
             if cqe_connect.user_data == accept_userdata and cqe_accept.user_data == connect_userdata:
                 cqe_connect, cqe_accept = cqe_accept, cqe_connect
             assert connect_userdata == cqe_connect.user_data
-            assert 0 == cqe_connect.err()
+            assert E.SUCCESS == cqe_connect.err()
             assert accept_userdata == cqe_accept.user_data
-            assert 0 == cqe_accept.err()
+            assert E.SUCCESS == cqe_accept.err()
             accepted.add(cqe_accept.res)
 
             io_uring.close_direct(close_userdata, fd_index)
             assert 1 == io_uring.submit()
             cqe_close = io_uring.copy_cqe()
             assert close_userdata == cqe_close.user_data
-            assert 0 == cqe_close.err()
+            assert E.SUCCESS == cqe_close.err()
 
     io_uring.unregister_files()
 
@@ -211,24 +211,24 @@ def test_openat_direct_close_direct(ring: RingFactory, scratch: Path) -> None:
         io_uring.openat_direct(user_data, directory, path, flags, mode, 0)
         assert 1 == io_uring.submit()
         cqe = io_uring.copy_cqe()
-        assert 0 == cqe.err()
+        assert E.SUCCESS == cqe.err()
         assert 0 == cqe.res
 
         io_uring.openat_direct(user_data, directory, path, flags, mode, 1)
         assert 1 == io_uring.submit()
         cqe = io_uring.copy_cqe()
-        assert 0 == cqe.err()
+        assert E.SUCCESS == cqe.err()
         assert 0 == cqe.res
 
         io_uring.openat_direct(user_data, directory, path, flags, mode, IORING_FILE_INDEX_ALLOC)
         assert 1 == io_uring.submit()
         cqe = io_uring.copy_cqe()
-        assert 0 == cqe.err()
+        assert E.SUCCESS == cqe.err()
         assert 2 == cqe.res
 
         for fd_index in range(len(registered_fds)):
             io_uring.close_direct(user_data, fd_index)
             assert 1 == io_uring.submit()
-            assert 0 == io_uring.copy_cqe().err()
+            assert E.SUCCESS == io_uring.copy_cqe().err()
 
     io_uring.unregister_files()

@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 from pathlib import Path
 
 import pytest
 
 import uring
-from conformance.support import CREATE, RingFactory, completion, opened, owned_fds, unsupported_if
+from conformance.fixtures import RingFactory
+from conformance.support import CREATE, completion, opened, owned_fds, unsupported_if
 from conformance.unsupported import unsupported
-from uring import IORING_OP, IOSQE_FIXED_FILE, IOSQE_IO_LINK
+from uring import IORING_OP, IOSQE_FIXED_FILE, IOSQE_IO_LINK, E
 
 pytestmark = pytest.mark.group("Files")
+
+#: linux/stat.h: the size is wanted, and was given.
+STATX_SIZE = 0x200
 
 
 @pytest.mark.zig("readv")
@@ -111,8 +114,8 @@ def test_write_read(ring: RingFactory, scratch: Path) -> None:
         cqe_write = io_uring.copy_cqe()
         cqe_read = io_uring.copy_cqe()
         # Before 5.6 there is no other way to find out.
-        unsupported_if(cqe_write, "IORING_OP_WRITE", errno.EINVAL)
-        unsupported_if(cqe_read, "IORING_OP_READ", errno.EINVAL)
+        unsupported_if(cqe_write, "IORING_OP_WRITE", E.INVAL)
+        unsupported_if(cqe_read, "IORING_OP_READ", E.INVAL)
         assert completion(0x11111111, len(buffer_write)) == cqe_write
         assert completion(0x22222222, len(buffer_read)) == cqe_read
         assert buffer_write == buffer_read
@@ -160,9 +163,9 @@ def test_splice_read(ring: RingFactory, scratch: Path) -> None:
         cqe_splice_to_pipe = io_uring.copy_cqe()
         cqe_splice_from_pipe = io_uring.copy_cqe()
         cqe_read = io_uring.copy_cqe()
-        unsupported_if(cqe_splice_to_pipe, "IORING_OP_SPLICE", errno.EINVAL)
-        unsupported_if(cqe_splice_from_pipe, "IORING_OP_SPLICE", errno.EINVAL)
-        unsupported_if(cqe_read, "IORING_OP_READ", errno.EINVAL)
+        unsupported_if(cqe_splice_to_pipe, "IORING_OP_SPLICE", E.INVAL)
+        unsupported_if(cqe_splice_from_pipe, "IORING_OP_SPLICE", E.INVAL)
+        unsupported_if(cqe_read, "IORING_OP_READ", E.INVAL)
         assert completion(0x11111111, len(buffer_write)) == cqe_splice_to_pipe
         assert completion(0x22222222, len(buffer_write)) == cqe_splice_from_pipe
         assert completion(0x33333333, len(buffer_read)) == cqe_read
@@ -235,8 +238,8 @@ def test_openat(ring: RingFactory, scratch: Path) -> None:
 
         cqe_openat = io_uring.copy_cqe()
         assert 0x33333333 == cqe_openat.user_data
-        unsupported_if(cqe_openat, "IORING_OP_OPENAT", errno.EINVAL, errno.EBADF)
-        assert 0 < cqe_openat.res
+        unsupported_if(cqe_openat, "IORING_OP_OPENAT", E.INVAL, E.BADF)
+        assert cqe_openat.res > 0
         fds.add(cqe_openat.res)
         assert 0 == cqe_openat.flags
 
@@ -259,7 +262,7 @@ def test_close(ring: RingFactory, scratch: Path) -> None:
         assert 1 == io_uring.submit()
 
         cqe_close = io_uring.copy_cqe()
-        unsupported_if(cqe_close, "IORING_OP_CLOSE", errno.EINVAL)
+        unsupported_if(cqe_close, "IORING_OP_CLOSE", E.INVAL)
         if cqe_close.res == 0:
             fds.remove(fd)
         assert completion(0x44444444, 0) == cqe_close
@@ -284,7 +287,7 @@ def test_fallocate(ring: RingFactory, scratch: Path) -> None:
 
         cqe = io_uring.copy_cqe()
         # The ring, the kernel, or the file system does not implement it.
-        unsupported_if(cqe, "IORING_OP_FALLOCATE", errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+        unsupported_if(cqe, "IORING_OP_FALLOCATE", E.INVAL, E.NOSYS, E.OPNOTSUPP)
         assert completion(0xAAAAAAAA, 0) == cqe
 
         assert size_bytes == os.fstat(fd).st_size
@@ -304,18 +307,18 @@ def test_statx(ring: RingFactory, scratch: Path) -> None:
         assert 6 == os.write(fd, b"foobar")
 
         status = uring.Statx()
-        sqe = io_uring.statx(0xAAAAAAAA, directory, path, 0, uring.STATX_SIZE, status)
+        sqe = io_uring.statx(0xAAAAAAAA, directory, path, 0, STATX_SIZE, status)
         assert IORING_OP.STATX == sqe.opcode
         assert directory == sqe.fd
         assert 1 == io_uring.submit()
 
         cqe = io_uring.copy_cqe()
         # The ring, the kernel, or the file system does not implement it; EBADF is what 5.4 says.
-        refusals = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
+        refusals = (E.INVAL, E.NOSYS, E.OPNOTSUPP, E.BADF)
         unsupported_if(cqe, "IORING_OP_STATX", *refusals)
         assert completion(0xAAAAAAAA, 0) == cqe
 
-        assert uring.STATX_SIZE == status.mask & uring.STATX_SIZE
+        assert STATX_SIZE == status.mask & STATX_SIZE
         assert 6 == status.size
 
 
@@ -366,6 +369,6 @@ def test_register_files_update(ring: RingFactory) -> None:
         assert IORING_OP.READ == sqe.opcode
         sqe.flags |= IOSQE_FIXED_FILE
         assert 1 == io_uring.submit()
-        assert errno.EBADF == io_uring.copy_cqe().err()
+        assert E.BADF == io_uring.copy_cqe().err()
 
         io_uring.unregister_files()

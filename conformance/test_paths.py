@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from conformance.support import CREATE, RingFactory, completion, opened, unsupported_if
-from uring import IORING_OP
+from conformance.fixtures import RingFactory
+from conformance.support import CREATE, completion, opened, unsupported_if
+from uring import IORING_OP, E
 
 pytestmark = pytest.mark.group("Paths")
 
@@ -36,7 +36,7 @@ def test_renameat(ring: RingFactory, scratch: Path) -> None:
         assert 1 == io_uring.submit()
 
         cqe = io_uring.copy_cqe()
-        unsupported_if(cqe, "IORING_OP_RENAMEAT", errno.EBADF, errno.EINVAL)
+        unsupported_if(cqe, "IORING_OP_RENAMEAT", E.BADF, E.INVAL)
         assert completion(0x12121212, 0) == cqe
 
     with pytest.raises(FileNotFoundError):
@@ -61,7 +61,7 @@ def test_unlinkat(ring: RingFactory, scratch: Path) -> None:
         assert 1 == io_uring.submit()
 
         cqe = io_uring.copy_cqe()
-        unsupported_if(cqe, "IORING_OP_UNLINKAT", errno.EBADF, errno.EINVAL)
+        unsupported_if(cqe, "IORING_OP_UNLINKAT", E.BADF, E.INVAL)
         assert completion(0x12121212, 0) == cqe
 
         with pytest.raises(FileNotFoundError):
@@ -85,7 +85,7 @@ def test_mkdirat(ring: RingFactory, scratch: Path) -> None:
         assert 1 == io_uring.submit()
 
         cqe = io_uring.copy_cqe()
-        unsupported_if(cqe, "IORING_OP_MKDIRAT", errno.EBADF, errno.EINVAL)
+        unsupported_if(cqe, "IORING_OP_MKDIRAT", E.BADF, E.INVAL)
         assert completion(0x12121212, 0) == cqe
 
     with opened(scratch / path, os.O_DIRECTORY):
@@ -110,7 +110,7 @@ def test_symlinkat(ring: RingFactory, scratch: Path) -> None:
         assert 1 == io_uring.submit()
 
         cqe = io_uring.copy_cqe()
-        unsupported_if(cqe, "IORING_OP_SYMLINKAT", errno.EBADF, errno.EINVAL)
+        unsupported_if(cqe, "IORING_OP_SYMLINKAT", E.BADF, E.INVAL)
         assert completion(0x12121212, 0) == cqe
 
         with opened(scratch / link_path):
@@ -138,7 +138,7 @@ def test_linkat(ring: RingFactory, scratch: Path) -> None:
         assert 1 == io_uring.submit()
 
         cqe = io_uring.copy_cqe()
-        unsupported_if(cqe, "IORING_OP_LINKAT", errno.EBADF, errno.EINVAL)
+        unsupported_if(cqe, "IORING_OP_LINKAT", E.BADF, E.INVAL)
         assert completion(0x12121212, 0) == cqe
 
         assert b"hello" == (scratch / second_path).read_bytes()

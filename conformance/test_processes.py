@@ -9,7 +9,8 @@ import warnings
 
 import pytest
 
-from conformance.support import RingFactory, require_kernel
+from conformance.fixtures import RingFactory
+from conformance.support import require_kernel
 from uring import IORING_OP, siginfo_t
 
 pytestmark = pytest.mark.group("Processes")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import struct
@@ -11,8 +10,9 @@ import struct
 import pytest
 
 import uring
+from conformance.fixtures import RingFactory
 from conformance.sockets import listening, socket_test_harness, tcp_socket
-from conformance.support import RingFactory, completion, owned_fds, require_kernel, unsupported_if
+from conformance.support import completion, owned_fds, require_kernel, unsupported_if
 from conformance.unsupported import unsupported
 from uring import (
     IORING_CQE_F_MORE,
@@ -20,6 +20,7 @@ from uring import (
     IORING_CQE_F_SOCK_NONEMPTY,
     IORING_OP,
     IOSQE_IO_LINK,
+    E,
 )
 
 pytestmark = pytest.mark.group("Sockets")
@@ -43,11 +44,11 @@ def test_accept_connect_send_recv(ring: RingFactory, loopback: str) -> None:
         assert 2 == io_uring.submit()
 
         cqe_send = io_uring.copy_cqe()
-        unsupported_if(cqe_send, "IORING_OP_SEND", errno.EINVAL)
+        unsupported_if(cqe_send, "IORING_OP_SEND", E.INVAL)
         assert completion(0xEEEEEEEE, len(buffer_send)) == cqe_send
 
         cqe_recv = io_uring.copy_cqe()
-        unsupported_if(cqe_recv, "IORING_OP_RECV", errno.EINVAL)
+        unsupported_if(cqe_recv, "IORING_OP_RECV", E.INVAL)
         # Whether more data waits is told by some kernels only.
         flags = cqe_recv.flags & IORING_CQE_F_SOCK_NONEMPTY
         assert completion(0xFFFFFFFF, len(buffer_recv), flags) == cqe_recv
@@ -93,11 +94,11 @@ def test_sendmsg_recvmsg(ring: RingFactory, loopback: str) -> None:
         assert 2 == io_uring.cq_ready()
 
         cqe_sendmsg = io_uring.copy_cqe()
-        unsupported_if(cqe_sendmsg, "IORING_OP_SENDMSG", errno.EINVAL)
+        unsupported_if(cqe_sendmsg, "IORING_OP_SENDMSG", E.INVAL)
         assert completion(0x11111111, len(buffer_send)) == cqe_sendmsg
 
         cqe_recvmsg = io_uring.copy_cqe()
-        unsupported_if(cqe_recvmsg, "IORING_OP_RECVMSG", errno.EINVAL)
+        unsupported_if(cqe_recvmsg, "IORING_OP_RECVMSG", E.INVAL)
         # Whether more data waits is not told deterministically.
         flags = cqe_recvmsg.flags & IORING_CQE_F_SOCK_NONEMPTY
         assert completion(0x22222222, len(buffer_recv), flags) == cqe_recvmsg
@@ -126,15 +127,15 @@ def test_accept_connect_recv_cancel(ring: RingFactory, loopback: str) -> None:
         assert 1 == io_uring.submit()
 
         cqe_recv = io_uring.copy_cqe()
-        unsupported_if(cqe_recv, "IORING_OP_RECV or its IORING_OP_ASYNC_CANCEL", errno.EINVAL)
+        unsupported_if(cqe_recv, "IORING_OP_RECV or its IORING_OP_ASYNC_CANCEL", E.INVAL)
         cqe_cancel = io_uring.copy_cqe()
-        unsupported_if(cqe_cancel, "IORING_OP_ASYNC_CANCEL or its IORING_OP_RECV", errno.EINVAL)
+        unsupported_if(cqe_cancel, "IORING_OP_ASYNC_CANCEL or its IORING_OP_RECV", E.INVAL)
 
         # They come in either order.
         if cqe_recv.user_data == 0x99999999 and cqe_cancel.user_data == 0xFFFFFFFF:
             cqe_recv, cqe_cancel = cqe_cancel, cqe_recv
 
-        assert completion(0xFFFFFFFF, -errno.ECANCELED) == cqe_recv
+        assert completion(0xFFFFFFFF, -E.CANCELED) == cqe_recv
         assert completion(0x99999999, 0) == cqe_cancel
 
 
@@ -154,7 +155,7 @@ def test_shutdown(ring: RingFactory, loopback: str) -> None:
         assert 1 == io_uring.submit()
 
         cqe = io_uring.copy_cqe()
-        unsupported_if(cqe, "IORING_OP_SHUTDOWN", errno.EINVAL)
+        unsupported_if(cqe, "IORING_OP_SHUTDOWN", E.INVAL)
         assert completion(0x445445445, 0) == cqe
 
     with tcp_socket() as server:
@@ -165,7 +166,7 @@ def test_shutdown(ring: RingFactory, loopback: str) -> None:
 
         cqe = io_uring.copy_cqe()
         assert 0x445445445 == cqe.user_data
-        assert errno.ENOTCONN == cqe.err()
+        assert E.NOTCONN == cqe.err()
 
 
 @pytest.mark.zig("accept multishot")
@@ -179,7 +180,8 @@ def test_accept_multishot(ring: RingFactory, loopback: str) -> None:
     with listening(loopback) as listener, owned_fds() as accepted:
         userdata = 0xAAAAAAAA
         address = uring.sockaddr_in()
-        io_uring.accept_multishot(userdata, listener.fileno(), address, uring.sizeof(address), 0)
+        address_length = uring.socklen_t(len(address))
+        io_uring.accept_multishot(userdata, listener.fileno(), address, address_length, 0)
         assert 1 == io_uring.submit()
 
         for _ in range(4):
@@ -187,11 +189,11 @@ def test_accept_multishot(ring: RingFactory, loopback: str) -> None:
                 client.connect(listener.getsockname())
 
                 cqe = io_uring.copy_cqe()
-                unsupported_if(cqe, "IORING_OP_ACCEPT with IORING_ACCEPT_MULTISHOT", errno.EINVAL)
-                assert 0 < cqe.res
+                unsupported_if(cqe, "IORING_OP_ACCEPT with IORING_ACCEPT_MULTISHOT", E.INVAL)
+                assert cqe.res > 0
                 accepted.add(cqe.res)
                 assert userdata == cqe.user_data
-                assert 0 != cqe.flags & IORING_CQE_F_MORE
+                assert cqe.flags & IORING_CQE_F_MORE != 0
 
 
 @pytest.mark.zig("accept/connect/send_zc/recv")
@@ -243,8 +245,8 @@ def test_socket(ring: RingFactory) -> None:
     assert 1 == io_uring.submit()
 
     cqe = io_uring.copy_cqe()
-    assert 0 == cqe.err()
-    assert 2 < cqe.res
+    assert E.SUCCESS == cqe.err()
+    assert cqe.res > 2
     os.close(cqe.res)
 
 
@@ -278,18 +280,18 @@ def test_bind_listen_connect(ring: RingFactory, loopback: str) -> None:
         assert connect_fd != listen_fd
 
         io_uring.accept(7, listen_fd, None, None, 0)
-        io_uring.connect(8, connect_fd, address, uring.sizeof(address))
+        io_uring.connect(8, connect_fd, address, len(address))
         assert 2 == io_uring.submit()
         accept_fd = 0
         for _ in range(2):
             cqe = io_uring.copy_cqe()
-            assert 0 == cqe.err()
+            assert E.SUCCESS == cqe.err()
             if cqe.user_data == 7:
                 accept_fd = cqe.res
                 unclosed.add(accept_fd)
             else:
                 assert 8 == cqe.user_data
-        assert 2 < accept_fd
+        assert accept_fd > 2
         assert accept_fd not in (listen_fd, connect_fd)
 
         _send_and_receive(io_uring, connect_fd, accept_fd)
@@ -301,7 +303,7 @@ def test_bind_listen_connect(ring: RingFactory, loopback: str) -> None:
             assert 2 == io_uring.submit()
             for user_data in (9, 10):
                 cqe = io_uring.copy_cqe()
-                assert 0 == cqe.err()
+                assert E.SUCCESS == cqe.err()
                 if cqe.user_data == 10:
                     unclosed.remove(fd)
                 assert user_data == cqe.user_data
@@ -314,8 +316,8 @@ def _new_socket(io_uring: uring.IoUring, user_data: int, unclosed: set[int]) -> 
     assert 1 == io_uring.submit()
     cqe = io_uring.copy_cqe()
     assert user_data == cqe.user_data
-    assert 0 == cqe.err()
-    assert 2 < cqe.res
+    assert E.SUCCESS == cqe.err()
+    assert cqe.res > 2
     unclosed.add(cqe.res)
     return cqe.res
 
@@ -326,20 +328,20 @@ def _bind_and_listen(io_uring: uring.IoUring, listen_fd: int, host: str) -> None
     address = uring.sockaddr_in(host, 0)
     io_uring.setsockopt(2, listen_fd, socket.SOL_SOCKET, socket.SO_REUSEADDR, optval).link_next()
     io_uring.setsockopt(3, listen_fd, socket.SOL_SOCKET, socket.SO_REUSEPORT, optval).link_next()
-    io_uring.bind(4, listen_fd, address, uring.sizeof(address), 0).link_next()
+    io_uring.bind(4, listen_fd, address, len(address), 0).link_next()
     io_uring.listen(5, listen_fd, 1, 0)
     assert 4 == io_uring.submit()
     for user_data in (2, 3, 4, 5):
         cqe = io_uring.copy_cqe()
         assert user_data == cqe.user_data
-        assert 0 == cqe.err()
+        assert E.SUCCESS == cqe.err()
 
     optval[:] = struct.pack("=I", 0)
     io_uring.getsockopt(5, listen_fd, socket.SOL_SOCKET, socket.SO_REUSEADDR, optval)
     assert 1 == io_uring.submit()
     cqe = io_uring.copy_cqe()
     assert 5 == cqe.user_data
-    assert 0 == cqe.err()
+    assert E.SUCCESS == cqe.err()
     assert struct.pack("=I", 1) == optval
 
 
@@ -354,7 +356,7 @@ def _send_and_receive(io_uring: uring.IoUring, send_fd: int, recv_fd: int) -> No
     for user_data in (1, 2):
         cqe = io_uring.copy_cqe()
         assert user_data == cqe.user_data
-        assert 0 == cqe.err()
+        assert E.SUCCESS == cqe.err()
         assert len(buffer_send) == cqe.res
 
     received = 0
@@ -363,9 +365,9 @@ def _send_and_receive(io_uring: uring.IoUring, send_fd: int, recv_fd: int) -> No
         assert 1 == io_uring.submit()
         cqe = io_uring.copy_cqe()
         assert 3 == cqe.user_data
-        assert 0 == cqe.err()
+        assert E.SUCCESS == cqe.err()
         # The seed would wait for ever for the rest of a connection that was closed.
-        assert 0 < cqe.res
+        assert cqe.res > 0
         received += cqe.res
 
     assert buffer_send == buffer_recv[: len(buffer_send)]

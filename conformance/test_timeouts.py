@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import errno
 import time
 
 import pytest
 
+from conformance.fixtures import RingFactory
 from conformance.sockets import socket_test_harness
-from conformance.support import RingFactory, completion, unsupported_if
-from uring import IORING_FEAT_RW_CUR_POS, IORING_OP, IOSQE_IO_LINK, kernel_timespec
+from conformance.support import completion, unsupported_if
+from uring import IORING_FEAT_RW_CUR_POS, IORING_OP, IOSQE_IO_LINK, E, kernel_timespec
 
 pytestmark = pytest.mark.group("Timeouts")
 
@@ -39,7 +39,7 @@ def test_timeout_after_a_relative_time(ring: RingFactory) -> None:
 
     assert IORING_OP.TIMEOUT == opcode
     assert 1 == submitted
-    assert completion(0x55555555, -errno.ETIME) == cqe
+    assert completion(0x55555555, -E.TIME) == cqe
 
     # Whole milliseconds on the clock, as the seed counts them.
     elapsed_ms = stopped_ns // 1_000_000 - started_ns // 1_000_000
@@ -94,11 +94,11 @@ def test_timeout_remove(ring: RingFactory) -> None:
         # A kernel that does not know the operation stumbles over its fd of -1 first. Only one before 5.6 may do so:
         # without the feature flag that came then.
         if cqe.user_data == 0x99999999 and not io_uring.features & IORING_FEAT_RW_CUR_POS:
-            unsupported_if(cqe, "IORING_OP_TIMEOUT_REMOVE without IORING_FEAT_RW_CUR_POS", errno.EBADF)
+            unsupported_if(cqe, "IORING_OP_TIMEOUT_REMOVE without IORING_FEAT_RW_CUR_POS", E.BADF)
 
         assert cqe.user_data in (0x88888888, 0x99999999)
         if cqe.user_data == 0x88888888:
-            assert completion(0x88888888, -errno.ECANCELED) == cqe
+            assert completion(0x88888888, -E.CANCELED) == cqe
         else:
             assert completion(0x99999999, 0) == cqe
 
@@ -124,8 +124,8 @@ def test_accept_connect_recv_link_timeout(ring: RingFactory, loopback: str) -> N
         assert 2 == wait_count
 
         allowed = {
-            0xFFFFFFFF: (-errno.EINTR, -errno.ECANCELED),
-            0x22222222: (-errno.EALREADY, -errno.ETIME),
+            0xFFFFFFFF: (-E.INTR, -E.CANCELED),
+            0x22222222: (-E.ALREADY, -E.TIME),
         }
         for _ in range(wait_count):
             cqe = io_uring.copy_cqe()

@@ -48,6 +48,8 @@ class MachineConfig:
     memory_mib: int = 256
     # More kernel parameters, after ours.
     parameters: tuple[str, ...] = ()
+    # Whether the console is our terminal, too.
+    is_interactive: bool = False
 
 
 def kernel_command_line(config: MachineConfig) -> str:
@@ -74,11 +76,17 @@ def qemu_arguments(config: MachineConfig, *, console: Path, channel_descriptor: 
         *("-kernel", str(config.kernel)),
         *("-initrd", str(config.initrd)),
         *("-append", kernel_command_line(config)),
-        *("-chardev", f"file,id=console,path={_escape(console)}"),
+        *("-chardev", _console(config, console)),
         *("-serial", "chardev:console"),
         *("-chardev", f"socket,id=channel,fd={channel_descriptor}"),
         *("-serial", "chardev:channel"),
     ]
+
+
+def _console(config: MachineConfig, path: Path) -> str:
+    if config.is_interactive:
+        return f"stdio,id=console,signal=off,logfile={_escape(path)}"
+    return f"file,id=console,path={_escape(path)}"
 
 
 def _escape(path: Path) -> str:
@@ -113,11 +121,12 @@ class Guest:
                 self.process = subprocess.Popen(
                     arguments,
                     pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
+                    stdin=None if config.is_interactive else subprocess.DEVNULL,
+                    stdout=None if config.is_interactive else log,
+                    stderr=log,
                     env={**os.environ, **config.emulator.environment},
-                    start_new_session=True,  # Ctrl-C is for us; we end the guest in our own time
+                    # Ctrl-C is for us: we end the guest in our own time.
+                    process_group=0 if not config.is_interactive else None,
                     preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - no other thread of ours runs while we fork
                 )
         except OSError as error:

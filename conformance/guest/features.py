@@ -42,3 +42,9 @@ def _sysctl(name: str) -> str | None:
         return Path("/proc/sys", name).read_text(encoding="ascii").strip()
     except OSError:
         return None
+
+
+def report(port: Any, argument: None) -> None:
+    """Entry point for PID 1: send the features to the host."""
+    del argument
+    port.send({"type": "features", "features": features()})

@@ -1,0 +1,43 @@
+"""Guests for commands that boot one kernel and talk to it, without pytest."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from conformance import payload
+from conformance.prepare import Setup
+from vm import image
+from vm.architectures import AMD64
+from vm.kernel import KernelRef
+from vm.machine import Guest, MachineConfig
+from vm.progress import Progress
+from vm.settings import Settings
+from uring_matrix.progress import progress
+
+_BOOT_DEADLINE_S = 120.0
+
+
+def setup_for(accel: str | None) -> Setup:
+    """The machinery for guests of this machine's architecture."""
+    return Setup(AMD64, Settings.load({"accel": accel}), progress())
+
+
+def references(specs: Sequence[str], accel: str | None) -> list[KernelRef]:
+    """Resolve specs."""
+    return setup_for(accel).kernels.resolve(specs)
+
+
+def machine_of(ref: KernelRef, accel: str | None) -> MachineConfig:
+    """Fetch a kernel, QEMU and the guest image with `uring` in it, and say how to boot them."""
+    setup = setup_for(accel)
+    kernel = setup.kernels.fetch(ref)
+    runtime = setup.runtime()
+    initrd = image.payload(runtime, setup.cache, files=payload.own_files(), prepare=payload.compile_only, recipe="bare")
+    qemu = setup.qemu()
+    chosen = setup.accel(qemu, kernel.image, initrd)
+    return setup.machine(qemu, chosen.name, kernel.image, initrd)
+
+
+def guest_of(ref: KernelRef, accel: str | None, directory: Path) -> Guest:
+    """Boot a kernel; the console is kept in the directory."""
+    return Guest.boot(machine_of(ref, accel), directory, deadline_s=_BOOT_DEADLINE_S)

@@ -1,0 +1,52 @@
+"""`uring-matrix probe`: what a kernel's io_uring has, by its own word."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from conformance.guest.features import features
+from uring_matrix.guests import guest_of, references
+from uring_matrix.output import console
+
+_ENTRY = "conformance.guest.features:report"
+_TIMEOUT_S = 60.0
+
+
+def probe(kernels: Sequence[str], *, as_json: bool, accel: str | None) -> int:
+    """Ask kernels, this machine's if none is named, and print what they say."""
+    found: dict[str, dict[str, Any]] = {}
+    for ref in references(kernels or ["host"], accel):
+        if ref.source == "host":
+            found[ref.id] = features()
+            continue
+        with tempfile.TemporaryDirectory(prefix="uring-matrix-") as directory, guest_of(ref, accel, Path(directory)) as guest:
+            guest.start(_ENTRY, None)
+            found[ref.id] = guest.channel.receive(_TIMEOUT_S)["features"]
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        _print(found)
+    return 0
+
+
+def _print(found: Mapping[str, Mapping[str, Any]]) -> None:
+    from uring import IORING_OP  # noqa: PLC0415
+
+    table = Table("", *found, box=None, header_style="bold")
+    table.add_row("release", *(str(said["release"]) for said in found.values()))
+    for kernel, said in found.items():
+        if "error" in said:
+            console().print(f"{kernel}: no io_uring: {said['error']}")
+    names = sorted({name for said in found.values() for name in said.get("features", ())})
+    for name in names:
+        table.add_row(name, *("yes" if name in said.get("features", ()) else "–" for said in found.values()))
+    for operation in IORING_OP:
+        name = operation.name
+        table.add_row(
+            f"IORING_OP_{name}", *("yes" if name in (said.get("operations") or ()) else "–" for said in found.values())
+        )
+    console().print(table)

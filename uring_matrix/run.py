@@ -1,0 +1,126 @@
+"""`uring-matrix run`: pytest with kernels, a line of progress per kernel, the site, a table of verdicts, an exit code."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+import conformance
+from reports.results import Expectation, Results, ResultsError, Status, exit_code, judge_all, read
+from uring_matrix.output import console, error_line
+from uring_matrix.progress import progress
+from uring_matrix.show import Show
+
+OK, USAGE, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
+_UNEXPECTED_LINES_MAX = 20
+
+
+def run(
+    *,
+    kernels: Sequence[str],
+    archs: Sequence[str],
+    modes: Sequence[str],
+    out: Path,
+    workers: str,
+    accel: str | None,
+    resume: bool,
+    report: bool,
+    snapshots: bool,
+    lock: Path | None,
+    as_json: bool,
+    pytest_args: Sequence[str],
+) -> int:
+    """Run the suite in kernels, and write ``out/results.json`` and the site.
+
+    Returns:
+        The exit code, as promised: 0, 1 (an unexpected verdict), 2 (usage), 3 (incomplete), 130 (interrupted).
+    """
+    del snapshots  # every guest is booted afresh
+    home = Path(conformance.__file__).resolve().parent
+    arguments = [
+        str(home),
+        *("-c", str(home / "suite.ini"), "--rootdir", str(home.parent)),
+        *("-p", "no:terminalreporter", "-p", "no:cacheprovider"),
+        *("--matrix-out", str(out)),
+        *("-n", str(len(os.sched_getaffinity(0))) if workers == "auto" else workers),
+        *(f"--kernel={spec}" for spec in kernels or ["all"]),
+        *(f"--arch={name}" for name in archs),
+        *(f"--mode={name}" for name in modes),
+        *((f"--accel={accel}",) if accel else ()),
+        *(("--matrix-resume",) if resume else ()),
+        *((f"--matrix-lock={lock}",) if lock else ()),
+        *pytest_args,
+    ]
+    show = Show(console(), progress(), is_quiet=as_json)
+    try:
+        status = pytest.main(arguments, plugins=[show])
+    except KeyboardInterrupt:
+        # During the preparations, before there is a session that could end in good order.
+        status = pytest.ExitCode.INTERRUPTED
+    finally:
+        show.finish()
+    if status == pytest.ExitCode.USAGE_ERROR:
+        return USAGE
+    return _conclude(out, is_interrupted=status == pytest.ExitCode.INTERRUPTED, is_report=report, as_json=as_json)
+
+
+def _conclude(out: Path, *, is_interrupted: bool, is_report: bool, as_json: bool) -> int:
+    try:
+        results = read(out / "results.json")
+    except ResultsError:
+        # The session ended before anything could be recorded, and has said why.
+        return INTERRUPTED if is_interrupted else INCOMPLETE
+    code = INTERRUPTED if is_interrupted else exit_code(results)
+    page: Path | None = None
+    if is_report:
+        from reports.site import write_site  # noqa: PLC0415 - a run without a report needs no Jinja2
+
+        try:
+            write_site(results, out)
+            page = out / "index.html"
+        except OSError as error:
+            error_line(f"the report could not be written to {out}: {error.strerror or error}; results.json is there")
+            code = code or INCOMPLETE
+    if as_json:
+        summary = {
+            "results": str(out / "results.json"),
+            "report": str(page) if page is not None else None,
+            "complete": results.complete,
+            "exit_code": code,
+            "counts": {str(status): count for status, count in _counts(results).items()},
+        }
+        print(json.dumps(summary))
+    else:
+        _print_summary(results)
+        print(f"results: {out / 'results.json'}" + ("" if results.complete else "  (NOT complete)"))
+        if page is not None:
+            print(f"report:  {page}")
+    return code
+
+
+def _counts(results: Results) -> Counter[Status]:
+    return Counter(row.status for row in results.results)
+
+
+def _print_summary(results: Results) -> None:
+    """The table of verdicts, and every unexpected cell by name."""
+    used = [status for status in Status if _counts(results)[status]]
+    table = Table("kernel", "release", *used, box=None, header_style="bold")
+    for kernel in results.kernels:
+        counts = Counter(row.status for row in results.results if row.kernel == kernel.id)
+        table.add_row(kernel.id, kernel.release or "", *(str(counts[status]) if counts[status] else "·" for status in used))
+    console().print(table)
+    wrong = [
+        (row, expectation)
+        for row, expectation in zip(results.results, judge_all(results), strict=True)
+        if expectation in {Expectation.UNEXPECTED, Expectation.OPEN}
+    ]
+    for row, _ in wrong[:_UNEXPECTED_LINES_MAX]:
+        console().print(Text(f"{row.status}  {row.kernel}  {row.test}: {row.reason}"))
+    if len(wrong) > _UNEXPECTED_LINES_MAX:
+        console().print(f"… and {len(wrong) - _UNEXPECTED_LINES_MAX} more; the report has them all")

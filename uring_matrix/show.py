@@ -1,0 +1,143 @@
+"""What a run shows while it goes on: a line per kernel, alive on a terminal, one when it is done elsewhere."""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from conformance.cells import Cell, split_node_id
+from conformance.prepare import PROGRESS
+from conformance.session import KERNEL, ROW
+from reports.results import Status
+from vm.progress import Progress
+
+_BAR_WIDTH = 24
+# One colour per kind of verdict; the word beside it carries the meaning.
+_STYLES = {
+    Status.PASS: "green",
+    Status.UNSUPPORTED: "yellow",
+    Status.SKIP: "cyan",
+    Status.FAIL: "bold red",
+    Status.ERROR: "bold magenta",
+    Status.CRASH: "bold red",
+    Status.TIMEOUT: "bold red",
+    Status.INFRA: "bold blue",
+    Status.NOTRUN: "dim",
+}
+
+
+class Line:
+    """One kernel's progress."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.counts: Counter[Status] = Counter()
+        self.started_s: float | None = None
+        self.seconds = 0.0
+        self.note = ""
+
+    @property
+    def done(self) -> int:
+        """Cells that have a verdict."""
+        return self.counts.total()
+
+
+class Show:
+    """A pytest plugin in place of pytest's own terminal reporter."""
+
+    def __init__(self, console: Console, progress: Progress, *, is_quiet: bool) -> None:
+        self._console = console
+        self._progress = progress
+        self._is_quiet = is_quiet
+        self._lines: dict[str, Line] = {}
+        self._cells: dict[str, Cell] = {}
+        self._live: Live | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Have downloads and the like shown our way."""
+        config.stash[PROGRESS] = self._progress
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """Begin, once it is known what will run."""
+        if not self._lines:
+            self._begin(node.config, ids)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Begin, without xdist."""
+        if session.items and not self._lines:
+            self._begin(session.config, [item.nodeid for item in session.items])
+
+    def _begin(self, config: pytest.Config, ids: Sequence[str]) -> None:
+        cells = config.pluginmanager.get_plugin("uring-matrix-session").cells  # type: ignore[union-attr]
+        self._cells = {cell.id: cell for cell in cells}
+        totals = Counter(_line_name(split[1]) for node_id in ids if (split := split_node_id(node_id, self._cells)))
+        # The oldest kernel on top, as in the report; they run the other way round.
+        self._lines = {name: Line(totals[name]) for name in reversed(dict.fromkeys(map(_line_name, cells))) if totals[name]}
+        if self._console.is_terminal and not self._is_quiet:
+            self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=8)
+            self._live.start()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Start a kernel's clock with its first test."""
+        if (line := self._line(nodeid)) is not None and line.started_s is None:
+            line.started_s = time.monotonic()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a verdict."""
+        line = self._line(report.nodeid)
+        if line is None:
+            return
+        if (news := getattr(report, KERNEL, None)) is not None:
+            line.note = str(news.get("release") or news.get("error") or "").split("\n", 1)[0]
+        if (row := getattr(report, ROW, None)) is not None:
+            line.counts[Status(row["status"])] += 1
+            line.seconds = time.monotonic() - (line.started_s or time.monotonic())
+            if line.done == line.total and self._live is None and not self._is_quiet:
+                name = next(name for name, other in self._lines.items() if other is line)
+                self._console.print(f"{name}: {line.done}/{line.total} {_counts(line).plain} in {line.seconds:.1f} s", style=None)
+
+    def _line(self, node_id: str) -> Line | None:
+        split = split_node_id(node_id, self._cells)
+        return self._lines.get(_line_name(split[1])) if split else None
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for name, line in self._lines.items():
+            filled = _BAR_WIDTH * line.done // line.total
+            bar = Text("━" * filled, style="green") + Text("━" * (_BAR_WIDTH - filled), style="dim")
+            seconds = line.seconds if line.done == line.total else time.monotonic() - (line.started_s or time.monotonic())
+            table.add_row(
+                Text(name, style="bold"),
+                bar,
+                f"{line.done}/{line.total}",
+                f"{seconds:5.1f} s" if line.started_s else "",
+                _counts(line) if line.done else Text("booting" if line.started_s else "waiting", style="dim"),
+                Text(line.note, style="dim", overflow="ellipsis", no_wrap=True),
+            )
+        return table
+
+    def finish(self) -> None:
+        """Leave the last state on the terminal."""
+        if self._live is not None:
+            live, self._live = self._live, None
+            with contextlib.suppress(KeyboardInterrupt):
+                live.stop()
+
+
+def _line_name(cell: Cell) -> str:
+    return cell.kernel if cell.is_native else f"{cell.kernel} {cell.arch}"
+
+
+def _counts(line: Line) -> Text:
+    return Text(", ").join(
+        Text(f"{line.counts[status]} {status}", style=_STYLES[status]) for status in Status if line.counts[status]
+    )
