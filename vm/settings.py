@@ -1,5 +1,6 @@
 """What the user can set, and where it comes from: flag, then environment, then pyproject.toml, then the default."""
 
+import contextlib
 import os
 import tempfile
 import tomllib
@@ -30,12 +31,13 @@ def default_cache() -> Path:
     Returns:
         The platform's cache directory; without a home, one under the temporary directory that names the user.
     """
-    found = Path(platformdirs.user_cache_dir(_APPLICATION, appauthor=False))
-    # Without HOME and without a password entry (an arbitrary uid in a container) "~" stays as it is,
-    # and such an account's home is often "/" or "/nonexistent".
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 -- Path.expanduser raises where this returns its argument
-    if found.is_absolute() and (os.environ.get("XDG_CACHE_HOME") or (home.is_absolute() and home.is_dir())):
-        return found
+    # Without HOME and without a password entry (an arbitrary uid in a container) "~" stands for nothing, which some
+    # versions of platformdirs raise for and others return as it is; and such an account's home often does not exist.
+    with contextlib.suppress(RuntimeError):
+        found = Path(platformdirs.user_cache_dir(_APPLICATION, appauthor=False))
+        home = Path(os.path.expanduser("~"))  # noqa: PTH111 -- Path.expanduser raises where this returns its argument
+        if found.is_absolute() and (os.environ.get("XDG_CACHE_HOME") or (home.is_absolute() and home.is_dir())):
+            return found
     return Path(tempfile.gettempdir()) / f"{_APPLICATION}-{os.getuid()}"
 
 

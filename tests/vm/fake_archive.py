@@ -8,7 +8,6 @@ import hashlib
 import http.server
 import io
 import lzma
-import shutil
 import subprocess
 import tarfile
 import threading
@@ -16,8 +15,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pytest
 
 
 def ar_archive(members: Mapping[str, bytes]) -> bytes:
@@ -185,14 +182,3 @@ def serve(archive: FakeArchive) -> _Server:
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     archive.address = f"http://127.0.0.1:{server.server_address[1]}"
     return server
-
-
-def make_archive(directory: Path) -> FakeArchive:
-    """Make an empty archive with a key of its own; skips the test where gpg or apt is missing."""
-    for program in ("gpg", "apt-get"):
-        if shutil.which(program) is None:
-            pytest.skip(f"a signed archive needs {program}")
-    home = directory / "signer"
-    archive = FakeArchive(directory / "archive", key=make_key(home), home=home)
-    archive.root.mkdir()
-    return archive

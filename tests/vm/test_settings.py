@@ -1,0 +1,125 @@
+"""Settings: flag over environment over pyproject.toml over default, and a sentence for a value nobody can mean."""
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from vm import errors
+from vm.settings import Settings, default_cache
+
+
+def project(directory: Path, text: str) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "pyproject.toml").write_text(text)
+    return directory
+
+
+def test_nothing_set_gives_the_defaults(tmp_path: Path) -> None:
+    settings = Settings.load(environment={}, directory=tmp_path)
+    assert (settings.mirror, settings.accel, settings.offline) == (None, "auto", False)
+    assert default_cache() == settings.cache
+
+
+def test_a_flag_beats_the_environment_and_that_beats_the_project(tmp_path: Path) -> None:
+    directory = project(
+        tmp_path,
+        '[tool.uring-matrix]\nmirror = "http://project/debian"\naccel = "tcg"\noffline = true\ncache = "sub"\n',
+    )
+    environment = {"URING_MATRIX_MIRROR": "http://environment/debian", "URING_MATRIX_ACCEL": "auto"}
+    settings = Settings.load(
+        {"mirror": "http://flag/debian", "accel": None}, environment=environment, directory=directory
+    )
+    assert settings == Settings("http://flag/debian", tmp_path / "sub", "auto", True)
+
+
+def test_the_project_is_found_from_a_folder_below_it(tmp_path: Path) -> None:
+    project(tmp_path, '[tool.uring-matrix]\naccel = "tcg"\n')
+    below = project(tmp_path / "a" / "b", "[tool.other]\nx = 1\n")
+    assert Settings.load(environment={}, directory=below).accel == "tcg"
+
+
+def test_an_empty_variable_is_one_that_is_not_set(tmp_path: Path) -> None:
+    environment = {
+        "URING_MATRIX_MIRROR": "",
+        "URING_MATRIX_ACCEL": "",
+        "URING_MATRIX_OFFLINE": "",
+        "URING_MATRIX_CACHE": "",
+    }
+    assert Settings.load(environment=environment, directory=tmp_path) == Settings(cache=default_cache())
+
+
+@pytest.mark.parametrize(("word", "expected"), [("1", True), ("true", True), ("0", False), ("no", False)])
+def test_offline_is_a_word_for_yes_or_no(word: str, expected: bool, tmp_path: Path) -> None:
+    assert Settings.load(environment={"URING_MATRIX_OFFLINE": word}, directory=tmp_path).offline is expected
+
+
+def test_a_mirror_may_come_with_its_security_archive(tmp_path: Path) -> None:
+    settings = Settings.load({"mirror": " http://a/debian/  http://b/security/ "}, environment={}, directory=tmp_path)
+    assert settings.mirror == "http://a/debian http://b/security"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("URING_MATRIX_ACCEL", "fast", "has to be one of auto, kvm, tcg"),
+        ("URING_MATRIX_OFFLINE", "maybe", "has to be 1 or 0"),
+        ("URING_MATRIX_MIRROR", "example", "has to be the URI of a Debian archive"),
+        ("URING_MATRIX_MIRROR", "http://a http://b http://c", "has to be the URI of a Debian archive"),
+    ],
+)
+def test_a_bad_value_is_named_with_where_it_came_from(variable: str, value: str, expected: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.SettingsError, match=expected) as caught:
+        Settings.load(environment={variable: value}, directory=tmp_path)
+    assert str(caught.value).startswith(variable)
+
+
+def test_a_bad_value_in_the_project_names_the_file(tmp_path: Path) -> None:
+    project(tmp_path, "[tool.uring-matrix]\ncache = 3\n")
+    with pytest.raises(errors.SettingsError, match=r"pyproject\.toml: tool\.uring-matrix\.cache is 3"):
+        Settings.load(environment={}, directory=tmp_path)
+
+
+def test_a_broken_project_file_is_an_error_only_if_it_speaks_of_us(tmp_path: Path) -> None:
+    directory = project(tmp_path, "this is [not toml")
+    assert Settings.load(environment={}, directory=directory).accel == "auto"
+    project(tmp_path, "[tool.uring-matrix]\naccel = ")
+    with pytest.raises(errors.SettingsError, match="cannot be read"):
+        Settings.load(environment={}, directory=directory)
+
+
+def test_an_unknown_override_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.SettingsError, match="'colour' is not a setting"):
+        Settings.load({"colour": "red"}, environment={}, directory=tmp_path)
+
+
+@pytest.mark.parametrize("home", [None, "", "/nonexistent"])
+def test_without_a_home_the_cache_is_in_the_temporary_directory(home: str | None) -> None:
+    """Also for a user without a password entry, as containers make them; then `~` stands for nothing."""
+    environment = {key: value for key, value in os.environ.items() if key not in {"HOME", "XDG_CACHE_HOME"}}
+    environment |= {"HOME": home} if home is not None else {}
+    code = "import pwd, os\npwd.getpwuid = lambda uid: (_ for _ in ()).throw(KeyError(uid))\n"
+    code += "from vm.settings import Settings\nprint(Settings.load({}, directory=None).cache)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = Path(tempfile.gettempdir()) / f"uring-matrix-{os.getuid()}"
+    assert str(expected) == done.stdout.strip()
+
+
+def test_every_error_survives_pickling() -> None:
+    """Test workers and process pools carry errors from one process to another."""
+    for kind in [value for value in vars(errors).values() if isinstance(value, type)]:
+        copy = pickle.loads(pickle.dumps(kind("what happened")))
+        assert (kind, "what happened") == (type(copy), str(copy))
+    gone = pickle.loads(pickle.dumps(errors.PackageGoneError("gone", ("a=1",))))
+    assert gone.packages == ("a=1",)
