@@ -14,7 +14,9 @@ def phase(when: str, outcome: str = "passed", kind: str = "none", **more: Any) -
 
 SETUP, CALL, TEARDOWN = phase("setup"), phase("call"), phase("teardown")
 UNSUPPORTED = phase("call", "skipped", "unsupported", message="no socket", evidence=["res -22 (EINVAL)"])
-FAILED = phase("call", "failed", "assertion", message="assert 1 == 2", exception="AssertionError", expected="1", actual="2")
+FAILED = phase(
+    "call", "failed", "assertion", message="assert 1 == 2", exception="AssertionError", expected="1", actual="2"
+)
 PANIC = "[ 3.2] Kernel panic - not syncing: sysrq triggered crash"
 CLOSED = GuestEnd("closed", "the guest is gone", "QEMU ended with status 0")
 
@@ -81,7 +83,9 @@ def test_the_better_of_two_signals_stays_in_the_evidence() -> None:
 
 
 def test_a_pass_with_a_kernel_warning_is_marked() -> None:
-    verdict = judge(Facts([SETUP, CALL, TEARDOWN], is_done=True, dmesg=["<4>[1.0] WARNING: CPU: 0 PID: 1 at io_uring.c:1"]))
+    verdict = judge(
+        Facts([SETUP, CALL, TEARDOWN], is_done=True, dmesg=["<4>[1.0] WARNING: CPU: 0 PID: 1 at io_uring.c:1"])
+    )
     assert verdict.status is Status.PASS
     assert verdict.qualifiers == (Qualifier.KERNEL_WARNING,)
     assert any("WARNING: CPU" in line for line in verdict.evidence)
