@@ -13,6 +13,7 @@ import lzma
 import shutil
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -38,9 +39,19 @@ class Member:
     name: str
     info: tarfile.TarInfo
     _tar: tarfile.TarFile
+    _deb: Path
 
-    def open(self) -> IO[bytes]:
-        """Open a regular file's content."""
+    def read(self) -> bytes:
+        """Read a regular file's content."""
+        with _explained(self._deb), self._open() as stream:
+            return stream.read()
+
+    def save(self, path: Path) -> None:
+        """Write a regular file's content to a file."""
+        with path.open("wb") as file, _explained(self._deb), self._open() as stream:
+            shutil.copyfileobj(stream, file, _COPY_SIZE)
+
+    def _open(self) -> IO[bytes]:
         stream = self._tar.extractfile(self.info)
         if stream is None:
             raise ArchiveError(f"{self.name} is not a regular file")
@@ -53,16 +64,11 @@ def members(deb: Path) -> Iterator[Member]:
     Raises:
         ArchiveError: it is not a package, is damaged, or has a name that leads outside.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            stream = stack.enter_context(_data_tar(deb))
-            tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r|"))
-            for info in tar:
-                name = _merged(info.name, deb)
-                if name:
-                    yield Member(name, info, tar)
-        except (tarfile.TarError, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
-            raise ArchiveError(f"{deb.name} is damaged: {error}; remove it and fetch it again") from error
+    with _explained(deb), _data_tar(deb) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        for info in tar:
+            name = _merged(info.name, deb)
+            if name:
+                yield Member(name, info, tar, deb)
 
 
 def extract(deb: Path, directory: Path, wanted: Callable[[str], bool]) -> list[str]:
@@ -93,8 +99,7 @@ def extract(deb: Path, directory: Path, wanted: Callable[[str], bool]) -> list[s
                 )
             target.hardlink_to(source)
         elif member.info.isreg():
-            with member.open() as stream, target.open("wb") as file:
-                shutil.copyfileobj(stream, file, _COPY_SIZE)
+            member.save(target)
             target.chmod(member.info.mode & 0o755 | 0o644)
         else:
             continue  # devices and pipes are of no use to an ordinary user
@@ -161,29 +166,38 @@ def _make_parents(directory: Path, target: Path, deb: Path) -> None:
 
 
 @contextlib.contextmanager
+def _explained(deb: Path) -> Iterator[None]:
+    """Turn whatever a damaged package makes the libraries raise into a sentence."""
+    try:
+        yield
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile) as error:
+        raise ArchiveError(f"{deb.name} is damaged ({error}); remove it and fetch it again") from error
+
+
+@contextlib.contextmanager
 def _data_tar(deb: Path) -> Iterator[IO[bytes]]:
     """Open the archive of a package's files, decompressed."""
     program = shutil.which("dpkg-deb")
     if program is None:
         yield _python_data_tar(deb)
         return
-    with subprocess.Popen(
-        [program, "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
-    ) as process:
+    command = [program, "--fsys-tarfile", str(deb)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         if process.stdout is None or process.stderr is None:
             raise VmError("no pipe from dpkg-deb")
-        is_complete = False
         try:
             yield process.stdout
-            is_complete = True
-        except tarfile.TarError as error:
-            said = process.stderr.read().decode(errors="replace").strip() if not process.stdout.read(1) else ""
-            raise ArchiveError(f"{deb.name} is damaged: {said or error}; remove it and fetch it again") from error
+            # The archive ends before the stream does; only a program that ended well has read all of the package.
+            while process.stdout.read(_COPY_SIZE):
+                pass
+            if process.wait() != 0:
+                raise ArchiveError(f"{deb.name} is damaged ({_said(process.stderr)}); remove it and fetch it again")
         finally:
-            if is_complete and not process.stdout.read(1) and process.wait() != 0:
-                said = process.stderr.read().decode(errors="replace").strip()
-                raise ArchiveError(f"{deb.name} is damaged: {said}; remove it and fetch it again")
             process.kill()
+
+
+def _said(stream: IO[bytes]) -> str:
+    return stream.read().decode(errors="replace").strip()
 
 
 def _python_data_tar(deb: Path) -> IO[bytes]:

@@ -401,12 +401,12 @@ def _unpack_files(files: Sequence[Path], target: Path, arch: str) -> dict[str, A
             if not member.info.isreg():
                 continue
             if _IMAGES.fullmatch(member.name):
-                image.write_bytes(member.open().read())
+                member.save(image)
             elif _CONFIGS.fullmatch(member.name):
-                config.write_bytes(member.open().read())
+                member.save(config)
             elif _MODULE_FILES.search(member.name):
                 path = Path(member.name)
-                modules[_module_name(path)] = decompress(path.name, member.open().read())
+                modules[_module_name(path)] = decompress(path.name, member.read())
     if not image.exists():
         raise UnfitKernel(
             f"{' and '.join(path.name for path in files)} hold no kernel image; name a linux-image package"

@@ -4,12 +4,13 @@ No address is written in this program. The archive is the one the machine's admi
 names; and nothing is ever trusted that is not signed by a key the machine already has.
 """
 
+import re
 import shlex
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from debian.deb822 import Deb822
 
@@ -92,8 +93,7 @@ def find_sources(
 
 def without_credentials(uri: str) -> str:
     """Drop user and password from an address that is going to be shown."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
 
 
 def _base(suite: str) -> str:
