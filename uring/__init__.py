@@ -26,6 +26,7 @@ from .buffers import (
     setup_buf_ring,
 )
 from .cqe import (
+    CqeArray,
     E,
     io_uring_cqe,
 )
@@ -458,6 +459,7 @@ __all__ = [
     "CompletionQueue",
     "CompletionQueueOvercommitted",
     "CompletionsDropped",
+    "CqeArray",
     "E",
     "EntriesNotInRange",
     "EntriesNotPowerOfTwo",

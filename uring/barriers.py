@@ -21,8 +21,9 @@ from .errors import MachineNotSupported, RingClosed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
-    Words = memoryview[int] | "AtomicWords"
+    Words: TypeAlias = "memoryview[int] | AtomicWords"
 
 _SEQ_CST = 5
 # membarrier(2), on the machines whose plain accesses do not tear.

@@ -1,3 +1,4 @@
+# ruff: noqa: D402 - naming a system call as read(2) is no signature
 """Buffers the kernel picks on its own: buffer rings, and `BufferGroup` on top of one. Since 5.19."""
 
 from __future__ import annotations

@@ -5,13 +5,19 @@ from __future__ import annotations
 import errno
 import os
 from operator import itemgetter
+from struct import Struct
 
 from .errors import NoBufferSelected
 from .flags import IORING_CQE_BUFFER_SHIFT, IORING_CQE_F, IORING_CQE_F_BUFFER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
+
+# user_data, res, flags, and the two extra words of a 32-byte completion.
+CQE_LAYOUT = Struct("=QiI")
+CQE32_LAYOUT = Struct("=QiIQQ")
 
 
 class _ErrnoNames(type):
@@ -20,7 +26,7 @@ class _ErrnoNames(type):
     def __getattr__(cls, name: str) -> E:
         number = 0 if name == "SUCCESS" else getattr(errno, "E" + name, None)
         if not isinstance(number, int):
-            raise AttributeError(f"no errno is called E{name}")
+            raise AttributeError(f"no errno is called E{name}")  # noqa: TRY004 - what getattr wants
         return E(number)
 
 
@@ -57,11 +63,11 @@ class io_uring_cqe(tuple[int, ...]):  # noqa: N801 - the kernel's name
     if TYPE_CHECKING:
 
         @property
-        def user_data(self) -> int: ...
+        def user_data(self) -> int: ...  # noqa: D102 - see below
         @property
-        def res(self) -> int: ...
+        def res(self) -> int: ...  # noqa: D102 - see below
         @property
-        def flags(self) -> int: ...
+        def flags(self) -> int: ...  # noqa: D102 - see below
     else:
         # itemgetter is C: a loop over completions reads these three all the time.
         user_data = property(itemgetter(0), doc="The request's `user_data`.")
@@ -94,3 +100,41 @@ class io_uring_cqe(tuple[int, ...]):  # noqa: N801 - the kernel's name
         bits = IORING_CQE_F(self.flags & 0xFFFF)
         more = "".join(f", {word:#x}" for word in self[3:])
         return f"io_uring_cqe(user_data={self.user_data:#x}, res={res}, flags={self.flags:#x} {bits!r}{more})"
+
+
+class CqeArray:
+    """Memory for many completions, for `IoUring.copy_cqes`: filled by one copy and decoded only where it is read.
+
+    `array[index]` is an `io_uring_cqe`; `array.rows(count)` gives the first `count` completions as plain tuples
+    (user_data, res, flags), which is the fastest way to look at all of them. A copy into the array replaces what it
+    held; completions read from it before stay what they were.
+
+    Args:
+        length: how many completions fit.
+        is_big: 32-byte completions, for a ring with IORING_SETUP_CQE32; rows then have five items.
+    """
+
+    __slots__ = ("_layout", "memory")
+
+    def __init__(self, length: int, *, is_big: bool = False) -> None:
+        self._layout = CQE32_LAYOUT if is_big else CQE_LAYOUT
+        self.memory = memoryview(bytearray(length * self._layout.size))
+
+    @property
+    def entry_bytes(self) -> int:
+        """Size of one completion: 16 or 32."""
+        return self._layout.size
+
+    def __len__(self) -> int:
+        return self.memory.nbytes // self._layout.size
+
+    def __getitem__(self, index: int) -> io_uring_cqe:
+        if not 0 <= index < len(self):
+            raise IndexError(f"completion {index} of {len(self)}")
+        return io_uring_cqe(*self._layout.unpack_from(self.memory, index * self._layout.size))
+
+    def rows(self, count: int | None = None) -> Iterator[tuple[int, ...]]:
+        """The first `count` completions (all, if None) as (user_data, res, flags)."""
+        if count is None:
+            return self._layout.iter_unpack(self.memory)
+        return self._layout.iter_unpack(self.memory[: count * self._layout.size])

@@ -14,9 +14,9 @@ from . import errors
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import NoReturn
+    from typing import NoReturn, TypeAlias
 
-    Table = Mapping[int, tuple[type[errors.SyscallError], str]]
+    Table: TypeAlias = Mapping[int, tuple[type[errors.SyscallError], str]]
 
 SETUP: Table = {
     errno.EFAULT: (errors.ParamsOutsideAccessibleAddressSpace, "the parameter block is not readable and writable"),

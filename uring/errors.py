@@ -1,3 +1,4 @@
+# ruff: noqa: N818 - the names are Zig's
 """Every error of the room: one class per Zig name, plus the names Zig lacks.
 
 The tree: `UringError` has three branches. `UsageError` (a `ValueError`) is a mistake in the calling program and was

@@ -16,15 +16,16 @@ from .errors import ArgumentOutOfRange, BufferNotContiguous, BufferNotWritable, 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeAlias
 
     from _typeshed import ReadableBuffer, StrOrBytesPath, WriteableBuffer
 
-    Readable = ReadableBuffer | "iovec"
-    Writable = WriteableBuffer | "iovec"
-    Address = ReadableBuffer | int | None
-    Path = StrOrBytesPath | int
-    Iovecs = Sequence[Readable] | Array["iovec"]
-    Fds = Sequence[int] | Array[c_int32]
+    Readable: TypeAlias = "ReadableBuffer | iovec"
+    Writable: TypeAlias = "WriteableBuffer | iovec"
+    Address: TypeAlias = "ReadableBuffer | int | None"
+    Path: TypeAlias = "StrOrBytesPath | int"
+    Iovecs: TypeAlias = "Sequence[Readable] | Array[iovec]"
+    Fds: TypeAlias = "Sequence[int] | Array[c_int32]"
 
 _SimpleCData = c_int32.__mro__[1]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 from struct import Struct
+from struct import error as struct_error
 
 from . import syscalls
 from .barriers import this_machine
-from .cqe import io_uring_cqe
-from .errors import RingClosed, SubmissionQueueFull
+from .cqe import CQE32_LAYOUT, CQE_LAYOUT, io_uring_cqe
+from .errors import ArgumentOutOfRange, RingClosed, SubmissionQueueFull, UsageError
 from .flags import (
     IORING_CQE_F_32,
     IORING_CQE_F_SKIP,
@@ -20,17 +21,16 @@ from .flags import (
     IORING_SETUP_SQE128,
 )
 from .sqe import io_uring_sqe
-from .sqe_fields import SQE128_LAYOUT, SQE_LAYOUT
+from .sqe_fields import SQE128_LAYOUT, SQE_LAYOUT, USER_DATA_OFFSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn, Self
 
+    from .cqe import CqeArray
     from .structs import io_uring_params
 
 _U32 = 0xFFFFFFFF
-_CQE = Struct("=QiI")
-_CQE32 = Struct("=QiIQQ")
 _NOP = Struct("=32xQ24x")
 _NOP128 = Struct("=32xQ24x64x")
 _new_tuple = tuple.__new__
@@ -69,12 +69,14 @@ class SubmissionQueue:
         "_flags_at",
         "_flushed",
         "_head_at",
+        "_is_zero",
         "_limit",
         "_mapping",
         "_nop",
         "_order",
         "_tail",
         "_tail_at",
+        "_user_data",
         "_view",
         "_words",
         "array",
@@ -117,6 +119,9 @@ class SubmissionQueue:
         self._words = machine.words(rings, size_bytes & ~3)
         self._view = memoryview((ctypes.c_ubyte * (entries * stride)).from_address(sqes)).cast("B")
 
+        # Every entry's user_data by slot.
+        self._user_data = self._view.cast("Q")[USER_DATA_OFFSET // 8 :: stride // 8]
+
         self._head_at = params.sq_off.head // 4
         self._tail_at = params.sq_off.tail // 4
         self._flags_at = params.sq_off.flags // 4
@@ -135,6 +140,8 @@ class SubmissionQueue:
         self._flushed = 0
         self._limit = entries
         self.is_plain = True
+        # Whether no entry was ever anything but a plain no-op: then all but user_data is zero in every slot.
+        self._is_zero = True
 
     @classmethod
     def init(cls, fd: int, p: io_uring_params) -> Self:
@@ -152,6 +159,7 @@ class SubmissionQueue:
             sqe._pins = None
             sqe.__class__ = _ClosedSqe
         self._words.release()
+        self._user_data.release()
         self._view.release()
         for address, size_bytes in mapping:
             syscalls.munmap(address, size_bytes)
@@ -203,6 +211,21 @@ class SubmissionQueue:
             self.make_room()
         return self.sqes[tail & self.mask]
 
+    def nop(self, user_data: int) -> io_uring_sqe:
+        """Fill in and take the next entry, which must be vacant, as a plain no-op."""
+        tail = self._tail
+        index = tail & self.mask
+        sqe = self.sqes[index]
+        try:
+            if self._is_zero and self.is_plain:
+                self._user_data[index] = user_data
+            else:
+                self._nop(sqe._view, sqe._offset, user_data)
+        except (struct_error, TypeError, ValueError) as error:
+            raise ArgumentOutOfRange(f"nop: user_data {user_data!r} is no number of 64 bits: {error}") from None
+        self._tail = tail + 1
+        return sqe
+
     def make_room(self) -> None:
         """Look how far the kernel has come; raise when every entry is still taken."""
         entries = self.mask + 1
@@ -223,7 +246,9 @@ class SubmissionQueue:
         tail = self._tail
         self._words[self._tail_at] = tail & _U32
         self._flushed = tail
-        self.is_plain = True
+        if not self.is_plain:
+            self._is_zero = False
+            self.is_plain = True
 
 
 class CompletionEntries:
@@ -268,7 +293,7 @@ class CompletionQueue:
     def __init__(self, fd: int, params: io_uring_params, sq: SubmissionQueue) -> None:
         """Find the completion ring in the mapping it shares with `sq`."""
         del fd  # Zig's signature; the mapping is shared since 5.4
-        layout = _CQE32 if params.flags & IORING_SETUP_CQE32 else _CQE
+        layout = CQE32_LAYOUT if params.flags & IORING_SETUP_CQE32 else CQE_LAYOUT
         self._stride = layout.size
         self._iterate = layout.iter_unpack
         self._read = layout.unpack_from
@@ -341,8 +366,12 @@ class CompletionQueue:
             self._order()
         if self._is_mixed:
             return self._take_mixed(limit, count)
-        count = min(count, limit)
         first = head & self.mask
+        if count == 1 or limit == 1:
+            row = self._read(self._view, first * self._stride)
+            self.advance(1)
+            return [_new_tuple(io_uring_cqe, row)]
+        count = min(count, limit)
         stride = self._stride
         end = first + count
         over = end - self.mask - 1
@@ -354,19 +383,41 @@ class CompletionQueue:
         self.advance(count)
         return rows
 
+    def take_into(self, array: CqeArray) -> int:
+        """Like `take`, copying the bytes into `array` undecoded."""
+        if self._is_mixed or array.entry_bytes != self._stride:
+            raise UsageError(
+                "the array holds completions of another size than this ring's; see CqeArray(is_big=True), "
+                "and use a list with IORING_SETUP_CQE_MIXED"
+            )
+        count = min(self.ready(), len(array))
+        if not count:
+            return 0
+        if self._order is not None:
+            self._order()
+        stride = self._stride
+        first = (self._head & self.mask) * stride
+        size_bytes = count * stride
+        until_end = min(size_bytes, self._view.nbytes - first)
+        array.memory[:until_end] = self._view[first : first + until_end]
+        if until_end < size_bytes:
+            array.memory[until_end:size_bytes] = self._view[: size_bytes - until_end]
+        self.advance(count)
+        return count
+
     def _take_mixed(self, limit: int, count: int) -> list[io_uring_cqe]:
         """IORING_SETUP_CQE_MIXED: completions of one or two slots, and fillers before the end of the ring."""
         rows: list[io_uring_cqe] = []
         used = 0
         while used < count and len(rows) < limit:
             at = ((self._head + used) & self.mask) * 16
-            row: tuple[Any, ...] = _CQE.unpack_from(self._view, at)
+            row: tuple[Any, ...] = CQE_LAYOUT.unpack_from(self._view, at)
             used += 1
             if row[2] & IORING_CQE_F_SKIP:
                 continue
             if row[2] & IORING_CQE_F_32:
                 # The kernel never lets a large one wrap: it posts a filler first.
-                row = _CQE32.unpack_from(self._view, at)
+                row = CQE32_LAYOUT.unpack_from(self._view, at)
                 used += 1
             rows.append(_new_tuple(io_uring_cqe, row))
         self.advance(used)

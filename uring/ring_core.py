@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from ctypes import addressof, c_uint32
-from struct import error as struct_error
+from errno import ENOSYS
 from weakref import WeakSet
 
 from . import flags as f
 from . import lifetime, syscalls
+from .cqe import CqeArray
 from .errors import (
     ArgumentOutOfRange,
     EntriesNotPowerOfTwo,
@@ -26,7 +28,7 @@ from .structs import io_uring_params, io_uring_sync_cancel_reg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import MutableSequence
+    from collections.abc import Iterable, MutableSequence
     from types import TracebackType
     from typing import Any, Self
 
@@ -118,7 +120,7 @@ class RingCore:
         fd = syscalls.io_uring_setup(entries, params)
         try:
             if not params.features & f.IORING_FEAT_SINGLE_MMAP:
-                raise SystemOutdated(38, "the kernel has no IORING_FEAT_SINGLE_MMAP; Linux 5.4 or later is needed")
+                raise SystemOutdated(ENOSYS, "the kernel has no IORING_FEAT_SINGLE_MMAP; Linux 5.4 or later is needed")
             self.sq = SubmissionQueue(fd, params)
             self.cq = CompletionQueue(fd, params, self.sq)
         except BaseException:
@@ -205,6 +207,8 @@ class RingCore:
             return
         fd = self.fd
         self._close(RingClosed, "the ring was dropped")
+        if sys.is_finalizing():
+            return
         import warnings  # noqa: PLC0415 - only for programs that forget to close
 
         warnings.warn(
@@ -224,7 +228,9 @@ class RingCore:
             SubmissionQueueFull: every entry is taken; submit first.
             RingClosed: the ring was closed.
         """
-        sq = self.sq if self.fd >= 0 else self._refuse()
+        sq = self.sq
+        if sq._tail == sq._limit:
+            self._make_room()
         sqe = sq.vacant()
         # An entry that is taken and then not filled in must not repeat the request that lay there before.
         sqe.prep_nop()
@@ -243,17 +249,21 @@ class RingCore:
 
     def nop(self, user_data: int) -> io_uring_sqe:
         """Queue a no-op. Since 5.1."""
+        # The body of SubmissionQueue.nop once more: this is the call whose cost is measured (benchmarks/noop.py).
         sq = self.sq
         tail = sq._tail
         if tail == sq._limit:
             self._make_room()
-        sqe = sq.sqes[tail & sq.mask]
-        try:
-            sq._nop(sqe._view, sqe._offset, user_data)
-        except struct_error as error:
-            raise ArgumentOutOfRange(f"nop: user_data {user_data!r} does not fit 64 bits: {error}") from None
-        sq._tail = tail + 1
-        return sqe
+        if sq._is_zero and sq.is_plain:
+            index = tail & sq.mask
+            try:
+                sq._user_data[index] = user_data
+            except (TypeError, ValueError):
+                pass
+            else:
+                sq._tail = tail + 1
+                return sq.sqes[index]
+        return sq.nop(user_data)
 
     def _make_room(self) -> None:
         self._check_open()
@@ -281,21 +291,16 @@ class RingCore:
         Raises: see `enter`.
         """
         submitted = self.flush_sq()
-        flags = self._submit_flags(submitted)
-        if wait_nr > 0 or flags is not None:
-            flags = flags or 0
-            if wait_nr > 0 or self.flags & f.IORING_SETUP_IOPOLL:
-                flags |= _GETEVENTS
-            return self.enter(submitted, wait_nr, flags)
-        return submitted
-
-    def _submit_flags(self, submitted: int) -> int | None:
-        """Flags to enter the kernel with; None when it need not be entered to submit."""
-        if not submitted:
-            return None
-        if not self.flags & f.IORING_SETUP_SQPOLL:
+        flags = 0
+        if self.flags & f.IORING_SETUP_SQPOLL:
+            flags = self._wakeup_flag() if submitted else 0
+            if not flags and wait_nr <= 0:
+                return submitted
+        elif not submitted and wait_nr <= 0:
             return 0
-        return self._wakeup_flag() or None
+        if wait_nr > 0 or self.flags & f.IORING_SETUP_IOPOLL:
+            flags |= _GETEVENTS
+        return syscalls.io_uring_enter(self.fd, submitted, wait_nr, flags)
 
     def _wakeup_flag(self) -> int:
         # Without a full fence the poller may see the old tail while we see its old flag: then nobody acts.
@@ -325,8 +330,7 @@ class RingCore:
 
         Source: io_uring_enter(2).
         """
-        if self.fd < 0:
-            self._refuse()
+        self._check_open()
         return syscalls.io_uring_enter(self.fd, to_submit, min_complete, flags)
 
     def flush_sq(self) -> int:
@@ -387,14 +391,15 @@ class RingCore:
             self._refuse()
         return self.cq.ready()
 
-    def copy_cqes(self, cqes: MutableSequence[Any], wait_nr: int) -> int:
+    def copy_cqes(self, cqes: MutableSequence[Any] | CqeArray, wait_nr: int) -> int:
         """Reap completions into the front of `cqes`, at most as many as it is long.
 
         When none is ready and `wait_nr` is above 0, waits for at least that many; with 0 the kernel is entered only
         if completions may be pending there.
 
         Args:
-            cqes: a list of any length above 0, for example `[None] * 64`; its items are replaced.
+            cqes: a list of any length above 0, for example `[None] * 64`, whose items are replaced; or a `CqeArray`,
+                which is faster.
             wait_nr: completions to wait for when none is ready.
 
         Returns:
@@ -402,7 +407,23 @@ class RingCore:
 
         Raises: see `enter`.
         """
-        rows = self._reap_waiting(len(cqes), wait_nr)
+        if self.fd < 0:
+            self._refuse()
+        count = self._reap_into(cqes)
+        if count or not (wait_nr > 0 or self._peek_enters or self.cq_ring_needs_flush()):
+            return count
+        self.enter(0, wait_nr, _GETEVENTS)
+        # Another thread may have closed the ring while this one was waiting.
+        self._check_open()
+        return self._reap_into(cqes)
+
+    def _reap_into(self, cqes: MutableSequence[Any] | CqeArray) -> int:
+        if isinstance(cqes, CqeArray):
+            count = self.cq.take_into(cqes)
+            if self._keep_alive and count:
+                self._account(cqes.rows(count), count)
+            return count
+        rows = self._reap(len(cqes))
         count = len(rows)
         cqes[:count] = rows
         return count
@@ -412,33 +433,32 @@ class RingCore:
 
         Raises: see `enter`.
         """
-        while True:
-            rows = self._reap_waiting(1, 1)
-            if rows:
-                return rows[0]
-
-    def _reap_waiting(self, limit: int, wait_nr: int) -> list[io_uring_cqe]:
         if self.fd < 0:
             self._refuse()
-        rows = self._reap(limit)
-        if rows or not (wait_nr > 0 or self._peek_enters or self.cq_ring_needs_flush()):
-            return rows
-        self.enter(0, wait_nr, _GETEVENTS)
-        # Another thread may have closed the ring while this one was waiting.
-        return self._reap(limit) if self.fd >= 0 else self._refuse()
+        while True:
+            rows = self._reap(1)
+            if rows:
+                return rows[0]
+            self.enter(0, 1, _GETEVENTS)
+            self._check_open()
 
     def _reap(self, limit: int) -> list[io_uring_cqe]:
         rows = self.cq.take(limit)
+        if self._keep_alive and rows:
+            self._account(rows, len(rows))
+        return rows
+
+    def _account(self, rows: Iterable[tuple[int, ...]], count: int) -> None:
+        """Tell the bookkeeping about reaped completions."""
         in_flight = self._in_flight
         if in_flight.counts:
             for row in rows:
                 in_flight.completed(row[0], row[2])
         elif in_flight.unnoticed:
-            in_flight.unnoticed = max(0, in_flight.unnoticed - len(rows))
-        return rows
+            in_flight.unnoticed = max(0, in_flight.unnoticed - count)
 
     def cq_ring_needs_flush(self) -> bool:
-        """Whether completions wait in the kernel: an overflow, or task work (IORING_SQ_TASKRUN, which Zig leaves out)."""
+        """Whether completions wait in the kernel: an overflow, or task work (which Zig does not look for)."""
         if self.fd < 0:
             self._refuse()
         return bool(self.sq.flags & (f.IORING_SQ_CQ_OVERFLOW | f.IORING_SQ_TASKRUN))

@@ -1,3 +1,4 @@
+# ruff: noqa: D402 - naming a system call as read(2) is no signature
 """Operations of `IoUring` on files and directories: each queues one SQE and returns it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: D402 - naming a system call as read(2) is no signature
 """Operations of `IoUring` on sockets: each queues one SQE and returns it."""
 
 from __future__ import annotations
@@ -114,8 +115,10 @@ class NetworkOperations(FileOperations):
         return self._take(sqe, user_data)
 
     def send_zc(self, user_data: int, fd: int, buffer: Readable, send_flags: int, zc_flags: int) -> io_uring_sqe:
-        """Queue send(2) without a copy: two completions, the second one (IORING_CQE_F_NOTIF) says that the buffer is free
-        again. Since 6.0.
+        """Queue send(2) without a copy. Since 6.0.
+
+        There are two completions: the result (with IORING_CQE_F_MORE), and later a notification (IORING_CQE_F_NOTIF)
+        that the buffer is no longer used. Without IORING_CQE_F_MORE in the first there is no second.
         """
         sqe = self.sq.vacant()
         sqe.prep_send_zc(fd, buffer, send_flags, zc_flags)

@@ -29,8 +29,8 @@ class io_uring_sqe(NetworkPreps):  # noqa: N801 - the kernel's name
     """A submission queue entry, 64 bytes.
 
     Fields are attributes: opcode, flags, ioprio, fd, off, addr, len, rw_flags, user_data, buf_index, personality,
-    splice_fd_in, addr3, resv. `==` compares all 64 bytes. Every `prep_*` overwrites the whole entry; set `user_data` and
-    flags afterwards. Memory handed to a `prep_*` is kept alive until the request is complete (docs/uring.md).
+    splice_fd_in, addr3, resv. `==` compares all 64 bytes. Every `prep_*` overwrites the whole entry; set `user_data`
+    and flags afterwards. Memory handed to a `prep_*` is kept alive until the request is complete (docs/uring.md).
     """
 
     __slots__ = ()

@@ -216,7 +216,7 @@ class io_uring_sync_cancel_reg(Structure):  # noqa: N801 - the kernel's name
     )
 
 
-class sockaddr(Structure):
+class sockaddr(Structure):  # noqa: N801 - the system's name
     """The head that every socket address shares."""
 
     _fields_ = (("family", c_uint16), ("data", c_char * 14))
