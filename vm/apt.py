@@ -263,6 +263,12 @@ class Archive:
                 elif suite not in targets:
                     state[suite] = {"updated": now, "files": []}
                     absent.append(suite)
+            if not self._has_lists(state):
+                address = without_credentials(self._sources.main.uri)
+                raise FetchError(
+                    f"{address} has none of the suites {', '.join(self.suites)}; is it the address of a Debian archive "
+                    "(the folder that has dists/ in it)? Say --mirror or URING_MATRIX_MIRROR"
+                )
             self._cache.write(self._state_path(), json.dumps(state, indent=1).encode())
         told = [suite for suite in absent if suite not in self._optional]
         if told:
@@ -308,12 +314,6 @@ class Archive:
             raise self._full()
         if output.status != 0 and not failures:
             raise FetchError(f"apt-get update failed with status {output.status}: {_last_lines(output.text)}")
-        if all(suite in failures for suite in self.suites):
-            address = without_credentials(self._sources.main.uri)
-            raise FetchError(
-                f"{address} has none of the suites {', '.join(wanted)}; is it the address of a Debian archive, "
-                "the folder that has dists/ in it? (--mirror, URING_MATRIX_MIRROR)"
-            )
 
     def _index_targets(self, suites: Sequence[str]) -> dict[str, list[list[Any]]]:
         """Ask apt which list files belong to which suite. Returns path, size and time of each."""
@@ -531,41 +531,29 @@ def _run(command: Sequence[str], *, cwd: Path | None = None, look: Callable[[], 
         cwd: where `apt-get download` puts its files.
         look: called a few times a second; returns whether something moved. Without it only output is a sign of life.
     """
-    status_read, status_write = os.pipe()
-    # apt reports its progress into this pipe and dies of it when we are gone, even after a SIGKILL.
-    command = [*command, "-o", f"APT::Status-Fd={status_write}"]
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     output = bytearray()
+    process = subprocess.Popen(
+        [*_tied_to_us(), *command],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    if process.stdout is None:
+        raise FetchError("no pipe from apt")
     try:
-        process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=(status_write,),
-            start_new_session=True,
-        )
-    except BaseException:
-        os.close(status_read)
-        raise
-    finally:
-        os.close(status_write)
-    assert process.stdout is not None
-    try:
-        streams = {process.stdout.fileno(): output, status_read: None}
         life_s = time.monotonic()
-        while streams:
-            ready, _, _ = select.select(list(streams), [], [], _POLL_S)
-            for descriptor in ready:
-                chunk = os.read(descriptor, 65536)
-                kept = streams[descriptor]
+        while True:
+            ready, _, _ = select.select([process.stdout], [], [], _POLL_S)
+            if ready:
+                chunk = os.read(process.stdout.fileno(), 65536)
                 if not chunk:
-                    del streams[descriptor]
-                elif kept is not None:
-                    kept += chunk
-                    life_s = time.monotonic()
+                    break
+                output += chunk
+                life_s = time.monotonic()
             if look is not None and look():
                 life_s = time.monotonic()
             if time.monotonic() - life_s > SILENCE_MAX_S:
@@ -581,7 +569,12 @@ def _run(command: Sequence[str], *, cwd: Path | None = None, look: Callable[[], 
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         process.stdout.close()
-        os.close(status_read)
+
+
+def _tied_to_us() -> list[str]:
+    """What to put before a command so that it ends when we are killed; nothing where util-linux is not installed."""
+    program = shutil.which("setpriv")
+    return [program, "--pdeathsig", "KILL"] if program else []
 
 
 def _watch(directory: Path, stage: Stage) -> Callable[[], bool]:
