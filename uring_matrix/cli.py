@@ -1,0 +1,444 @@
+"""The command line: names, options, help texts and exit codes. What a command does lives in a module of its own.
+
+Those modules are loaded when their command runs: `--help` and short commands stay quick.
+"""
+# ruff: noqa: PLC0415
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
+
+import click
+
+from uring_matrix import output
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_EXIT_CODES = """\b
+Exit codes:
+  0    everything as expected
+  1    an unexpected verdict (run), a regression (diff)
+  2    usage: an option, a kernel spec or a file that cannot be meant
+  3    not done, or not all of it, for reasons of infrastructure
+  130  interrupted; what is done is kept
+1 wins over 3."""
+
+_SPECS = """\b
+A kernel SPEC is
+  6.1                        a series: its newest kernel
+  6.1.0-42-cloud-amd64       a release, as `uname -r` says it
+  6.1.170-1                  a package version
+  linux-image-…=6.1.170-1    one package, exactly
+  '6.*'                      a glob: of series, else of releases
+  all, latest                the newest of every series; the newest of all
+  host                       the running kernel, without a guest
+  ./bzImage, ./linux/, x.deb a path: an image, a kernel build tree, a package"""
+
+_SETTINGS = """\b
+Settings come from the option, else from the environment (URING_MATRIX_CACHE, URING_MATRIX_MIRROR,
+URING_MATRIX_ACCEL, URING_MATRIX_OFFLINE=1), else from [tool.uring-matrix] in pyproject.toml."""
+
+
+def _epilog(*parts: str) -> str:
+    return "\n\n".join(parts)
+
+
+class _Main(click.Group):
+    """The group: commands in the order in which one needs them, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+class _Run(click.Command):
+    """A command whose words after `--` are for pytest, and that takes no others."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        left = super().parse_args(ctx, args[:end])
+        ctx.params["pytest_args"] = tuple(args[end + 1 :])
+        return left
+
+
+# -- options that several commands have -------------------------------------------------------------------------------
+
+
+def _export(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
+    """Check a setting, and put it into the environment, where the processes we start find it as well."""
+    if value is None or value is False:
+        return
+    from vm.settings import Settings
+
+    name = str(parameter.name)
+    settings = Settings.load({name: value}, environment={}, directory=Path("/"))
+    found = getattr(settings, name)
+    os.environ[f"URING_MATRIX_{name.upper()}"] = "1" if found is True else str(found)
+
+
+def _settings(command: _Command) -> _Command:
+    """Add the settings that every command with kernels has; they may stand before the command's name as well."""
+    for option in (
+        click.option(
+            "--offline", is_flag=True, expose_value=False, callback=_export, help="Use what the cache has; no network."
+        ),
+        click.option(
+            "--mirror",
+            metavar="URI",
+            expose_value=False,
+            callback=_export,
+            help="The Debian archive, as it would stand in sources.list; otherwise the one in this machine's apt "
+            "configuration. May be followed by a space and the security archive's URI.",
+        ),
+        click.option(
+            "--cache",
+            metavar="DIR",
+            expose_value=False,
+            callback=_export,
+            help="Where downloads and guest images are kept; otherwise the user's cache directory.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Write JSON to standard output, and nothing else there.")
+_accel = click.option(
+    "--accel",
+    type=click.Choice(["auto", "kvm", "tcg"]),
+    help="How guests run; auto, the default, is KVM where a short boot proves it to work, else emulation (tcg).",
+)
+
+
+def _arch_of(value: str | None) -> str:
+    if value is not None:
+        from vm.catalogue import Catalogue
+
+        known = Catalogue.load().flavours
+        if value not in known:
+            raise click.BadParameter(f"{value!r} is none of {', '.join(known)}", param_hint="--arch")
+        return value
+    from vm.qemu import host_arch
+
+    return host_arch()
+
+
+_arch = click.option(
+    "--arch", metavar="ARCH", help="The guests' architecture by Debian's name (amd64, arm64); otherwise this machine's."
+)
+
+
+def _check_modes(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    if value:
+        from conformance.modes import MODES
+
+        for name in value:
+            if name not in MODES:
+                raise click.BadParameter(f"{name!r} is none of {', '.join(MODES)}")
+    return value
+
+
+def _check_workers(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    if value != "auto" and not (value.isascii() and value.isdigit()):
+        raise click.BadParameter(f"{value!r} is neither a number nor auto")
+    return value
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+
+@click.group(
+    cls=_Main,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_epilog(
+        """\b
+Examples:
+  uring-matrix run                               every kernel series, then open matrix/index.html
+  uring-matrix run --kernel 6.1 --kernel latest  two of them
+  uring-matrix run --kernel ~/linux              the kernel you have just built
+  uring-matrix diff old/ new/                    what changed between two runs
+  uring-matrix doctor                            what this machine can do, and what it lacks""",
+        _EXIT_CODES,
+        _SETTINGS,
+    ),
+)
+@click.version_option(package_name="uring-matrix", message="%(prog)s %(version)s")
+@_settings
+def cli() -> None:
+    """Boot real Linux kernels, run an io_uring conformance suite in each, report what works from which kernel on."""
+
+
+@cli.command(
+    cls=_Run,
+    options_metavar="[OPTIONS] [-- PYTEST_ARGS...]",
+    epilog=_epilog(
+        _SPECS,
+        """\b
+Examples:
+  uring-matrix run --kernel '5.*' --kernel latest --out old-and-new
+  uring-matrix run --kernel 6.12 --mode default --mode coop-taskrun
+  uring-matrix run --resume                      go on with a run that was interrupted
+  uring-matrix run --kernel 6.1 -- -k accept -x  whatever follows -- is pytest's""",
+        _EXIT_CODES,
+    ),
+)
+@click.option(
+    "--kernel",
+    "kernels",
+    multiple=True,
+    metavar="SPEC",
+    help="A kernel to test; may be given several times. Default: all.",
+)
+@click.option(
+    "--arch", "archs", multiple=True, metavar="ARCH", help="An architecture of guests; may be given several times."
+)
+@click.option(
+    "--mode",
+    "modes",
+    multiple=True,
+    metavar="MODE",
+    callback=_check_modes,
+    help="A ring mode to test in (default, coop-taskrun, …); may be given several times.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("matrix"),
+    show_default=True,
+    metavar="DIR",
+    help="Where results.json and the site are written.",
+)
+@click.option(
+    "-n",
+    "workers",
+    metavar="WORKERS",
+    default="auto",
+    show_default=True,
+    callback=_check_workers,
+    help="Guests side by side.",
+)
+@_accel
+@click.option("--resume", is_flag=True, help="Keep the verdicts that DIR has, and run what is missing.")
+@click.option("--no-report", is_flag=True, help="Write results.json only, no site.")
+@click.option("--no-snapshots", is_flag=True, help="Boot every guest anew.")
+@click.option(
+    "--lock",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Use exactly the kernels that this file pins; `uring-matrix kernels lock` writes it.",
+)
+@_json
+@_settings
+def run(*, no_report: bool, no_snapshots: bool, **options: Any) -> int:
+    """Run the suite inside kernels and write the matrix.
+
+    Kernels, QEMU and the guests' Python are fetched on first use, verified, and kept in the cache.
+    """
+    return _call("run", "run", report=not no_report, snapshots=not no_snapshots, **options)
+
+
+@cli.group(cls=_Main, epilog=_SPECS)
+@_settings
+def kernels() -> None:
+    """The kernels there are: list, fetch and pin them, and clean up."""
+
+
+@kernels.command(
+    name="list",
+    epilog=_epilog(
+        """\b
+Examples:
+  uring-matrix kernels list
+  uring-matrix kernels list --json '6.*' latest""",
+        """\b
+The JSON is one object: schema_version (1) and kernels, each with
+  id, spec              what results call it, and what to give to --kernel to get exactly it
+  series, arch, source  6.1; amd64; debian, path or host
+  release               uname -r, null where only the boot will tell
+  package, package_version, suite, location
+  size_bytes            what it costs to download
+  is_cached             whether it is here already
+  is_lts, released      the series is a long-term one, and the day it came out (or null)
+Fields may be added; those named here stay.""",
+    ),
+)
+@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@_json
+@click.option("--update", is_flag=True, help="Ask the archive even if its package lists are less than a day old.")
+@_arch
+@_settings
+def list_kernels(specs: tuple[str, ...], as_json: bool, update: bool, arch: str | None) -> int:
+    """Show the kernels that SPECs name: the newest of every series, unless told otherwise."""
+    return _call("kernels", "list_kernels", specs, arch=_arch_of(arch), as_json=as_json, update=update)
+
+
+@kernels.command(epilog="\b\nExample:\n  uring-matrix kernels fetch all")
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@_arch
+@_settings
+def fetch(specs: tuple[str, ...], arch: str | None) -> int:
+    """Download kernels into the cache, so that a later run needs no network for them."""
+    return _call("kernels", "fetch", specs, arch=_arch_of(arch))
+
+
+@kernels.command(
+    epilog="\b\nExample:\n  uring-matrix kernels lock 6.1 6.12 -o kernels.lock\n  uring-matrix run --lock kernels.lock"
+)
+@click.argument("specs", nargs=-1, metavar="[SPEC]...")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("kernels.lock"),
+    show_default=True,
+    metavar="FILE",
+    help="Where to write it.",
+)
+@_arch
+@_settings
+def lock(specs: tuple[str, ...], out: Path, arch: str | None) -> int:
+    """Pin kernels: write exact packages and the hashes of their images to a file, for `run --lock`."""
+    return _call("kernels", "lock", specs, out=out, arch=_arch_of(arch))
+
+
+@kernels.command()
+@click.option("--all", "everything", is_flag=True, help="Remove whatever no run is using at the moment.")
+@_arch
+@_settings
+def prune(everything: bool, arch: str | None) -> int:
+    """Remove what a run would not use: superseded kernels, and what nobody wanted for a month."""
+    return _call("kernels", "prune", everything=everything, arch=_arch_of(arch))
+
+
+@cli.command(
+    short_help="Write the site of one or several results.json.",
+    epilog="\b\nExample:\n  uring-matrix report job-1/results.json job-2/ --out site",
+)
+@click.argument("results", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the merged results.json and the site are written.",
+)
+def report(results: tuple[Path, ...], out: Path) -> int:
+    """Write the site of one or several results.json (or directories that hold one); several are merged."""
+    return _call("report", "report", results, out)
+
+
+@cli.command(
+    short_help="Compare two runs, or two kernels.",
+    epilog=_epilog(
+        """\b
+Examples:
+  uring-matrix diff yesterday/ today/
+  uring-matrix diff 'matrix#6.1' 'matrix#6.12'   two columns of one run""",
+        "Exit code 1 means that something passed and does not any more, or fails newly.",
+    ),
+)
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@_json
+def diff(old: str, new: str, as_json: bool) -> int:
+    """Compare two runs, or two kernels: OLD and NEW are results.json files, or FILE#kernel for one column."""
+    return _call("diff", "diff", old, new, as_json=as_json)
+
+
+@cli.command(short_help="Show what a kernel's io_uring has.", epilog=_SPECS)
+@click.option(
+    "--kernel",
+    "kernels",
+    multiple=True,
+    metavar="SPEC",
+    help="A kernel to ask; may be given several times. Default: host, the running one.",
+)
+@_accel
+@_json
+@_settings
+def probe(kernels: tuple[str, ...], accel: str | None, as_json: bool) -> int:
+    """Show what a kernel's io_uring has, in its own words: feature bits, operations, limits."""
+    return _call("probe", "probe", kernels, as_json=as_json, accel=accel)
+
+
+@cli.command(
+    short_help="Say what this machine can do, and what mends it.",
+    epilog="Exit code 3 means that no kernel can be run on this machine as it is.",
+)
+@_json
+@_settings
+def doctor(as_json: bool) -> int:
+    """Say what this machine can do, what it lacks, and the command that mends it."""
+    return _call("doctor", "doctor", as_json=as_json)
+
+
+@cli.command(short_help="Open a Python prompt inside a kernel.", epilog=_SPECS)
+@click.argument("spec", metavar="SPEC")
+@_accel
+@_settings
+def shell(spec: str, accel: str | None) -> int:
+    """Open a Python prompt inside a kernel, with `uring` ready to be imported."""
+    return _call("shell", "shell", spec, accel=accel)
+
+
+# -- from the outside -------------------------------------------------------------------------------------------------
+
+
+def _call(module: str, function: str, *arguments: Any, **options: Any) -> int:
+    """Load a command's module and call it."""
+    loaded = importlib.import_module(f"uring_matrix.{module}")
+    return cast(int, getattr(loaded, function)(*arguments, **options))
+
+
+def execute(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: instead of those this process was given.
+
+    Returns:
+        The exit code. Whatever users can do something about is told in a sentence.
+    """
+    try:
+        result = cli.main(
+            list(arguments) if arguments is not None else None, prog_name="uring-matrix", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True, color=output.use_color())
+        return output.USAGE
+    except click.UsageError as error:
+        if error.ctx is not None:
+            output.tell(error.ctx.get_usage())
+        output.error_line(error.format_message())
+        if error.ctx is not None:
+            output.tell(f"`{error.ctx.command_path} --help` says more")
+        return output.USAGE
+    except click.ClickException as error:
+        output.error_line(error.format_message())
+        return output.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        output.error_line("interrupted")
+        return output.INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads us any more, `head` for instance; Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return output.PIPE_CLOSED
+    except Exception as error:
+        # The last place where it can become a sentence and an honest exit code.
+        explained = output.explain(error)
+        if explained is None:
+            traceback.print_exc()
+            output.error_line("that was a mistake of uring-matrix itself; please report it with the lines above")
+            return output.INFRASTRUCTURE
+        output.error_line(explained[0])
+        return explained[1]
+    return result if isinstance(result, int) else output.EXPECTED
+
+
+def main() -> NoReturn:
+    """Run the command that this process was started for."""
+    sys.exit(execute())

@@ -1,0 +1,171 @@
+"""`uring-matrix kernels`: what there is to test, fetching it, pinning it, and cleaning up."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from uring_matrix import output
+from uring_matrix.progress import progress
+from vm.cache import Cache
+from vm.errors import VmError
+from vm.fetch import Kernels
+from vm.kernel import KernelRef
+from vm.settings import Settings
+from vm.specs import HOST
+
+# Count up when a field goes or changes its meaning; new fields may come at any time.
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kernel of the list; its fields are those of `kernels list --json`."""
+
+    # What the kernel is called in results and item ids.
+    id: str
+    # What to give to --kernel so that exactly this column comes of it; a CI job per kernel passes it on.
+    spec: str
+    series: str
+    arch: str
+    # debian, path or host
+    source: str
+    # uname -r, as far as it is known without booting
+    release: str | None
+    package: str | None
+    package_version: str | None
+    suite: str | None
+    # What a download costs.
+    size_bytes: int | None
+    # Nothing has to be downloaded.
+    is_cached: bool
+    is_lts: bool
+    # When the series came out: YYYY-MM-DD, null for one that is younger than the catalogue.
+    released: str | None
+    # The path the user gave.
+    location: str | None
+
+
+def list_kernels(specs: Sequence[str], *, arch: str, as_json: bool, update: bool) -> int:
+    """Show kernels, those of `all` without specs."""
+    settings, kernels = _kernels(arch)
+    if update:
+        kernels.archive.update(force=True)
+    rows = describe(kernels, kernels.resolve(specs), _cached_packages(settings.cache))
+    if as_json:
+        output.say_json({"schema_version": SCHEMA_VERSION, "kernels": [dataclasses.asdict(row) for row in rows]})
+        return output.EXPECTED
+    heads = ("KERNEL", "RELEASE", "VERSION", "SUITE", "SIZE", "CACHED", "LTS", "SERIES SINCE")
+    for line in output.table(heads, map(_cells, rows), right=("SIZE",)):
+        output.say(line)
+    return output.EXPECTED
+
+
+def fetch(specs: Sequence[str], *, arch: str) -> int:
+    """Make kernels ready to boot.
+
+    Returns:
+        3 where one of them could not be had; the others are kept all the same.
+    """
+    _, kernels = _kernels(arch)
+    refs = [ref for ref in kernels.resolve(specs) if ref.source != HOST]
+    exit_code = output.EXPECTED
+    for ref, outcome in zip(refs, kernels.fetch_all(refs), strict=True):
+        if isinstance(outcome, VmError):
+            output.error_line(f"{ref.id}: {outcome}")
+            exit_code = output.INFRASTRUCTURE
+        else:
+            output.say(f"{ref.id}  {outcome.release}  {outcome.image}")
+    return exit_code
+
+
+def prune(*, arch: str, everything: bool) -> int:
+    """Remove from the cache what a run would not use."""
+    _, kernels = _kernels(arch)
+    removed = kernels.prune(everything=everything)
+    for name, size_bytes in removed:
+        output.say(f"{name}  {output.megabytes(size_bytes)}")
+    total_bytes = sum(size_bytes for _, size_bytes in removed)
+    output.say(
+        f"{len(removed)} removed, {output.megabytes(total_bytes)} free again" if removed else "nothing to remove"
+    )
+    return output.EXPECTED
+
+
+def describe(kernels: Kernels, refs: Sequence[KernelRef], cached: frozenset[tuple[str, str]]) -> list[Row]:
+    """Put together what is known about kernels.
+
+    Args:
+        kernels: whose catalogue knows the series.
+        refs: which kernels.
+        cached: package and version of what needs no download.
+    """
+    rows = []
+    for ref in refs:
+        facts = kernels.catalogue.facts(ref.series)
+        rows.append(
+            Row(
+                id=ref.id,
+                spec=_spec(ref),
+                series=ref.series,
+                arch=ref.arch,
+                source=ref.source,
+                release=ref.release,
+                package=ref.package,
+                package_version=ref.package_version,
+                suite=ref.suite,
+                size_bytes=ref.size_bytes,
+                is_cached=ref.source != "debian" or (ref.package, ref.package_version) in cached,
+                is_lts=facts.is_lts,
+                released=facts.released.isoformat() if facts.released else None,
+                location=ref.location,
+            )
+        )
+    return rows
+
+
+def _kernels(arch: str) -> tuple[Settings, Kernels]:
+    settings = Settings.load()
+    shown = progress()
+    return settings, Kernels(Cache(settings.cache, shown), settings, shown, arch=arch)
+
+
+def _spec(ref: KernelRef) -> str:
+    if ref.location is not None:
+        return ref.location
+    # Only an id that stands for itself can be asked for again; one that was made longer to be unique cannot.
+    if ref.id in {ref.series, ref.release, HOST}:
+        return ref.id
+    return f"{ref.package}={ref.package_version}"
+
+
+def _cached_packages(directory: Path) -> frozenset[tuple[str, str]]:
+    """List what the cache holds by package and version, from the manifests alone.
+
+    Opening the entries would verify them, which for eleven kernels takes longer than everything else here; whoever
+    boots one verifies it then.
+    """
+    found = set()
+    for manifest in (directory / "kernels").glob("*/manifest.json"):
+        try:
+            candidate = json.loads(manifest.read_bytes())["meta"]["candidate"]
+            found.add((candidate["packages"][0]["name"], candidate["version"]))
+        except (OSError, ValueError, KeyError, IndexError, TypeError):
+            continue
+    return frozenset(found)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        output.bold(row.id),
+        row.release or "?",
+        row.package_version or row.location or "",
+        row.suite or row.source,
+        output.megabytes(row.size_bytes),
+        click.style("yes", fg="green") if row.is_cached else "no",
+        "LTS" if row.is_lts else "",
+        row.released or "",
+    )

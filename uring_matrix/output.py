@@ -1,0 +1,125 @@
+"""How the command line speaks: results to standard output, all else to standard error, colour only if welcome."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Exit codes, as promised to scripts.
+EXPECTED, UNEXPECTED, USAGE, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
+# What the shell says of a program that SIGPIPE ended; whoever reads us stopped reading, which is no verdict.
+PIPE_CLOSED = 141
+
+
+class Failure(Exception):  # noqa: N818 -- how a command ended, not a kind of mistake
+    """A command ends here, with a sentence and an exit code."""
+
+    def __init__(self, message: str, exit_code: int = INFRASTRUCTURE) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[type["Failure"], tuple[str, int]]:
+        return type(self), (str(self), self.exit_code)
+
+
+def use_color() -> bool | None:
+    """Say whether to colour: False and True are the user's wish, None leaves it to what the stream is."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None
+
+
+def say(text: str = "") -> None:
+    """Write a line of results."""
+    click.echo(text, color=use_color())
+
+
+def tell(text: str) -> None:
+    """Write a line about what is going on to standard error."""
+    click.echo(text, err=True, color=use_color())
+
+
+def error_line(text: str) -> None:
+    """Write the sentence that a command failed with."""
+    tell(f"{click.style('uring-matrix:', fg='red', bold=True)} {text}")
+
+
+def say_json(document: Any) -> None:
+    """Write JSON: indented where a person reads it, one line where a program does (a CI output has to be one)."""
+    indent = 2 if sys.stdout.isatty() else None
+    say(json.dumps(document, indent=indent, ensure_ascii=False))
+
+
+def console() -> "Console":
+    """Make a console on standard output for what needs more than lines; it honours NO_COLOR and non-terminals."""
+    # rich takes as long to load as everything else of a short command.
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(highlight=False)
+
+
+def bold(text: str) -> str:
+    """Make text bold where colour is welcome."""
+    return click.style(text, bold=True)
+
+
+def dim(text: str) -> str:
+    """Make text fainter where colour is welcome."""
+    return click.style(text, dim=True)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> list[str]:
+    """Lay out a table in plain text.
+
+    Args:
+        heads: column heads.
+        rows: cells, which may carry styles.
+        right: heads of the columns to align at their right end.
+
+    Returns:
+        One line per row, the heads first; no line ends in spaces.
+    """
+    cells = [[bold(head) for head in heads], *([str(cell) for cell in row] for row in rows)]
+    widths = [max(_width(row[index]) for row in cells) for index in range(len(heads))]
+    aligned_right = {heads.index(head) for head in right}
+    lines = []
+    for row in cells:
+        parts = []
+        for index, cell in enumerate(row):
+            padding = " " * (widths[index] - _width(cell))
+            parts.append(padding + cell if index in aligned_right else cell + padding)
+        lines.append("  ".join(parts).rstrip())
+    return lines
+
+
+def _width(text: str) -> int:
+    return len(click.unstyle(text))
+
+
+def megabytes(size_bytes: int | None) -> str:
+    """Give a size as people read it, an unknown one as nothing."""
+    return "" if size_bytes is None else f"{size_bytes / 1e6:.1f} MB"
+
+
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """Turn an error that users can do something about into a sentence and an exit code; None for any other."""
+    # Loaded here, because a command that succeeds needs none of them.
+    from reports.errors import ResultsError  # noqa: PLC0415
+    from vm.errors import SettingsError, SpecError, VmError  # noqa: PLC0415
+
+    if isinstance(error, Failure):
+        return str(error), error.exit_code
+    if isinstance(error, SpecError | SettingsError | ResultsError):
+        return str(error), USAGE
+    if isinstance(error, VmError):
+        return str(error), INFRASTRUCTURE
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}", INFRASTRUCTURE
+    return None
