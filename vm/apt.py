@@ -7,66 +7,27 @@ package status, so that the machine's own packages play no part, and it runs non
 import contextlib
 import hashlib
 import json
-import os
 import re
-import select
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from vm.apt_process import Output, configuration, file_size, last_lines, run, watch
+from vm.apt_text import Package, Trouble, classify, failures, hash_in_release, parse_package
 from vm.cache import Cache, hash_file
 from vm.errors import CacheError, FetchError, PackageGoneError, SignatureError
-from vm.progress import SILENT, Progress, Stage
+from vm.progress import SILENT, Progress
 from vm.settings import Settings
 from vm.sources import Sources, find_sources, without_credentials
 
 # How old an index may be before a run asks the mirror again.
 STALE_AFTER_S = 24 * 60 * 60
-# An update or a download that shows no sign of life for so long is given up.
-SILENCE_MAX_S = 120.0
-_POLL_S = 0.2
 _HELPER = "/usr/lib/apt/apt-helper"
-_FIELDS = (b"Package", b"Version", b"Architecture", b"Depends", b"Filename", b"Size", b"Installed-Size", b"SHA256")
-
-_SIGNATURE = re.compile(
-    r"GPG error|OpenPGP|NO_PUBKEY|BADSIG|ERRSIG|EXPSIG|EXPKEYSIG|REVKEYSIG|KEYEXPIRED|NOSPLIT|NODATA|is not signed"
-    r"|no longer signed|weak security|Missing key|Bad signature|sqv returned|gpgv returned"
-)
-_BAD_SIGNATURE = re.compile(r"BADSIG|EXPSIG|EXPKEYSIG|REVKEYSIG|KEYEXPIRED|NOSPLIT|NODATA|Bad signature|weak security")
-_ABSENT = re.compile(r"\b(404|410)\b|File not found")
-_FULL = re.compile(r"No space left on device|enough free space|\(28: |\(122: ")
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """One version of a package, as a signed index describes it."""
-
-    name: str
-    version: str
-    arch: str
-    suite: str
-    size_bytes: int
-    installed_bytes: int
-    sha256: str
-    # Where the archive's pool has it.
-    filename: str
-    depends: str = ""
-
-    @property
-    def exact(self) -> str:
-        """Name this version the way apt wants it named."""
-        return f"{self.name}={self.version}"
-
-    @property
-    def file(self) -> str:
-        """The name apt gives to the downloaded file."""
-        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.arch}.deb"
 
 
 class Archive:
@@ -185,7 +146,7 @@ class Archive:
         missing = [
             package
             for package in packages
-            if _size(shelf / package.file) != package.size_bytes or not _is_right(shelf / package.file, package)
+            if file_size(shelf / package.file) != package.size_bytes or not _is_right(shelf / package.file, package)
         ]
 
         def keep(package: Package, path: Path) -> None:
@@ -217,7 +178,7 @@ class Archive:
             def look() -> bool:
                 moved = False
                 for file, package in list(pending.items()):
-                    size_bytes = _size(directory / file)
+                    size_bytes = file_size(directory / file)
                     if size_bytes > seen_bytes[file]:
                         stage.advance(size_bytes - seen_bytes[file])
                         seen_bytes[file], moved = size_bytes, True
@@ -228,7 +189,7 @@ class Archive:
                             on_file(package, directory / file)
                 return moved
 
-            output = _run(command, cwd=directory, look=look)
+            output = run(command, cwd=directory, look=look)
             look()
         if pending:
             raise self._download_error(output, list(pending.values()))
@@ -251,14 +212,14 @@ class Archive:
             lists = self._cache.directory / self._root / "lists"
             self._drop_changed_lists(wanted)
             with self._progress.stage(f"reading the package lists of {len(wanted)} suites") as stage:
-                output = _run(command, look=_watch(lists, stage))
-            failures = _failures(output.text, wanted)
-            self._judge(output, wanted, failures, state)
+                output = run(command, look=watch(lists, stage))
+            failed = failures(output.text, wanted)
+            self._judge(output, failed, state)
             targets = self._index_targets(wanted)
             now = time.time()
             absent = []
             for suite in wanted:
-                if suite in targets and suite not in failures:
+                if suite in targets and suite not in failed:
                     state[suite] = {"updated": now, "files": targets[suite]}
                 elif suite not in targets:
                     state[suite] = {"updated": now, "files": []}
@@ -286,21 +247,20 @@ class Archive:
             with self._cache.writing(f"remove {path}"):
                 path.unlink(missing_ok=True)
 
-    def _judge(
-        self, output: "_Output", wanted: Sequence[str], failures: Mapping[str, str], state: Mapping[str, Any]
-    ) -> None:
+    def _judge(self, output: Output, failed: Mapping[str, str], state: Mapping[str, Any]) -> None:
         """Decide which failures can be lived with; apt itself is content with old lists and a warning."""
-        for suite, text in failures.items():
+        for suite, text in failed.items():
             address = without_credentials(self._sources.of(suite).uri)
-            if _SIGNATURE.search(text):
+            trouble = classify(text)
+            if trouble is Trouble.SIGNATURE:
                 raise SignatureError(
                     f"the suite {suite} of {address} is not signed by a key this machine trusts: {text}. Nothing of it "
                     "is used. Check the mirror and the network (a login page answers like this), or install the "
                     "current package debian-archive-keyring"
                 )
-            if _FULL.search(text):
+            if trouble is Trouble.DISK_FULL:
                 raise self._full()
-            if _ABSENT.search(text):
+            if trouble is Trouble.ABSENT:
                 continue
             if state.get(suite, {}).get("files"):
                 age_h = (time.time() - state[suite]["updated"]) / 3600
@@ -310,14 +270,14 @@ class Archive:
                 f"could not read the suite {suite} of {address}: {text}. Check the network, the proxy in apt's "
                 "configuration and the mirror (--mirror, URING_MATRIX_MIRROR)"
             )
-        if _FULL.search(output.text):
+        if classify(output.text) is Trouble.DISK_FULL:
             raise self._full()
-        if output.status != 0 and not failures:
-            raise FetchError(f"apt-get update failed with status {output.status}: {_last_lines(output.text)}")
+        if output.status != 0 and not failed:
+            raise FetchError(f"apt-get update failed with status {output.status}: {last_lines(output.text)}")
 
     def _index_targets(self, suites: Sequence[str]) -> dict[str, list[list[Any]]]:
         """Ask apt which list files belong to which suite. Returns path, size and time of each."""
-        output = _run(
+        output = run(
             self._command(
                 "apt-get", "indextargets", "--format", "$(RELEASE)|$(FILENAME)", "Created-By: Packages", suites=suites
             )
@@ -339,7 +299,7 @@ class Archive:
                 text = self._read_list(Path(name), suite)
                 for match in begins.finditer(text):
                     end = text.find(b"\n\n", match.start())
-                    yield _package(text[match.start() : end if end >= 0 else len(text)], suite)
+                    yield parse_package(text[match.start() : end if end >= 0 else len(text)], suite)
 
     def _read_list(self, path: Path, suite: str) -> bytes:
         """Read a list file, whatever it is compressed with, and hold it against its signed Release file."""
@@ -351,29 +311,29 @@ class Archive:
                 error.stderr.decode(errors="replace") if isinstance(error, subprocess.CalledProcessError) else error
             )
             raise self._damaged(path, suite, str(detail)) from error
-        expected = _hash_in_release(path, self.arch)
+        expected = hash_in_release(path, self.arch)
         if expected is not None and hashlib.sha256(text).hexdigest() != expected:
             raise self._damaged(path, suite, "its content is not what was signed")
         return text
 
     def _resolve(self, names: Sequence[str]) -> list[Package]:
-        output = _run(self._command("apt-get", "install", "-s", "-qq", *names))
+        output = run(self._command("apt-get", "install", "-s", "-qq", *names))
         chosen = re.findall(r"^Inst (\S+) \((\S+) ", output.text, re.MULTILINE)
         if output.status != 0 or not chosen:
             raise FetchError(
                 f"apt cannot install {' '.join(names)} for {self.arch} from {', '.join(self.suites)}: "
-                f"{_last_lines(output.text)}"
+                f"{last_lines(output.text)}"
             )
         exact = [f"{name}={version}" for name, version in chosen]
-        output = _run(self._command("apt-cache", "show", *exact))
+        output = run(self._command("apt-cache", "show", *exact))
         found = {}
         for stanza in output.raw.split(b"\n\n"):
             if stanza.startswith(b"Package: "):
-                package = _package(stanza, self.suites[0])
+                package = parse_package(stanza, self.suites[0])
                 found[package.exact] = package
         missing = [name for name in exact if _bare(name) not in found]
         if missing:
-            raise FetchError(f"apt chose {', '.join(missing)} but does not describe it: {_last_lines(output.text)}")
+            raise FetchError(f"apt chose {', '.join(missing)} but does not describe it: {last_lines(output.text)}")
         return [found[_bare(name)] for name in exact]
 
     def _command(self, program: str, *arguments: str, suites: Sequence[str] | None = None) -> list[str]:
@@ -396,11 +356,10 @@ class Archive:
         root = self._cache.folder(self._root)
         view = root / "views" / _digest("\n".join(suites))
         sources = "\n".join(self._stanza(suite) for suite in suites)
-        configuration = _configuration(root, view, self.arch)
         for path, text in (
             (root / "status", ""),
             (view / "sources.d" / "debian.sources", sources),
-            (view / "apt.conf", configuration),
+            (view / "apt.conf", configuration(root, view, self.arch)),
         ):
             if not path.exists() or path.read_text() != text:
                 self._cache.write(path, text.encode())
@@ -488,9 +447,9 @@ class Archive:
             "--cache or URING_MATRIX_CACHE"
         )
 
-    def _download_error(self, output: "_Output", missing: Sequence[Package]) -> Exception:
+    def _download_error(self, output: Output, missing: Sequence[Package]) -> Exception:
         """Say why packages did not come."""
-        if _FULL.search(output.text):
+        if classify(output.text) is Trouble.DISK_FULL:
             return self._full()
         failed = {}
         for address, reason in re.findall(r"Failed to fetch (\S+)\s+(.*)", output.text):
@@ -499,7 +458,7 @@ class Archive:
             package: next((failed[name] for name in failed if name in (package.file, _pool_name(package))), None)
             for package in missing
         }
-        gone = [package for package, reason in reasons.items() if reason and _ABSENT.search(reason)]
+        gone = [package for package, reason in reasons.items() if reason and classify(reason) is Trouble.ABSENT]
         listing = "; ".join(f"{package.exact}: {reason or 'did not come'}" for package, reason in reasons.items())
         if len(gone) == len(missing):
             return PackageGoneError(
@@ -507,204 +466,7 @@ class Archive:
                 "Bring the lists up to date (`uring-matrix kernels list --update`) or choose another version",
                 tuple(package.exact for package in gone),
             )
-        return FetchError(f"could not download {listing}. {_last_lines(output.text)}")
-
-
-# -- running apt ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Output:
-    status: int
-    raw: bytes
-
-    @property
-    def text(self) -> str:
-        return self.raw.decode(errors="replace")
-
-
-def _run(command: Sequence[str], *, cwd: Path | None = None, look: Callable[[], bool] | None = None) -> _Output:
-    """Run apt to its end.
-
-    Args:
-        command: the program and its arguments.
-        cwd: where `apt-get download` puts its files.
-        look: called a few times a second; returns whether something moved. Without it only output is a sign of life.
-    """
-    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    output = bytearray()
-    process = subprocess.Popen(
-        [*_tied_to_us(), *command],
-        cwd=cwd,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    if process.stdout is None:
-        raise FetchError("no pipe from apt")
-    try:
-        life_s = time.monotonic()
-        while True:
-            ready, _, _ = select.select([process.stdout], [], [], _POLL_S)
-            if ready:
-                chunk = os.read(process.stdout.fileno(), 65536)
-                if not chunk:
-                    break
-                output += chunk
-                life_s = time.monotonic()
-            if look is not None and look():
-                life_s = time.monotonic()
-            if time.monotonic() - life_s > SILENCE_MAX_S:
-                raise FetchError(
-                    f"apt made no progress for {SILENCE_MAX_S:.0f} s and was ended; the network may be down. "
-                    f"It last said: {_last_lines(output.decode(errors='replace'))}"
-                )
-        return _Output(process.wait(), bytes(output))
-    finally:
-        if process.poll() is None:
-            # The whole session: apt's download methods are processes of their own.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        process.stdout.close()
-
-
-def _tied_to_us() -> list[str]:
-    """What to put before a command so that it ends when we are killed; nothing where util-linux is not installed."""
-    program = shutil.which("setpriv")
-    return [program, "--pdeathsig", "KILL"] if program else []
-
-
-def _watch(directory: Path, stage: Stage) -> Callable[[], bool]:
-    """Follow how much arrives in a directory where files come and go."""
-    sizes: dict[str, int] = {}
-
-    def look() -> bool:
-        moved = False
-        for path in (directory / "partial").glob("*"):
-            size_bytes, known_bytes = _size(path), sizes.get(path.name, 0)
-            if size_bytes > known_bytes:
-                stage.advance(size_bytes - known_bytes)
-                sizes[path.name] = size_bytes
-                moved = True
-        return moved
-
-    return look
-
-
-def _configuration(root: Path, view: Path, arch: str) -> str:
-    """Compose apt.conf. The machine's own is read before it: its proxies and certificates stay in force."""
-    for path in (root, view):
-        if '"' in str(path) or "\n" in str(path):
-            raise CacheError(f"{path} cannot be used by apt because of the quote in it; choose another --cache")
-    cleared = (
-        "APT::Architectures",
-        "APT::Update::Pre-Invoke",
-        "APT::Update::Post-Invoke",
-        "APT::Update::Post-Invoke-Success",
-        "DPkg::Pre-Invoke",
-        "DPkg::Post-Invoke",
-        "DPkg::Pre-Install-Pkgs",
-    )
-    options = {
-        "Dir::State": root / "state",
-        "Dir::State::Lists": root / "lists",
-        "Dir::State::Status": root / "status",
-        "Dir::Cache": root,
-        "Dir::Cache::Archives": root / "archives",
-        "Dir::Cache::PkgCache": view / "pkgcache.bin",
-        "Dir::Cache::SrcPkgCache": "",
-        "Dir::Etc::SourceList": "/dev/null",
-        "Dir::Etc::SourceParts": view / "sources.d",
-        "Dir::Etc::Preferences": "/dev/null",
-        "Dir::Etc::PreferencesParts": "/dev/null",
-        "APT::Architecture": arch,
-        "APT::Architectures::": arch,
-        "APT::Install-Recommends": "false",
-        "APT::Install-Suggests": "false",
-        # As root, apt would download as a user that cannot enter our cache.
-        **({"APT::Sandbox::User": "root"} if os.getuid() == 0 else {}),
-        "APT::Get::AllowUnauthenticated": "false",
-        "APT::Get::List-Cleanup": "false",
-        "Acquire::AllowInsecureRepositories": "false",
-        "Acquire::AllowWeakRepositories": "false",
-        "Acquire::AllowDowngradeToInsecureRepositories": "false",
-        "Acquire::GzipIndexes": "true",
-        "Acquire::Languages": "none",
-        "Acquire::PDiffs": "false",
-        "Acquire::Retries": "2",
-        "Acquire::http::Timeout": "30",
-        "Acquire::https::Timeout": "30",
-    }
-    lines = [f"#clear {name};" for name in cleared]
-    lines += [f'{name} "{value}";' for name, value in options.items()]
-    return "\n".join(lines) + "\n"
-
-
-# -- reading what apt says and keeps ----------------------------------------------------------------------------------
-
-
-def _failures(text: str, suites: Sequence[str]) -> dict[str, str]:
-    """Collect what an update says against each suite.
-
-    Args:
-        text: everything apt-get wrote.
-        suites: those that were asked for.
-
-    Returns:
-        Suite to what went wrong; a suite that is fine is not in it.
-    """
-    found: dict[str, list[str]] = {}
-    lines = text.splitlines()
-    for index, line in enumerate(lines):
-        match = re.match(r"Err:\d+ \S+ (\S+)", line)
-        if match:
-            suite = next((s for s in suites if match[1] == s or match[1].startswith(f"{s}/")), None)
-            details = []
-            for detail in lines[index + 1 :]:
-                if not detail.startswith("  "):
-                    break
-                details.append(detail.strip())
-        elif line.startswith(("W: ", "E: ")):
-            suite = next((s for s in suites if f" {s} " in line or f"/dists/{s}/" in line), None)
-            details = [line[3:]]
-        else:
-            continue
-        if suite is not None:
-            found.setdefault(suite, []).extend(detail for detail in details if detail)
-    return {suite: "; ".join(dict.fromkeys(details)) or "failed" for suite, details in found.items()}
-
-
-def _package(stanza: bytes, suite: str) -> Package:
-    fields: dict[bytes, str] = {}
-    for line in stanza.split(b"\n"):
-        name, separator, value = line.partition(b":")
-        if separator and name in _FIELDS:
-            fields[name] = value.strip().decode()
-    return Package(
-        name=fields[b"Package"],
-        version=fields[b"Version"],
-        arch=fields[b"Architecture"],
-        suite=suite,
-        size_bytes=int(fields[b"Size"]),
-        installed_bytes=int(fields.get(b"Installed-Size", "0")) * 1024,
-        sha256=fields[b"SHA256"],
-        filename=fields[b"Filename"],
-        depends=fields.get(b"Depends", ""),
-    )
-
-
-def _hash_in_release(path: Path, arch: str) -> str | None:
-    """Find the hash that a list's Release file gives for it; None when it gives none."""
-    name = re.sub(rf"main_binary-{arch}_Packages.*", "InRelease", path.name)
-    try:
-        release = path.with_name(name).read_text(errors="replace")
-    except OSError:
-        return None
-    match = re.search(rf"^ ([0-9a-f]{{64}}) +\d+ +\S*main/binary-{arch}/Packages$", release, re.MULTILINE)
-    return match[1] if match else None
+        return FetchError(f"could not download {listing}. {last_lines(output.text)}")
 
 
 def _bare(exact: str) -> str:
@@ -715,13 +477,6 @@ def _bare(exact: str) -> str:
 
 def _pool_name(package: Package) -> str:
     return package.filename.rpartition("/")[2]
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -738,9 +493,3 @@ def _is_right(path: Path, package: Package) -> bool:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _last_lines(text: str, count: int = 4) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("E:")]
-    return " / ".join((errors or lines)[-count:]) or "it said nothing"

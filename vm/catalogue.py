@@ -16,7 +16,7 @@ from pathlib import Path
 
 from debian.debian_support import Version
 
-from vm.apt import Package
+from vm.apt_text import Package
 
 _KERNELS = Path(__file__).with_name("kernels.toml")
 _NAME = re.compile(r"linux-(?P<part>image|binary-unsigned|binary)-(?P<release>\d+\.\d+\S*?)(?P<unsigned>-unsigned)?")

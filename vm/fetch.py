@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vm.apt import Archive, Package
+from vm.apt import Archive
+from vm.apt_text import Package
 from vm.archives import decompress, members
 from vm.cache import Cache, Entry, hash_file
 from vm.catalogue import Candidate, Catalogue, Index, find_candidates, series_of

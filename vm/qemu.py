@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from vm.apt import Archive, Package
+from vm.apt import Archive
+from vm.apt_text import Package
 from vm.archives import extract
 from vm.cache import Cache, Entry, hash_file
 from vm.catalogue import Catalogue

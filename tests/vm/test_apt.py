@@ -20,8 +20,9 @@ import pytest
 from conftest import Recorder
 from fake_archive import FakeArchive, make_key
 
-from vm import apt
-from vm.apt import Archive, Package
+from vm import apt, apt_process
+from vm.apt import Archive
+from vm.apt_text import Package
 from vm.cache import Cache
 from vm.errors import CacheError, FetchError, PackageGoneError, SignatureError
 from vm.settings import Settings
@@ -65,8 +66,8 @@ def nowhere() -> Sources:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries cost seconds, and here they cannot help."""
-    original = apt._configuration
-    monkeypatch.setattr(apt, "_configuration", lambda *arguments: original(*arguments) + 'Acquire::Retries "0";\n')
+    original = apt.configuration
+    monkeypatch.setattr(apt, "configuration", lambda *arguments: original(*arguments) + 'Acquire::Retries "0";\n')
 
 
 # -- the index --------------------------------------------------------------------------------------------------------
@@ -138,10 +139,10 @@ def test_without_network_the_lists_of_yesterday_are_used_with_a_note(
 ) -> None:
     first = connect("new").kernel_packages()
     make_stale(cache)
-    original = apt._configuration
+    original = apt.configuration
     # To apt, a proxy that is not there is a network that is down.
     proxy = f'Acquire::http::Proxy "{nowhere().main.uri}";\n'
-    monkeypatch.setattr(apt, "_configuration", lambda *arguments: original(*arguments) + proxy)
+    monkeypatch.setattr(apt, "configuration", lambda *arguments: original(*arguments) + proxy)
     assert connect("new").kernel_packages() == first
     assert len(recorder.notes) == 1
     assert "new could not be read" in recorder.notes[0]
@@ -380,7 +381,7 @@ def test_a_network_that_falls_silent_is_given_up(
     archive = connect("new")
     packages = archive.kernel_packages()
     stocked.stalled[packages[0].filename] = 1000
-    monkeypatch.setattr(apt, "SILENCE_MAX_S", 1.0)
+    monkeypatch.setattr(apt_process, "SILENCE_MAX_S", 1.0)
     with pytest.raises(FetchError, match="apt made no progress for 1 s and was ended"):
         archive.download(packages)
     assert processes_that_mention(str(cache.directory)) == []
