@@ -19,7 +19,7 @@ from reports.expectation import Expectation
 from reports.matrix import Cell, Column, Line, Matrix, Minimum, Row, derive
 from reports.records import Host, Kernel, Result, Results, Status, Test, attempts_of
 from reports.storage import write, write_atomically
-from reports.untrusted import excerpt, slug, visible
+from reports.untrusted import breakable, excerpt, prose, slug, visible
 
 TEMPLATES = Path(__file__).with_name("templates")
 # Every page carries it, so that a later run knows which pages it may remove.
@@ -27,7 +27,9 @@ MARK = '<meta name="generator" content="uring-matrix">'
 MARK_WITHIN_BYTES = 1024
 
 # Widths in rem: the page needs them to know when the matrix must scroll inside its frame.
-NAME_REM, MINIMUM_REM, DOCUMENTED_REM, COLUMN_REM, MARGIN_REM = 16.5, 6.5, 5.5, 4.4, 5.0
+NAME_REM, MINIMUM_REM, DOCUMENTED_REM, COLUMN_REM, MARGIN_REM = 15.7, 5.5, 5.3, 4.4, 4.2
+# Wider where every mode has a minimum of its own.
+MINIMUM_PER_MODE_REM = 11.0
 
 # uname -m to Debian's name, to see whether a kernel ran on its own kind of machine.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64el", "riscv64": "riscv64", "s390x": "s390x"}
@@ -116,9 +118,11 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     engine.filters |= {
+        "breakable": breakable,
         "count": wording.count,
         "excerpt": excerpt,
         "moment": wording.moment,
+        "prose": prose,
         "slug": slug,
         "span": wording.span,
     }
@@ -166,6 +170,7 @@ class _Site:
     def index(self) -> str:
         """Render the page with the matrix."""
         matrix = self.matrix
+        spans = _kernel_spans(matrix.columns)
         return self.engine.get_template("index.html").render(
             headline=wording.headline(matrix),
             shortfalls=wording.shortfalls(matrix),
@@ -178,10 +183,11 @@ class _Site:
             ],
             unexpected=[(cell, self.view(cell), self.tests[cell.row.test]) for cell in matrix.unexpected],
             open_count=sum(cell.row.status is Status.NOTRUN for cell in matrix.open),
-            kernel_spans=_kernel_spans(matrix.columns),
+            kernel_spans=spans,
+            is_first=lambda column: any(column is first for first, _ in spans),
             features=_features,
             branch_notes=lambda row: _branch_notes(row, self.names),
-            layout=_layout(len(matrix.columns)),
+            layout=_layout(len(matrix.columns), has_lines=len(matrix.lines) > 1),
             anchors={column.kernel.id: f"kernel-{slug(column.kernel.id)}" for column in matrix.columns},
             same_minimum=_same_minimum,
         )
@@ -254,12 +260,13 @@ def _kernel_spans(columns: tuple[Column, ...]) -> list[tuple[Column, int]]:
     return list(spans.values())
 
 
-def _layout(width: int) -> Mapping[str, float]:
+def _layout(width: int, *, has_lines: bool) -> Mapping[str, float]:
     """Return the widths of the matrix, from which the style sheet learns when to scroll."""
-    needed = NAME_REM + MINIMUM_REM + DOCUMENTED_REM + width * COLUMN_REM
+    minimum = MINIMUM_PER_MODE_REM if has_lines else MINIMUM_REM
+    needed = NAME_REM + minimum + DOCUMENTED_REM + width * COLUMN_REM
     return {
         "name": NAME_REM,
-        "minimum": MINIMUM_REM,
+        "minimum": minimum,
         "documented": DOCUMENTED_REM,
         "column": COLUMN_REM,
         "matrix": round(needed, 1),

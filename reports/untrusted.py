@@ -3,6 +3,8 @@
 import re
 from hashlib import sha256
 
+from markupsafe import Markup, escape
+
 # What a page shows of one piece of text; the whole of it is in results.json.
 EXCERPT_HEAD_CHARACTERS = 16_000
 EXCERPT_TAIL_CHARACTERS = 48_000
@@ -17,20 +19,29 @@ _UNSAFE = re.compile(
 
 def visible(text: str) -> str:
     """Replace what a browser would obey or swallow by something a reader can see."""
-    return _UNSAFE.sub(_picture, text.replace("\r\n", "\n"))
+    return _UNSAFE.sub(_escape, text.replace("\r\n", "\n"))
 
 
-def _picture(match: re.Match[str]) -> str:
-    """Return Unicode's control picture, or the code point in brackets."""
+def _escape(match: re.Match[str]) -> str:
+    """Write the code point as an escape: every font has the characters for it."""
     code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    # Undecodable bytes that Python carries as lone surrogates.
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"⟨{code - 0xDC00:02X}⟩"
-    return f"⟨U+{code:04X}⟩"
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def breakable(text: str) -> Markup:
+    """Escape a name and let it wrap after slashes and underscores, where a reader would break it."""
+    parts = re.split(r"(?<=[/_])(?=\w)", visible(text))
+    return Markup("<wbr>").join(escape(part) for part in parts)
+
+
+def prose(text: str) -> Markup:
+    """Escape a docstring and set what stands in backticks as code."""
+    parts = [escape(part) for part in re.split(r"`+([^`\n]+)`+", visible(text))]
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in enumerate(parts)
+    )
 
 
 def excerpt(text: str) -> str:

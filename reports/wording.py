@@ -83,7 +83,8 @@ def minimum_text(minimum: Minimum, names: dict[str, str]) -> MinimumText:
     if minimum.lost_by:
         notes.append(f"lost by {kernel_name(minimum.lost_by, names)}")
     if minimum.earlier_passes:
-        notes.append(f"also on {', '.join(kernel_name(kernel, names) for kernel in minimum.earlier_passes)}")
+        older = [kernel_name(kernel, names) for kernel in minimum.earlier_passes]
+        notes.append(f"also on {', '.join(older)}" if len(older) <= 2 else f"also on {len(older)} older ones")
     figure = at if minimum.kind is MinimumKind.EXACT else f"≤ {at}"
     return MinimumText(figure, tuple(notes), is_worrying=bool(minimum.regressions))
 
@@ -103,23 +104,23 @@ def headline(matrix: Matrix) -> str:
     minimum = matrix.overall[line]
     own = [column for column in columns if column.mode.id == line.mode.id and column.kernel.arch == line.arch]
     everything = "The one test passes" if total == 1 else f"All {total:,} tests pass"
+    newest = own[-1]
+    found = everything if newest.passed == total else f"{newest.passed:,} of {count(total, 'test')} pass"
     if len(own) == 1:
-        (column,) = own
-        if column.passed == total:
-            return f"{everything} on {linux(column)}"
-        return f"{column.passed:,} of {count(total, 'test')} pass on {linux(column)}"
-    if minimum.at is None or minimum.lost_by:
-        newest = own[-1]
-        return f"{newest.passed:,} of {count(total, 'test')} pass on {linux(newest)}, the newest kernel here"
-    is_everywhere = minimum.kind is MinimumKind.AT_MOST and not minimum.unknown
-    if is_everywhere:
-        return f"{everything} on all {len(own)} kernels, Linux {own[0].name} to {own[-1].name}"
+        return f"{found} on {linux(newest)}"
+    if minimum.at is None or minimum.regressions:
+        return f"{found} on {linux(newest)}, the newest kernel here"
     at = next(column for column in own if column.kernel.id == minimum.at.id)
-    if at is own[-1]:
-        return f"{everything} on {linux(at)}, the newest kernel here, and on no other"
     later = own[own.index(at) + 1 :]
-    has_gap = any(column.kernel in minimum.unknown for column in later)
-    return f"{everything} on {linux(at)} and every later kernel {'that gave a verdict' if has_gap else 'tested'}"
+    settled = [column for column in later if column.kernel not in minimum.unknown]
+    if minimum.kind is MinimumKind.AT_MOST and not minimum.unknown:
+        return f"{everything} on all {len(own)} kernels, Linux {own[0].name} to {newest.name}"
+    if not later:
+        return f"{everything} on {linux(at)}, the newest kernel here, and on no older one"
+    if not settled:
+        return f"{everything} on {linux(at)}; no later kernel has all its verdicts"
+    which = "tested" if settled == later else "with all its verdicts"
+    return f"{everything} on {linux(at)} and every later kernel {which}"
 
 
 def linux(column: Column) -> str:
@@ -138,8 +139,8 @@ def shortfalls(matrix: Matrix, limit: int = 8) -> list[str]:
         ]
         if missing:
             mode = f" {column.mode.id}" if len(matrix.lines) > 1 else ""
-            found.append(f"{column.name}{mode}: {', '.join(missing)}")
-    if len(found) > limit:
+            found.append(f"{column.name}{mode} ({', '.join(missing)})")
+    if len(found) > limit + 1:
         found[limit:] = [f"and {len(found) - limit} more columns"]
     return found
 

@@ -1,0 +1,503 @@
+"""The site: true to the results, safe, the same twice, and usable without script, colour or network."""
+
+import errno
+import re
+from itertools import product
+from urllib.parse import unquote, urldefrag
+
+import pytest
+import sample
+from msgspec.structs import replace
+from page import parse
+
+from reports import storage
+from reports.results import Kernel, Mode, ResultsError, Status, read
+from reports.site import MARK, environment, render, reproduce, write_site
+
+RUNS = {
+    "whole": sample.whole(),
+    "every verdict": sample.every_verdict(),
+    "two modes": sample.whole((sample.DEFAULT, sample.DEFER_TASKRUN)),
+    "one kernel": sample.on_this_machine(),
+    "nothing": replace(sample.whole(), results=(), complete=False),
+}
+
+
+@pytest.fixture(scope="module", params=RUNS.values(), ids=RUNS)
+def pages(request):
+    """All pages of a site, by path."""
+    return dict(render(request.param))
+
+
+@pytest.fixture(scope="module")
+def every():
+    """The pages of the run in which every verdict occurs."""
+    return dict(render(sample.every_verdict()))
+
+
+def index_of(results):
+    return parse(dict(render(results))["index.html"])
+
+
+# Whatever makes a browser load or run something.
+LOADS = re.compile(r"""(?:src|href|action)=["']?(?:https?:)?//|url\(|@import|<script|<iframe|\son\w+=""")
+
+
+def row_of(index, test):
+    return next(row for row in index.all("tr") if row.attributes.get("id") == f"row-{test}")
+
+
+def test_pages_are_well_formed_and_say_what_they_are(pages):
+    for path, text in pages.items():
+        assert text.startswith("<!doctype html>\n"), path
+        page = parse(text)
+        assert page.one("html").attributes["lang"] == "en"
+        assert page.one("title").text
+        assert len(page.all("h1")) == 1
+        assert MARK in text[:1024]
+
+
+def test_every_link_leads_somewhere(pages):
+    """To a page of the site, a place in it, or results.json; and nothing is loaded from elsewhere."""
+    anchors = {
+        path: {element.attributes["id"] for element in parse(text).all("*") if "id" in element.attributes}
+        for path, text in pages.items()
+    }
+    for path, text in pages.items():
+        page = parse(text)
+        base = path.rpartition("/")[0]
+        for link in page.all("a"):
+            target, fragment = urldefrag(link.attributes["href"])
+            target = unquote(target)
+            if target == "results.json":
+                continue
+            full = path if not target else target.removeprefix("../") if target.startswith("../") else f"{base}{target}"
+            assert full in pages, f"{path} links to {target}"
+            assert not fragment or fragment in anchors[full], f"{path} links to {target}#{fragment}"
+        assert not re.search(
+            r"""(?:src|href|action)=["']?(?:https?:)?//|url\(|@import|<script|<iframe|\son\w+=""", text
+        ), path
+        for link in page.all("link"):
+            assert link.attributes["href"].startswith("data:")
+
+
+def test_tables_are_real_tables(pages):
+    """With captions, and heads that say what they head: that is what a screen reader goes by."""
+    for text in pages.values():
+        for table in parse(text).all("table"):
+            assert table.one("caption").text
+            for head in table.all("th"):
+                assert head.attributes["scope"] in ("row", "col", "rowgroup", "colgroup")
+            assert table.one("thead").all("th")
+
+
+def widths(table):
+    """Return how many columns each row fills, spans of earlier rows included."""
+    found = []
+    reaching = {}
+    for row in table.all("tr"):
+        column = 0
+        below = {place: rows - 1 for place, rows in reaching.items() if rows > 1}
+        for cell in row.children:
+            if isinstance(cell, str):
+                continue
+            while column in reaching:
+                column += 1
+            for place in range(column, column + int(cell.attributes.get("colspan", 1))):
+                rows = int(cell.attributes.get("rowspan", 1))
+                if rows > 1:
+                    below[place] = rows - 1
+                column = place + 1
+        found.append(max([column, *(place + 1 for place in reaching)]))
+        reaching = below
+    return found
+
+
+def test_all_rows_of_a_table_have_the_same_width(pages):
+    """A row that is one cell short puts every verdict below the wrong kernel."""
+    for path, text in pages.items():
+        for table in parse(text).all("table"):
+            assert len(set(widths(table))) == 1, (path, table.one("caption").text, widths(table))
+
+
+def test_every_cell_has_a_symbol_and_a_word(every):
+    index = parse(every["index.html"])
+    words = set()
+    for cell in index.all("td", "cell"):
+        assert cell.one("span", "symbol").text
+        assert cell.one("span", "symbol").attributes["aria-hidden"] == "true"
+        words.add(cell.one("span", "word").text)
+    assert words == {"pass", "unsupported", "skip", "fail", "error", "crash", "timeout", "infra", "not run"}
+
+
+@pytest.mark.parametrize("name", ["whole", "every verdict"])
+def test_the_matrix_shows_the_verdicts_of_the_results(name):
+    """Cell by cell, by its column's head: nothing shifted, nothing merged, nothing filled in."""
+    results = RUNS[name]
+    index = index_of(results)
+    words = {"notrun": "not run"}
+    found = {}
+    for table in index.one("div", "matrix").all("table"):
+        heads = [head.one("a").text for head in table.one("thead").all("th")[3:]]
+        for row in table.one("tbody").all("tr"):
+            if "id" in row.attributes:
+                for head, cell in zip(heads, row.all("td", "cell"), strict=True):
+                    found[row.attributes["id"].removeprefix("row-"), head] = cell.one("span", "word").text
+    expected = {(row.test, row.kernel): words.get(row.status.value, row.status.value) for row in results.results}
+    assert expected == found
+
+
+def test_the_minimum_kernel_stands_right_after_the_name():
+    index = index_of(sample.whole())
+    expected = {
+        "test_nop": "≤ 5.10",
+        "test_mkdirat": "≤ 6.1 not on 5.10",
+        "test_waitid": "≤ 6.12 not on 6.1",
+    }
+    for test, text in expected.items():
+        row = row_of(index, test)
+        assert [child.tag for child in row.children if not isinstance(child, str)][:3] == ["th", "td", "td"]
+        assert text == row.all("td")[0].text
+        assert "minimum" in row.all("td")[0].classes
+    assert row_of(index, "test_waitid").one("td", "documented").text == "6.7"
+
+
+def test_summary_rows_count_each_kernel():
+    index = index_of(sample.whole())
+    first = index.one("div", "matrix").all("table")[0].one("tbody").all("tr")
+    assert [cell.text for cell in first[0].all("td")[2:5]] == ["26 of 41", "39 of 41", "41 of 41"]
+    assert first[0].one("th").text == "All 41 tests"
+    paths = next(row for row in first if row.one("th").text == "Paths")
+    assert [cell.text for cell in paths.all("td")[2:4]] == ["0 of 5", "5 of 5"]
+
+
+def test_every_cell_that_is_no_clean_pass_has_its_evidence(every):
+    """And no clean pass has one: its absence of remarks is the evidence."""
+    results = sample.every_verdict()
+    wanted = {
+        f"evidence/{row.kernel}-{row.mode}-{row.test}.html"
+        for row in results.results
+        if row.status is not Status.PASS or row.qualifiers
+    }
+    assert wanted == set(every) - {"index.html"}
+    index = parse(every["index.html"])
+    assert wanted == {cell.one("a").attributes["href"] for cell in index.all("td", "cell") if cell.all("a")}
+
+
+def test_an_evidence_page_has_what_one_needs(every):
+    page = parse(every["evidence/6.16-default-test_nop.html"])
+    text = page.one("main", "evidence").raw
+    assert page.one("h1").text.startswith("nop")
+    assert "io_uring_cqe(user_data=0xaaaaaaaa, res=0, flags=0)" in text
+    assert "io_uring_cqe(user_data=0xaaaaaaaa, res=-5, flags=0)" in text
+    assert "res: -5 != 0" in text
+    assert "pytest conformance/test_rings.py::test_nop --kernel 6.16.12-2\n" in text
+    assert "uring-matrix shell 6.16.12-2\n" in text
+    assert "Nobody expected this verdict here." in text
+    assert "def test_nop(ring):" in text
+    assert sample.kernel_records()[3].sha256 in text
+    assert "CONFIG_IO_URING=y" in text
+    assert "../index.html#row-test_nop" in [link.attributes["href"] for link in page.all("a")]
+
+
+def test_a_crash_shows_the_kernel_and_every_attempt(every):
+    text = parse(every["evidence/6.19-default-test_accept_multishot.html"]).raw
+    assert "BUG: kernel NULL pointer dereference" in text
+    assert "2 attempts" in text
+    assert "QEMU exited with status 0 after panic" in text
+
+
+def test_a_kernel_that_did_not_boot_says_why(every):
+    text = parse(every["evidence/7.2-default-test_nop.html"]).raw
+    assert "no answer on the serial port within 60 s" in text
+    assert "Decompressing Linux..." in text
+    index = parse(every["index.html"])
+    assert "7.2 gave no verdicts: no answer on the serial port" in index.raw
+    assert "no boot" in index.raw
+
+
+def test_a_qualified_pass_does_not_look_like_a_clean_one(every):
+    index = parse(every["index.html"])
+    statx = row_of(index, "test_statx").all("td", "cell")
+    warned, clean = statx[8], statx[7]
+    assert "qualified" in warned.classes
+    assert warned.one("span", "qualifier").text == "kernel warning"
+    assert "qualified" not in clean.classes
+    assert not clean.all("a")
+
+
+def test_an_unexpected_lack_is_marked_and_listed(every):
+    index = parse(every["index.html"])
+    assert "unexpected" in row_of(index, "test_socket").all("td", "cell")[1].classes
+    assert "unexpected" not in row_of(index, "test_socket").all("td", "cell")[0].classes
+    listed = [item.text for item in index.all("li")]
+    assert len(listed) == 5
+    assert any(item.startswith("socket on 6.1 : unsupported") for item in listed)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_shown"),
+    [({"complete": True}, False), ({"complete": False}, True), ({"complete": False, "finished": None}, True)],
+)
+def test_an_incomplete_run_cannot_be_missed(change, is_shown):
+    index = index_of(replace(sample.whole(), **change))
+    assert is_shown == bool(index.all("section", "alarm"))
+    assert is_shown == index.one("h1").text.startswith("Incomplete: ")
+
+
+def test_open_cells_are_counted_in_the_banner(every):
+    assert "1 planned cell of 451 got no verdict." in parse(every["index.html"]).one("section", "alarm").text
+
+
+HOSTILE = (
+    "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b]0;title\x07\0\u202e{{ 7*7 }}{% raw %}&amp;\udcff"
+)
+
+
+def test_hostile_text_stays_text_wherever_it_stands():
+    """In every field that a guest, a file name or a test can fill."""
+    whole = sample.whole()
+    kernel = Kernel(
+        id=HOSTILE,
+        series=HOSTILE,
+        arch=HOSTILE,
+        source=HOSTILE,
+        release=HOSTILE,
+        version=HOSTILE,
+        package=HOSTILE,
+        package_version=HOSTILE,
+        sha256=HOSTILE,
+        cmdline=HOSTILE,
+        config={HOSTILE: HOSTILE},
+        features={HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}]},
+        error=HOSTILE,
+        suite=HOSTILE,
+        location=HOSTILE,
+        console=HOSTILE,
+        console_tail=(HOSTILE,),
+        phases={HOSTILE: 1.0},
+        notes=(HOSTILE,),
+    )
+    texts = {"title", "zig", "group", "doc", "since", "source", "code"}
+    tests = tuple(
+        replace(whole.tests[index], id=f"{HOSTILE}{index}", **dict.fromkeys(texts, HOSTILE)) for index in range(2)
+    )
+    host_texts = ("kernel", "machine", "python", "qemu", "accel", "accel_reason")
+    mode = Mode(id=HOSTILE, flags=(HOSTILE,), since=HOSTILE)
+    row = replace(
+        whole.results[0],
+        test=tests[0].id,
+        kernel=HOSTILE,
+        arch=HOSTILE,
+        mode=HOSTILE,
+        status=Status.FAIL,
+        reason=HOSTILE,
+        expected=HOSTILE,
+        actual=HOSTILE,
+        dmesg=(HOSTILE,),
+        evidence=(HOSTILE,),
+        qualifiers=(HOSTILE,),
+        output=HOSTILE,
+        console_tail=(HOSTILE,),
+        reproduce=HOSTILE,
+    )
+    results = replace(
+        whole,
+        generator=replace(whole.generator, name=HOSTILE, version=HOSTILE, commit=HOSTILE),
+        command=(HOSTILE,),
+        host=replace(sample.HOST, **dict.fromkeys(host_texts, HOSTILE)),
+        kernels=(kernel,),
+        tests=tests,
+        modes=(mode,),
+        results=(row, replace(row, test=tests[1].id)),
+        notes=(HOSTILE,),
+    )
+    pages = dict(render(results))
+    assert len(pages) == 3
+    for path, text in pages.items():
+        page = parse(text)
+        assert page.all("script") + page.all("img") == []
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", text), path
+        assert "49" not in page.one("title").text
+        assert "{{ 7*7 }}" in page.raw
+        assert re.fullmatch(r"[A-Za-z0-9._/-]+", path)
+        for element in page.all("*"):
+            assert not any(name.startswith("on") for name in element.attributes)
+
+
+def test_a_megabyte_of_output_does_not_make_a_megabyte_of_page():
+    results = sample.with_cell(sample.whole(), "test_nop", "6.1", status=Status.FAIL, output="x" * 5_000_000)
+    assert all(len(text) < 300_000 for text in dict(render(results)).values())
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path):
+    """Whatever the order in which they were written down, and wherever the site goes."""
+    results = sample.every_verdict()
+    shuffled = replace(results, results=results.results[::-1], kernels=results.kernels[::-1])
+    assert dict(render(results)) == dict(render(read_again(results, tmp_path)))
+    ours, theirs = dict(render(results)), dict(render(shuffled))
+    assert ours.keys() == theirs.keys()
+    evidence = [path for path in ours if path != "index.html"]
+    assert [ours[path] for path in evidence] == [theirs[path] for path in evidence]
+
+
+def read_again(results, directory):
+    storage.write(directory / "results.json", results)
+    return read(directory)
+
+
+def test_write_site_writes_all_pages_and_the_data(tmp_path):
+    results = sample.every_verdict()
+    index = write_site(results, tmp_path / "deep" / "site")
+    assert tmp_path / "deep" / "site" / "index.html" == index
+    assert results == read(index.parent)
+    for path, text in render(results):
+        assert text == (index.parent / path).read_text(encoding="utf-8")
+
+
+def test_write_site_can_leave_the_data_out(tmp_path):
+    write_site(sample.whole(), tmp_path, with_results=False)
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_stale_evidence_goes_and_foreign_files_stay(tmp_path):
+    write_site(sample.every_verdict(), tmp_path)
+    foreign = {
+        tmp_path / "evidence" / "notes.html": "<p>mine",
+        tmp_path / "evidence" / "log.txt": MARK,
+        tmp_path / "x.html": MARK,
+    }
+    for path, text in foreign.items():
+        path.write_text(text)
+    write_site(sample.whole(), tmp_path)
+    left = {path.name for path in (tmp_path / "evidence").iterdir()}
+    assert len(left) == 17 + 2
+    assert "6.16-default-test_nop.html" not in left
+    assert {path: path.read_text() for path in foreign} == foreign
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_full_disk_leaves_the_old_index_and_no_rubbish(tmp_path, monkeypatch):
+    write_site(sample.whole(), tmp_path)
+    before = (tmp_path / "index.html").read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(storage.Path, "replace", full)
+    with pytest.raises(ResultsError, match="could not be written: No space left on device"):
+        write_site(sample.every_verdict(), tmp_path, with_results=False)
+    monkeypatch.undo()
+    assert before == (tmp_path / "index.html").read_bytes()
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_modes_stand_below_their_kernel():
+    index = index_of(RUNS["two modes"])
+    head = index.one("div", "matrix").all("table")[1].one("thead")
+    kernels, modes = head.all("tr")
+    assert [cell.attributes["colspan"] for cell in kernels.all("th")[3:]] == ["2"] * 11
+    assert [cell.text for cell in modes.all("th")] == ["default", "defer-taskrun"] * 11
+    minimum = row_of(index, "test_nop").all("td")[0].text
+    assert "default ≤ 5.10" in minimum
+    assert "defer-taskrun ≤ 6.1 not on 5.10" in minimum
+
+
+def test_one_mode_needs_no_second_head():
+    index = index_of(sample.whole())
+    assert all(len(head.all("tr")) == 1 for head in index.all("thead"))
+    assert "default" not in index.one("div", "matrix").raw
+
+
+def test_two_architectures_are_told_apart():
+    whole = sample.whole()
+    arm = tuple(replace(kernel, id=f"{kernel.id}-arm64", arch="arm64") for kernel in whole.kernels[:2])
+    rows = tuple(
+        replace(row, kernel=f"{row.kernel}-arm64", arch="arm64")
+        for row in whole.results
+        if row.kernel in ("5.10", "6.1")
+    )
+    pages = dict(render(replace(whole, kernels=whole.kernels + arm, results=whole.results + rows)))
+    head = parse(pages["index.html"]).one("div", "matrix").all("table")[0].one("thead")
+    assert [cell.text for cell in head.all("th")[3:5]] == ["5.10 5.10.249 amd64", "5.10 5.10.249 arm64"]
+    assert "--arch arm64" in pages["evidence/6.1-arm64-default-test_waitid.html"]
+
+
+def test_cells_that_were_never_planned_are_shown_as_such():
+    results = sample.whole()
+    rows = tuple(row for row in results.results if (row.test, row.kernel) != ("test_nop", "5.10"))
+    cells = row_of(index_of(replace(results, results=rows)), "test_nop").all("td", "cell")
+    assert cells[0].text == "not planned"
+    assert len(cells) == 11
+
+
+def test_names_that_differ_in_case_only_get_files_of_their_own():
+    """The site may be copied to a file system that ignores case."""
+    whole = sample.whole()
+    tests = (replace(whole.tests[0], id="test_a"), replace(whole.tests[1], id="test_A"))
+    row = replace(whole.results[0], test="test_a", status=Status.SKIP)
+    results = replace(whole, tests=tests, results=(row, replace(row, test="test_A")))
+    names = [path.lower() for path, _ in render(results)]
+    assert 3 == len(set(names)) == len(names)
+
+
+def test_branches_with_several_packages_are_judged_on_their_own():
+    whole = sample.whole()
+    kernel = whole.kernels[1]
+    newer = replace(kernel, id="6.1.0-48", package_version="6.1.171-1", release="6.1.0-48-cloud-amd64")
+    rows = [replace(row, kernel=newer.id) for row in whole.results if row.kernel == "6.1"]
+    rows = [replace(row, status=Status.PASS, qualifiers=()) if row.test == "test_waitid" else row for row in rows]
+    index = index_of(replace(whole, kernels=(*whole.kernels, newer), results=(*whole.results, *rows)))
+    assert "in the 6.1 branch: > 6.1, ≤ 6.1.0-48" in row_of(index, "test_waitid").one("th").text
+    assert "branch" not in row_of(index, "test_nop").raw
+
+
+NOP = "pytest conformance/test_rings.py::test_nop"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "row", "expected"),
+    [
+        ({}, {}, [f"{NOP} --kernel 6.1.170-3", "uring-matrix shell 6.1.170-3"]),
+        (
+            {"source": "path", "location": "/my kernel/bzImage"},
+            {},
+            [f"{NOP} --kernel '/my kernel/bzImage'", "uring-matrix shell '/my kernel/bzImage'"],
+        ),
+        ({"source": "host"}, {}, [NOP]),
+        (
+            {"package_version": None},
+            {},
+            [f"{NOP} --kernel 6.1.0-47-cloud-amd64", "uring-matrix shell 6.1.0-47-cloud-amd64"],
+        ),
+        ({}, {"reproduce": "make it so"}, ["make it so"]),
+        ({}, {"mode": "sqpoll"}, [f"{NOP} --kernel 6.1.170-3 --mode sqpoll", "uring-matrix shell 6.1.170-3"]),
+    ],
+)
+def test_reproduce(kernel, row, expected):
+    whole = sample.whole()
+    test = next(test for test in whole.tests if test.id == "test_nop")
+    result = next(one for one in whole.results if (one.test, one.kernel) == ("test_nop", "6.1"))
+    assert expected == reproduce(replace(result, **row), test, replace(whole.kernels[1], **kernel), whole)
+    plain = reproduce(result, replace(test, source=None), replace(whole.kernels[1], source="host"), whole)
+    assert plain == ["pytest conformance -k test_nop"]
+
+
+def test_a_large_matrix_stays_small():
+    """1,500 tests on 22 kernels: the evidence is elsewhere, the page below 100 bytes a cell."""
+    whole = sample.whole()
+    tests = tuple(
+        replace(test, id=f"{test.id}_{index}", group=f"Group {index % 20}")
+        for index, test in product(range(37), whole.tests)
+    )[:1500]
+    kernels = tuple(replace(kernel, id=f"{kernel.id}-{index}") for index, kernel in product(range(2), whole.kernels))
+    row = whole.results[0]
+    rows = tuple(replace(row, test=test.id, kernel=kernel.id) for kernel, test in product(kernels, tests))
+    text = dict(render(replace(whole, tests=tests, kernels=kernels, results=rows)))["index.html"]
+    assert len(text) < 33_000 * 170
+
+
+def test_templates_never_switch_escaping_off():
+    for name in environment().list_templates():
+        source = environment().loader.get_source(environment(), name)[0]
+        assert not re.search(r"\|\s*safe|autoescape\s+false|Markup", source), name
