@@ -10,7 +10,8 @@ import pytest
 import uring
 from conformance.fixtures import RingFactory
 from conformance.support import completion
-from uring import IORING_OP, IOSQE_IO_DRAIN, queues
+from uring import IORING_OP, IOSQE_IO_DRAIN
+from uring.cqe import CQE_LAYOUT
 
 pytestmark = pytest.mark.group("Rings and queues")
 
@@ -25,7 +26,7 @@ def test_structs_offsets_entries() -> None:
     assert 120 == ctypes.sizeof(uring.io_uring_params)
     assert 64 == len(bytes(uring.io_uring_sqe()))
     # A completion is a tuple here; this is the layout that it is read with.
-    assert 16 == queues._CQE.size
+    assert 16 == CQE_LAYOUT.size
 
     assert 0 == uring.IORING_OFF_SQ_RING
     assert 0x8000000 == uring.IORING_OFF_CQ_RING

@@ -243,6 +243,7 @@ def _receive(io_uring: IoUring, fd: int, user_data: int) -> io_uring_cqe:
 
 def _buffer_group(io_uring: IoUring, group_id: int, buffer_size: int, buffers_count: int) -> BufferGroup:
     """A group of buffers in a ring that is shared with the kernel, where there are such rings."""
+    __tracebackhide__ = True
     try:
         return BufferGroup(io_uring, group_id, buffer_size, buffers_count)
     except uring.ArgumentsInvalid as error:

@@ -10,7 +10,7 @@ import pytest
 from conformance.fixtures import RingFactory
 from conformance.sockets import socket_test_harness
 from conformance.support import completion, unsupported_if
-from uring import IORING_FEAT_RW_CUR_POS, IORING_OP, IOSQE_IO_LINK, E, kernel_timespec
+from uring import IORING_FEAT_RW_CUR_POS, IORING_OP, IOSQE_IO_LINK, E, IoUring, kernel_timespec
 
 pytestmark = pytest.mark.group("Timeouts")
 
@@ -22,12 +22,22 @@ def test_timeout_after_a_relative_time(ring: RingFactory) -> None:
 
     Zig: "timeout (after a relative time)"
     """
-    io_uring = ring(1)
-
     expected_ms = 10
     margin_ms = 5
-    timespec = kernel_timespec(0, expected_ms * 1_000_000)
-    # Bound beforehand: on an emulated processor every look-up between the two readings of the clock counts.
+
+    # An interpreter's first way through code takes milliseconds on an emulated processor. A timeout of no length, on a
+    # ring of its own, takes that way first.
+    _timed_timeout(ring(1), 1)
+    elapsed_ms = _timed_timeout(ring(1), expected_ms * 1_000_000)
+
+    if abs(expected_ms - elapsed_ms) > margin_ms:
+        pytest.skip(f"the timeout of {expected_ms} ms took {elapsed_ms} ms; the seed judges {margin_ms} ms either way")
+
+
+def _timed_timeout(io_uring: IoUring, nanoseconds: int) -> int:
+    """Wait for one timeout; returns how long that took, in whole milliseconds on the clock as the seed counts them."""
+    timespec = kernel_timespec(0, nanoseconds)
+    # Bound beforehand, and asserted afterwards: between the two readings of the clock every look-up counts.
     clock_ns, timeout, submit, copy_cqe = time.monotonic_ns, io_uring.timeout, io_uring.submit, io_uring.copy_cqe
 
     started_ns = clock_ns()
@@ -40,11 +50,7 @@ def test_timeout_after_a_relative_time(ring: RingFactory) -> None:
     assert IORING_OP.TIMEOUT == opcode
     assert 1 == submitted
     assert completion(0x55555555, -E.TIME) == cqe
-
-    # Whole milliseconds on the clock, as the seed counts them.
-    elapsed_ms = stopped_ns // 1_000_000 - started_ns // 1_000_000
-    if abs(expected_ms - elapsed_ms) > margin_ms:
-        pytest.skip(f"the timeout of {expected_ms} ms took {elapsed_ms} ms; the seed judges {margin_ms} ms either way")
+    return stopped_ns // 1_000_000 - started_ns // 1_000_000
 
 
 @pytest.mark.zig("timeout (after a number of completions)")
