@@ -19,7 +19,7 @@ from vm.cache import Cache, Entry, hash_file
 from vm.catalogue import Candidate, Catalogue, Index, find_candidates, series_of
 from vm.errors import CacheError, FetchError, PackageGoneError, SignatureError, UnfitKernel, VmError
 from vm.kernel import Kernel, KernelRef
-from vm.kernelimage import inspect, read_config
+from vm.kernelimage import check_fit, inspect, read_config
 from vm.progress import SILENT, Progress
 from vm.settings import Settings
 from vm.specs import BUILD_IMAGES, reference, resolve
@@ -109,8 +109,8 @@ class Kernels:
         """Make kernels ready to boot, all downloads in one go.
 
         Returns:
-            For each of them, in their order, the kernel, or why it cannot be had: one that is missing does not cost
-            the others.
+            For each of them, in their order, the kernel, or why it cannot be had or cannot be booted: one that is
+            missing or unfit does not cost the others.
         """
         outcomes: dict[KernelRef, Kernel | VmError] = {}
         missing: dict[KernelRef, Candidate] = {}
@@ -131,7 +131,7 @@ class Kernels:
             except VmError as error:
                 for ref in missing:
                     outcomes.setdefault(ref, error)
-        return [outcomes[ref] for ref in refs]
+        return [_fit(outcomes[ref]) for ref in refs]
 
     def cached(self) -> list[KernelRef]:
         """List the kernels that need no download, oldest series first."""
@@ -361,6 +361,16 @@ def host_kernel(ref: KernelRef) -> Kernel:
     release = os.uname().release
     config = _find_config([Path("/proc/config.gz"), *_configs_beside(Path("/boot") / f"vmlinuz-{release}", release)])
     return Kernel(ref=ref, image=Path(), sha256="", release=release, config=config)
+
+
+def _fit(outcome: Kernel | VmError) -> Kernel | VmError:
+    """Replace a kernel that would hang by the reason why it would."""
+    try:
+        if isinstance(outcome, Kernel) and outcome.ref.source != "host":
+            check_fit(outcome)
+    except UnfitKernel as error:
+        return error
+    return outcome
 
 
 def _key(candidate: Candidate) -> str:
