@@ -110,7 +110,11 @@ def minimum(outcomes: Sequence[tuple[Kernel, Outcome]]) -> Minimum:
     Args:
         outcomes: each tested kernel with what it says, in any order.
     """
-    ordered = sorted(outcomes, key=lambda item: kernel_order(item[0]))
+    return _minimum(sorted(outcomes, key=lambda item: kernel_order(item[0])))
+
+
+def _minimum(ordered: Sequence[tuple[Kernel, Outcome]]) -> Minimum:
+    """Derive the minimum from outcomes that are in order already, oldest first."""
     unknown = tuple(kernel for kernel, one in ordered if one is Outcome.OPEN)
     known = [(kernel, one) for kernel, one in ordered if one is not Outcome.OPEN]
     if not known:
@@ -149,7 +153,7 @@ def branch_minimums(outcomes: Sequence[tuple[Kernel, Outcome]]) -> dict[str, Min
     series: dict[str, list[tuple[Kernel, Outcome]]] = {}
     for kernel, one in sorted(outcomes, key=lambda item: kernel_order(item[0])):
         series.setdefault(kernel.series, []).append((kernel, one))
-    return {name: minimum(kernels) for name, kernels in series.items()}
+    return {name: _minimum(kernels) for name, kernels in series.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +244,17 @@ class Matrix:
         return {column.kernel.id: column.name for column in self.columns}
 
     @property
+    def versions(self) -> dict[str, str]:
+        """What to call each kernel where a version is wanted: its series, unless that does not tell it apart."""
+        counts = Counter((kernel.series, kernel.arch) for kernel in self.kernels)
+        return {
+            kernel.id: kernel.series
+            if kernel.series and counts[kernel.series, kernel.arch] == 1
+            else self.names[kernel.id]
+            for kernel in self.kernels
+        }
+
+    @property
     def kernels(self) -> tuple[Kernel, ...]:
         """The kernels in column order, each once."""
         return tuple({column.kernel.id: column.kernel for column in self.columns}.values())
@@ -297,7 +312,7 @@ def derive(results: Results) -> Matrix:
         columns=columns,
         lines=lines,
         groups=_groups(rows, columns, lines),
-        overall={line: minimum(_overall_outcomes(line, rows, columns)) for line in lines},
+        overall={line: _minimum(_overall_outcomes(line, rows, columns)) for line in lines},
         counts=Counter(row.status for row in results.results),
         unexpected=tuple(cell for cell in cells.values() if cell.expectation is Expectation.UNEXPECTED),
         open=tuple(cell for cell in cells.values() if cell.expectation is Expectation.OPEN),
@@ -315,9 +330,12 @@ def _row(test: Test, columns: Sequence[Column], lines: Sequence[Line], cells: Ma
             for column, cell in zip(columns, own, strict=True)
             if _is_on(column, line)
         ]
-        minimums[line] = minimum(outcomes)
+        # Columns are in order, and so are their outcomes.
+        minimums[line] = _minimum(outcomes)
         several = {name for name, count in Counter(kernel.series for kernel, _ in outcomes).items() if count > 1}
-        branches[line] = {name: one for name, one in branch_minimums(outcomes).items() if name in several}
+        branches[line] = (
+            {name: one for name, one in branch_minimums(outcomes).items() if name in several} if several else {}
+        )
     return Row(test, own, minimums, branches)
 
 
@@ -334,7 +352,7 @@ def _groups(rows: Sequence[Row], columns: Sequence[Column], lines: Sequence[Line
         Group(
             name,
             tuple(own),
-            {line: minimum(_overall_outcomes(line, own, columns)) for line in lines},
+            {line: _minimum(_overall_outcomes(line, own, columns)) for line in lines},
             passed=tuple(sum(_passes(row.cells[index]) for row in own) for index in range(len(columns))),
             totals=tuple(sum(row.cells[index] is not None for row in own) for index in range(len(columns))),
         )

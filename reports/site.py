@@ -137,6 +137,7 @@ class _Site:
         self.matrix = derive(results)
         self.names = self.matrix.names
         self.tests = {test.id: test for test in results.tests}
+        versions = self.matrix.versions
         self.engine = environment()
         self.hrefs = _evidence_names(self.matrix)
         self.engine.globals |= {
@@ -145,11 +146,13 @@ class _Site:
             "matrix": self.matrix,
             "names": self.names,
             "line_name": lambda line: wording.line_name(line, self.matrix.lines),
-            "minimum_text": lambda minimum: wording.minimum_text(minimum, self.names),
+            "minimum_text": lambda minimum: wording.minimum_text(minimum, versions),
             "has_modes": len({column.mode.id for column in self.matrix.columns}) > 1,
             "has_architectures": len({column.kernel.arch for column in self.matrix.columns}) > 1,
             "run_span": wording.run_span(results),
             "view": self.view,
+            # This machine's own kernel is up without having been booted by us.
+            "is_up": lambda kernel: kernel.booted or kernel.source == "host",
             "host_of": lambda kernel: kernel.host or results.host,
         }
 
@@ -270,6 +273,8 @@ def _layout(width: int, *, has_lines: bool) -> Mapping[str, float]:
         "documented": DOCUMENTED_REM,
         "column": COLUMN_REM,
         "matrix": round(needed, 1),
+        # Few columns need not fill a wide screen.
+        "widest": round(needed + width * COLUMN_REM, 1),
         "page": round(needed + MARGIN_REM, 1),
     }
 

@@ -125,6 +125,8 @@ def headline(matrix: Matrix) -> str:
 
 def linux(column: Column) -> str:
     """Name a column's kernel in a sentence."""
+    if column.kernel.source == "host":
+        return f"Linux {column.kernel.series}, this machine's own kernel"
     return f"Linux {column.name}" if column.name == column.kernel.series else f"{column.name} ({column.kernel.series})"
 
 

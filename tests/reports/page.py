@@ -1,6 +1,7 @@
 """A strict little reader of HTML: refuses what is not nested properly, and gives elements to ask questions of."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html.parser import HTMLParser
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "col", "wbr"}
@@ -67,8 +68,9 @@ class _Reader(HTMLParser):
         self.open[-1].children.append(data)
 
 
+@lru_cache(maxsize=512)
 def parse(text):
-    """Read a page.
+    """Read a page; nobody changes what it returns.
 
     Raises:
         AssertionError: elements are not nested properly, or an id is there twice.

@@ -360,7 +360,14 @@ def on_this_machine() -> Results:
     """Return a run of a single kernel, this machine's own, without guests."""
     results = whole()
     kernel = replace(
-        results.kernels[5], id="host", source="host", package=None, package_version=None, suite=None, boot_seconds=None
+        results.kernels[5],
+        id="host",
+        source="host",
+        package=None,
+        package_version=None,
+        suite=None,
+        booted=False,
+        boot_seconds=None,
     )
     rows = tuple(replace(row, kernel="host") for row in results.results if row.kernel == "6.18")
     host = replace(HOST, qemu=None, accel=None, accel_reason=None, qemu_version=None)
