@@ -13,7 +13,8 @@ from uring_matrix.progress import progress
 from vm.cache import Cache
 from vm.errors import VmError
 from vm.fetch import Kernels
-from vm.kernel import KernelRef
+from vm.kernel import Kernel, KernelRef
+from vm.lock import pin, render_lock
 from vm.settings import Settings
 from vm.specs import HOST
 
@@ -80,6 +81,30 @@ def fetch(specs: Sequence[str], *, arch: str) -> int:
         else:
             output.say(f"{ref.id}  {outcome.release}  {outcome.image}")
     return exit_code
+
+
+def lock(specs: Sequence[str], *, out: Path, arch: str) -> int:
+    """Fetch kernels and write down exactly which they are.
+
+    Returns:
+        3, and nothing is written, where one of them could not be had: half a lock file would be taken for a whole one.
+    """
+    # Listing kernels does without the results model.
+    from reports.storage import write_atomically  # noqa: PLC0415
+
+    _, kernels = _kernels(arch)
+    fetched = kernels.fetch_all(kernels.resolve(specs))
+    problems = [outcome for outcome in fetched if isinstance(outcome, VmError)]
+    for problem in problems:
+        output.error_line(str(problem))
+    if problems:
+        return output.INFRASTRUCTURE
+    pins = [pin(kernel) for kernel in fetched if isinstance(kernel, Kernel)]
+    write_atomically(out, render_lock(pins).encode())
+    for one in pins:
+        output.say(f"{one.id}  {one.release}  {one.package_version or one.location}")
+    output.tell(f"{out} pins {len(pins)} kernel{'s' if len(pins) != 1 else ''}")
+    return output.EXPECTED
 
 
 def prune(*, arch: str, everything: bool) -> int:

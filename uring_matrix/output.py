@@ -1,5 +1,6 @@
 """How the command line speaks: results to standard output, all else to standard error, colour only if welcome."""
 
+import errno
 import json
 import os
 import sys
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 EXPECTED, UNEXPECTED, USAGE, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
 # What the shell says of a program that SIGPIPE ended; whoever reads us stopped reading, which is no verdict.
 PIPE_CLOSED = 141
+
+# What a disk does without anybody having asked for the wrong thing.
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 class Failure(Exception):  # noqa: N818 -- how a command ended, not a kind of mistake
@@ -116,7 +120,9 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, Failure):
         return str(error), error.exit_code
     if isinstance(error, SpecError | SettingsError | ResultsError):
-        return str(error), USAGE
+        cause = error.__cause__
+        is_disk = isinstance(cause, OSError) and cause.errno in _DISK_ERRORS
+        return str(error), INFRASTRUCTURE if is_disk else USAGE
     if isinstance(error, VmError):
         return str(error), INFRASTRUCTURE
     if isinstance(error, OSError) and error.errno is not None:
