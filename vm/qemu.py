@@ -222,6 +222,11 @@ def _ask(command: Sequence[str], environment: Mapping[str, str], *arguments: str
             timeout=_ANSWER_MAX_S,
             check=False,
         )
+    except PermissionError as error:
+        raise QemuError(
+            f"{command[0]} cannot be started ({error.strerror}); its file system may be mounted noexec; "
+            "choose another place with --cache or URING_MATRIX_CACHE"
+        ) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise QemuError(f"{command[0]} {' '.join(arguments)} does not run: {error}") from error
     if done.returncode != 0:

@@ -36,7 +36,7 @@ def tar_archive(files: Mapping[str, bytes | str]) -> bytes:
                 member.type, member.linkname = tarfile.SYMTYPE, content
                 tar.addfile(member)
             else:
-                member.size = len(content)
+                member.size, member.mode = len(content), 0o755
                 tar.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
