@@ -48,6 +48,8 @@ class Ran:
     facts: Facts
     # pytest's serialized reports, in order.
     reports: list[dict[str, Any]]
+    # When it began, by this machine's clock: an emulated guest's runs at its own pace.
+    started_s: float
     # News about the kernel since the last item, for `kernels[]` of the results.
     kernel: dict[str, Any] | None = None
 
@@ -91,17 +93,18 @@ class Guests:
         """
         key = (cell.kernel, cell.arch)
         if key in self._dead:
-            yield Ran(Facts(guest_end=self._dead[key]), [])
+            yield Ran(Facts(guest_end=self._dead[key]), [], time.time())
             return
         column = self._columns[key]
         phases: list[Mapping[str, Any]] = []
         reports: list[dict[str, Any]] = []
         end: GuestEnd | None = None
-        is_done, dmesg = False, []
+        is_done, dmesg, started_s = False, [], time.time()
         try:
             guest = self._ready(key, column)
             if item not in self._known:
                 raise _NotCollectedError(self._why_not_collected(item))  # noqa: TRY301
+            started_s = time.time()
             guest.channel.send({"type": "run", "item": item, "next": following}, column.deadlines.test_s)
             deadline_s = time.monotonic() + column.deadlines.test_s
             while True:
@@ -124,7 +127,7 @@ class Guests:
         news, self._news = self._news, None
         if end is None and following is None:
             self.close()
-        yield Ran(Facts(phases, is_done, end, dmesg), reports, news)
+        yield Ran(Facts(phases, is_done, end, dmesg), reports, started_s, news)
 
     def close(self) -> None:
         """End the guest in hand."""

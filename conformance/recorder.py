@@ -122,7 +122,7 @@ class Recorder:
         fields = dict(row)
         started_s = fields.pop("started_s")
         fields["status"] = Status(fields["status"])
-        fields["started"] = datetime.fromtimestamp(started_s, UTC) if started_s is not None else None
+        fields["started"] = datetime.fromtimestamp(round(started_s, 3), UTC)
         for name in ("evidence", "qualifiers", "dmesg", "console_tail"):
             fields[name] = tuple(fields[name])
         return Result(**key._asdict(), **fields)

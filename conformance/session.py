@@ -118,7 +118,8 @@ class Session:
             phases = item.stash.setdefault(_PHASES, [])
             phases.append(getattr(report, facts_room.ATTRIBUTE))
             if report.when == "teardown":
-                self._attach(report, item, cell, judge(Facts(phases, is_done=True)), phases, ())
+                facts = Facts(phases, is_done=True)
+                self._attach(report, item, cell, judge(facts), facts, phases[0]["started_s"])
         return report  # type: ignore[return-value]
 
     def _run_in_guest(self, item: pytest.Item, nextitem: pytest.Item | None, cell: Cell) -> None:
@@ -154,7 +155,7 @@ class Session:
         if not reports or reports[-1].when != "teardown":
             reports.append(_synthetic(item, "teardown", "passed", None))
         last = reports[-1]
-        self._attach(last, item, cell, verdict, ran.facts.phases, ran.facts.dmesg, ran.facts)
+        self._attach(last, item, cell, verdict, ran.facts, ran.started_s)
         if ran.kernel is not None:
             setattr(last, KERNEL, ran.kernel)
         for report in reports:
@@ -166,12 +167,11 @@ class Session:
         item: pytest.Item,
         cell: Cell,
         verdict: Verdict,
-        phases: Sequence[Mapping[str, Any]],
-        dmesg: Sequence[str],
-        facts: Facts | None = None,
+        facts: Facts,
+        started_s: float,
     ) -> None:
         """Put the row of the results on the item's last report, which xdist carries to the controller."""
-        end = facts.guest_end if facts is not None else None
+        end = facts.guest_end
         is_plain = verdict.status is Status.PASS and not verdict.qualifiers
         name = item.originalname if isinstance(item, pytest.Function) else item.name
         row = {
@@ -181,9 +181,9 @@ class Session:
             "actual": verdict.actual,
             "evidence": list(verdict.evidence),
             "qualifiers": list(verdict.qualifiers),
-            "started_s": phases[0].get("started_s") if phases else None,
-            "duration_s": sum(phase.get("duration_s", 0.0) for phase in phases) if phases else None,
-            "dmesg": [] if is_plain else list(dmesg[-_DMESG_LINES_MAX:]),
+            "started_s": started_s,
+            "duration_s": sum(phase.get("duration_s", 0.0) for phase in facts.phases),
+            "dmesg": [] if is_plain else list(facts.dmesg[-_DMESG_LINES_MAX:]),
             "output": "" if is_plain else "\n".join(text for _, text in report.sections),
             "console_tail": end.console.splitlines()[-100:] if end is not None else [],
             "reproduce": f"pytest '{_file_of(item)}::{name}' --kernel {cell.kernel} --mode {cell.mode}",
@@ -194,6 +194,8 @@ class Session:
     def _report(self, item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
         report = self._config.hook.pytest_report_from_serializable(config=self._config, data=data)
         report.nodeid, report.location = item.nodeid, item.location
+        if isinstance(report.longrepr, list):  # a skip's (path, line, reason), after a trip through JSON
+            report.longrepr = (str(item.path), *report.longrepr[1:])
         return cast(pytest.TestReport, report)
 
     def _guest_id(self, item: pytest.Item) -> str:

@@ -23,6 +23,9 @@ class Unsupported(Skipped):
         evidence: what showed it: an errno and the call it came from, a probe bit, a feature flag, a version.
     """
 
+    # As pytest does for its own outcomes: summaries then say `Unsupported: …` instead of a dotted path.
+    __module__ = "builtins"
+
     def __init__(self, reason: str, evidence: Sequence[str] = ()) -> None:
         self.reason = reason
         self.evidence = tuple(evidence)

@@ -63,11 +63,15 @@ def qemu_arguments(config: MachineConfig, *, console: Path, channel_descriptor: 
     """The whole QEMU command: nothing by default, two serial ports, no disk, no network, no window."""
     architecture = config.architecture
     is_emulated = config.emulator.accelerator == "tcg"
+    # Emulated time counts instructions, one a nanosecond, and leaps to the next timer when the guest is idle: a guest that
+    # had to wait for its turn on a busy host does not notice, so that no verdict depends on what else the host does.
+    clock = ("-icount", "shift=0,sleep=off") if is_emulated else ()
     return [
         *config.emulator.command,
         *("-machine", architecture.qemu_machine),
         *("-accel", config.emulator.accelerator),
         *("-cpu", architecture.qemu_cpu if is_emulated else "host"),
+        *clock,
         *("-m", str(config.memory_mib)),
         "-nodefaults",
         "-no-user-config",

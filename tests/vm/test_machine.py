@@ -49,6 +49,7 @@ def test_kvm_takes_the_hosts_cpu(tmp_path: Path) -> None:
     kvm = MachineConfig(AMD64, Emulator(("q",), "kvm"), machine.kernel, machine.initrd)
     arguments = qemu_arguments(kvm, console=Path("c"), channel_descriptor=3)
     assert arguments[arguments.index("-cpu") + 1] == "host"
+    assert "-icount" not in arguments
 
 
 def test_more_parameters_come_after_ours(tmp_path: Path) -> None:
