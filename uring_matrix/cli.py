@@ -47,11 +47,24 @@ def _epilog(*parts: str) -> str:
     return "\n\n".join(parts)
 
 
+class _Unread(Exception):  # noqa: N818 -- nothing went wrong here
+    """Nobody reads our output any more, `head` for instance."""
+
+
 class _Main(click.Group):
     """The group: commands in the order in which one needs them, not by the alphabet."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            # click would exit with 1, which here stands for a verdict.
+            raise _Unread from error
+        return result
 
 
 class _Run(click.Command):
@@ -406,7 +419,6 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         result = cli.main(
             list(arguments) if arguments is not None else None, prog_name="uring-matrix", standalone_mode=False
         )
-        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True, color=output.use_color())
         return output.USAGE
@@ -423,8 +435,8 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         output.error_line("interrupted")
         return output.INTERRUPTED
-    except BrokenPipeError:
-        # Nobody reads us any more, `head` for instance; Python would complain once more when it closes the stream.
+    except _Unread:
+        # Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return output.PIPE_CLOSED
     except Exception as error:

@@ -243,7 +243,8 @@ def check_mirror(machine: Machine) -> Check:
     if is_there:
         return Check(name, title, "ok", "the archive answers")
     shown = without_credentials(address)
-    why = next((line.strip() for line in reversed(said.splitlines()) if line.startswith(("E:", "  "))), said.strip())
+    # apt puts the reason on an indented line of its own, and sums up afterwards.
+    why = next((line.strip() for line in said.splitlines() if line.startswith("  ")), said.strip().replace("\n", "; "))
     what_works = "; what the cache has can still be run" if bad == "warn" else ""
     mend = "check the network and apt's proxy (apt-config dump Acquire), or name another archive with --mirror"
     return Check(name, title, bad, f"{shown} could not be read ({why}){what_works}", mend)
