@@ -149,7 +149,7 @@ class Machine:
         if self._atomic is not None:
             return AtomicWords(self._atomic, address, size_bytes, step)
         memory = memoryview((ctypes.c_ubyte * size_bytes).from_address(address)).cast("B")
-        return memory.cast({2: "H", 4: "I"}[step])
+        return memory.cast("H") if step == 2 else memory.cast("I")
 
 
 _machine: Machine | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from _ctypes import _SimpleCData
 from ctypes import Array, Structure, addressof, c_int32, c_size_t, c_ssize_t, c_void_p
 
 from .errors import ArgumentOutOfRange, BufferNotContiguous, BufferNotWritable, UsageError
@@ -16,7 +17,7 @@ from .errors import ArgumentOutOfRange, BufferNotContiguous, BufferNotWritable, 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import TypeAlias
+    from typing import TypeAlias, TypeGuard
 
     from _typeshed import ReadableBuffer, StrOrBytesPath, WriteableBuffer
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     Path: TypeAlias = "StrOrBytesPath | int"
     Iovecs: TypeAlias = "Sequence[Readable] | Array[iovec]"
     Fds: TypeAlias = "Sequence[int] | Array[c_int32]"
-
-_SimpleCData = c_int32.__mro__[1]
 
 
 class _PyBuffer(Structure):
@@ -221,6 +220,6 @@ def keep_forever(pin: object) -> None:
     _increment_reference(pin)
 
 
-def is_iovec_array(value: object) -> bool:
-    """Whether this is a ctypes array of `iovec`, which is a list of buffers rather than one buffer."""
-    return isinstance(value, Array) and value._type_ is iovec
+def is_buffer_list(value: object) -> TypeGuard[Iovecs]:
+    """Whether this means several buffers: a list, a tuple, or a ctypes array of `iovec`, which is no buffer of data."""
+    return isinstance(value, (list, tuple)) or (isinstance(value, Array) and value._type_ is iovec)

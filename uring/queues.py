@@ -44,12 +44,12 @@ class _ClosedSqe(io_uring_sqe):
     def _refuse(self, *_: object) -> NoReturn:
         raise RingClosed("this SQE belonged to a ring that was closed; its memory is gone")
 
-    __getattribute__ = __setattr__ = __bytes__ = _refuse  # type: ignore[assignment]
+    __getattribute__ = __setattr__ = __bytes__ = _refuse
 
     def __eq__(self, other: object) -> bool:
         return self is other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # as its base
 
     def __repr__(self) -> str:
         return "<io_uring_sqe of a closed ring>"

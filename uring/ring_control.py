@@ -1,4 +1,4 @@
-# ruff: noqa: D402 - naming a system call as read(2) is no signature
+# ruff: noqa: A002, D402 - the argument names are Zig's, and naming a system call as read(2) is no signature
 """Operations of `IoUring` on time, polls, other requests, buffers and processes: each queues one SQE."""
 
 from __future__ import annotations

@@ -119,10 +119,13 @@ class RingCore:
         check_setup(entries, params)
         fd = syscalls.io_uring_setup(entries, params)
         try:
-            if not params.features & f.IORING_FEAT_SINGLE_MMAP:
-                raise SystemOutdated(ENOSYS, "the kernel has no IORING_FEAT_SINGLE_MMAP; Linux 5.4 or later is needed")
+            check_features(params.features)
             self.sq = SubmissionQueue(fd, params)
-            self.cq = CompletionQueue(fd, params, self.sq)
+            try:
+                self.cq = CompletionQueue(fd, params, self.sq)
+            except BaseException:
+                self.sq.deinit()
+                raise
         except BaseException:
             syscalls.close(fd)
             raise
@@ -130,7 +133,8 @@ class RingCore:
         self.flags: int = params.flags
         self.features: int = params.features
         self._keep_alive = keep_alive
-        self._in_flight = lifetime.InFlight(lifetime.buffer_rings.setdefault(fd, {}))
+        groups = lifetime.buffer_rings[fd] = {}
+        self._in_flight = lifetime.InFlight(groups)
         self._registered_buffers: object = None
         # Completions can be pending where only a system call brings them into view, and without TASKRUN_FLAG nothing
         # in the shared memory tells: polled I/O, and task work that waits until we enter the kernel.
@@ -500,6 +504,12 @@ def check_setup(entries: int, params: io_uring_params) -> None:
             raise ParamsInvalid(f"io_uring_params.{field} is set without IORING_SETUP_{f.IORING_SETUP(flag).name}")
     if params.sq_entries or params.features or any(params.resv):
         raise ParamsInvalid("sq_entries, features and resv of io_uring_params are the kernel's; use a fresh one")
+
+
+def check_features(features: int) -> None:
+    """Kernels before 5.4 map the two rings apart; Zig does not support that, and neither do we."""
+    if not features & f.IORING_FEAT_SINGLE_MMAP:
+        raise SystemOutdated(ENOSYS, "the kernel has no IORING_FEAT_SINGLE_MMAP; Linux 5.4 or later is needed")
 
 
 def _close_inherited() -> None:

@@ -1,17 +1,15 @@
-# ruff: noqa: D402 - naming a system call as read(2) is no signature
+# ruff: noqa: A002, D402 - the argument names are Zig's, and naming a system call as read(2) is no signature
 """Operations of `IoUring` on files and directories: each queues one SQE and returns it."""
 
 from __future__ import annotations
 
-from .memory import is_iovec_array
+from .memory import is_buffer_list
 from .opcodes import IORING_OP
 from .ring_core import RingCore
 from .selection import BufferSelection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .memory import Address, Iovecs, Path, Readable, Writable
     from .sqe import io_uring_sqe
 
@@ -27,9 +25,7 @@ class FileOperations(RingCore):
         sqe.prep_fsync(fd, flags)
         return self._take(sqe, user_data)
 
-    def read(
-        self, user_data: int, fd: int, buffer: Writable | Sequence[Writable] | Iovecs | BufferSelection, offset: int
-    ) -> io_uring_sqe:
+    def read(self, user_data: int, fd: int, buffer: Writable | Iovecs | BufferSelection, offset: int) -> io_uring_sqe:
         """Queue a read; offset -1 is the file's own position.
 
         Args:
@@ -47,10 +43,10 @@ class FileOperations(RingCore):
         if isinstance(buffer, BufferSelection):
             sqe.prep_rw(IORING_OP.READ, fd, 0, buffer.len, offset)
             buffer.select(sqe)
-        elif isinstance(buffer, (list, tuple)) or is_iovec_array(buffer):
+        elif is_buffer_list(buffer):
             sqe.prep_readv(fd, buffer, offset)
         else:
-            sqe.prep_read(fd, buffer, offset)
+            sqe.prep_read(fd, buffer, offset)  # type: ignore[arg-type]  # lists were sorted out above
         return self._take(sqe, user_data)
 
     def write(self, user_data: int, fd: int, buffer: Readable, offset: int) -> io_uring_sqe:

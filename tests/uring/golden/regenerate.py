@@ -1,0 +1,167 @@
+"""Write golden.json again: what Zig 0.15.1 and the kernel's newest header say about io_uring's ABI.
+
+    python tests/uring/golden/regenerate.py            (tox -e golden)
+
+Needs `ziglang==0.15.1` from PyPI beside the running Python. Two programs are compiled and run: dump.zig prints Zig's
+constants, struct layouts and every `prep_*` with a spread of arguments; a C program made here prints every constant of
+<linux/io_uring.h> and the layouts of its structures. The header comes out of Debian's newest linux-libc-dev, fetched
+with apt into a directory of its own (no root; signatures are checked), or from --headers. Nothing of `uring` is
+involved: that is the point of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+GOLDEN = HERE / "golden.json"
+ZIG_VERSION = "0.15.1"
+TARGET = "x86_64-linux-musl"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+SUITES = ("experimental", "sid")
+
+# Structures whose C layout is compared; the field names are the header's.
+C_STRUCTS = {
+    "io_uring_sqe": "opcode flags ioprio fd off addr len rw_flags user_data buf_index personality splice_fd_in addr3 "
+    "cmd_op level optname optval optlen file_index poll32_events cmd",
+    "io_uring_cqe": "user_data res flags big_cqe",
+    "io_uring_params": "sq_entries cq_entries flags sq_thread_cpu sq_thread_idle features wq_fd resv sq_off cq_off",
+    "io_sqring_offsets": "head tail ring_mask ring_entries flags dropped array user_addr",
+    "io_cqring_offsets": "head tail ring_mask ring_entries overflow cqes flags user_addr",
+    "io_uring_rsrc_register": "nr flags resv2 data tags",
+    "io_uring_files_update": "offset resv fds",
+    "io_uring_file_index_range": "off len resv",
+    "io_uring_probe_op": "op resv flags resv2",
+    "io_uring_probe": "last_op ops_len resv resv2 ops",
+    "io_uring_buf": "addr len bid resv",
+    "io_uring_buf_ring": "tail",
+    "io_uring_buf_reg": "ring_addr ring_entries bgid flags",
+    "io_uring_napi": "busy_poll_to prefer_busy_poll opcode pad op_param resv",
+    "io_uring_sync_cancel_reg": "addr fd flags timeout opcode pad pad2",
+}
+NAME = re.compile(r"^\s*#define\s+((?:IORING|IOSQE|IOU|IO_URING|SPLICE_F)_\w+)\s+\S", re.MULTILINE)
+ENUMERATOR = re.compile(r"^\t((?:IORING|IOSQE|IOU|IO_URING|IO_WQ|SOCKET_URING)_\w+)\b\s*[,=/]", re.MULTILINE)
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program; its output is shown when it fails."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=cwd, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done
+
+
+def zig(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the compiler of the ziglang package."""
+    return run(sys.executable, "-m", "ziglang", *arguments)
+
+
+def from_zig(work: Path) -> dict[str, Any]:
+    """What dump.zig prints."""
+    zig("build-exe", HERE / "dump.zig", "-target", TARGET, f"-femit-bin={work / 'dump'}")
+    return dict(json.loads(run(work / "dump").stderr))
+
+
+def from_header(work: Path, headers: Path) -> dict[str, Any]:
+    """Every constant of <linux/io_uring.h>, and layouts."""
+    text = (headers / "linux" / "io_uring.h").read_text(encoding="utf-8")
+    # Include guards and function-like macros have no value.
+    names = sorted({*NAME.findall(text), *ENUMERATOR.findall(text)} - {"IORING_RESTRICTION_LAST"})
+    lines = ["#include <stddef.h>", "#include <stdio.h>", "#include <linux/io_uring.h>", "int main(void) {"]
+    lines.append('puts("{\\"constants\\": {");')
+    lines += [
+        f'printf("%s\\"{name}\\": %lld", {int(i > 0)} ? ", " : "", (long long)({name}));'
+        for i, name in enumerate(names)
+    ]
+    lines.append('puts("}, \\"layouts\\": {");')
+    for index, (struct, fields) in enumerate(C_STRUCTS.items()):
+        comma = ", " if index else ""
+        lines.append(f'printf("{comma}\\"{struct}\\": {{\\"size\\": %zu, \\"fields\\": {{", sizeof(struct {struct}));')
+        for number, field in enumerate(fields.split()):
+            comma = ", " if number else ""
+            lines.append(f'printf("{comma}\\"{field}\\": %zu", offsetof(struct {struct}, {field}));')
+        lines.append('printf("}}");')
+    lines += ['puts("}}");', "return 0;", "}"]
+    source = work / "header.c"
+    source.write_text("\n".join(lines), encoding="utf-8")
+    zig("cc", "-target", TARGET, "-I", headers, source, "-o", work / "header")
+    return dict(json.loads(run(work / "header").stdout))
+
+
+def debian_headers(work: Path) -> tuple[Path, str]:
+    """The newest kernel headers Debian has, unpacked, and their version; the mirror is the one this machine uses."""
+    targets = run("apt-get", "indextargets", "--format", "$(SITE) $(ORIGIN)", "Created-By: Packages").stdout
+    sites = [line.split()[0] for line in targets.splitlines() if line.endswith(" Debian")]
+    if not sites:
+        raise SystemExit("apt knows no Debian mirror here; pass --headers DIR, the directory above linux/io_uring.h")
+    root = work / "apt"
+    for name in ("lists/partial", "cache/archives/partial", "etc"):
+        (root / name).mkdir(parents=True)
+    (root / "status").touch()
+    sources = [f"deb [signed-by={KEYRING}] {sites[0]} {suite} main" for suite in SUITES]
+    (root / "etc" / "sources.list").write_text("\n".join(sources) + "\n", encoding="utf-8")
+    options = [
+        f"-oDir::Etc::SourceList={root}/etc/sources.list",
+        "-oDir::Etc::SourceParts=/nonexistent",
+        f"-oDir::State::Lists={root}/lists",
+        f"-oDir::State::status={root}/status",
+        f"-oDir::Cache={root}/cache",
+        "-oAPT::Architecture=amd64",
+        "-oAPT::Sandbox::User=root",
+    ]
+    run("apt-get", *options, "update")
+    run("apt-get", *options, "download", f"linux-libc-dev/{SUITES[0]}", cwd=root)
+    package = next(root.glob("linux-libc-dev_*.deb"))
+    run("dpkg-deb", "-x", package, root / "unpacked")
+    version = run("dpkg-deb", "-f", package, "Version").stdout.strip()
+    return root / "unpacked" / "usr" / "include", version
+
+
+def main() -> None:
+    """Compile, run, write; or compare with --check."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--headers", type=Path, help="directory above linux/io_uring.h, instead of Debian's newest")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when golden.json would change")
+    arguments = parser.parse_args()
+    version = zig("version").stdout.strip()
+    if version != ZIG_VERSION:
+        raise SystemExit(f"ziglang {version} is installed, {ZIG_VERSION} is wanted: pip install ziglang=={ZIG_VERSION}")
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        headers, release = (arguments.headers, "given") if arguments.headers else debian_headers(work)
+        golden = {
+            "zig": from_zig(work),
+            "linux": {"linux-libc-dev": release, **from_header(work, headers)},
+        }
+    text = compact(golden)
+    before = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else {}
+    lost = set(before.get("linux", {}).get("constants", {})) - set(golden["linux"]["constants"])
+    if lost:
+        raise SystemExit(f"the header is older than the one golden.json was made from; it lacks {sorted(lost)}")
+    if arguments.check:
+        if before != golden:
+            raise SystemExit(
+                "golden.json is not what the compilers say; run without --check and look at the difference"
+            )
+        print("golden.json is up to date")
+        return
+    GOLDEN.write_text(text, encoding="utf-8")
+    print(f"{GOLDEN.name}: {len(golden['zig']['cases'])} cases, {len(golden['linux']['constants'])} kernel constants")
+
+
+def compact(golden: dict[str, Any]) -> str:
+    """JSON with one line per case and per table entry, so that differences are readable."""
+    text = json.dumps(golden, indent=1)
+    # Join what lies deeper than a case or a constant.
+    return re.sub(r"\n {4,}\s*|\n {3}(?=[}\]])", " ", text) + "\n"
+
+
+if __name__ == "__main__":
+    main()
