@@ -105,8 +105,12 @@ class Kernels:
             raise outcome
         return outcome
 
-    def fetch_all(self, refs: Sequence[KernelRef]) -> list[Kernel | VmError]:
+    def fetch_all(self, refs: Sequence[KernelRef], *, exact: bool = False) -> list[Kernel | VmError]:
         """Make kernels ready to boot, all downloads in one go.
+
+        Args:
+            refs: which.
+            exact: take nothing else for the newest of a series either, when that cannot be had.
 
         Returns:
             For each of them, in their order, the kernel, or why it cannot be had or cannot be booted: one that is
@@ -127,7 +131,7 @@ class Kernels:
         if missing:
             try:
                 with self._cache.lock("kernels"):
-                    outcomes |= self._download(missing)
+                    outcomes |= self._download(missing, exact)
             except VmError as error:
                 for ref in missing:
                     outcomes.setdefault(ref, error)
@@ -170,6 +174,10 @@ class Kernels:
             return self._from_path(ref)
         candidate = self.index.find(ref.package, ref.package_version)
         if candidate is None:
+            # Archives drop versions, and lock files name them; what is in the cache is still good.
+            cached = (c for c in self._cached() if (c.package, c.version) == (ref.package, ref.package_version))
+            candidate = next(cached, None)
+        if candidate is None:
             raise FetchError(
                 f"the archive's index has no {ref.package} {ref.package_version} (any more); "
                 "see `uring-matrix kernels list` for what it has"
@@ -189,7 +197,7 @@ class Kernels:
 
     # -- downloads ----------------------------------------------------------------------------------------------------
 
-    def _download(self, wanted: Mapping[KernelRef, Candidate]) -> dict[KernelRef, Kernel | VmError]:
+    def _download(self, wanted: Mapping[KernelRef, Candidate], exact: bool) -> dict[KernelRef, Kernel | VmError]:
         """Download kernels, taking the next newest of a series for one that the archive does not have any more."""
         outcomes: dict[KernelRef, Kernel | VmError] = {}
         pending = dict(wanted)
@@ -204,7 +212,7 @@ class Kernels:
                     outcomes[ref] = outcome
                 elif isinstance(error, PackageGoneError) and _is_hit(candidate, error):
                     gone[ref].add(candidate.version)
-                    following = self._next(ref, gone[ref])
+                    following = None if exact else self._next(ref, gone[ref])
                     if following is not None:
                         self._progress.note(
                             f"{ref.id}: the archive no longer has {candidate.package} {candidate.version}; "
@@ -214,7 +222,7 @@ class Kernels:
                         continue
                     outcomes[ref] = error
                 elif error is not None and not isinstance(error, PackageGoneError):
-                    outcomes[ref] = self._instead(ref, error)
+                    outcomes[ref] = error if exact else self._instead(ref, error)
                 elif error is None:
                     raise VmError(
                         f"{candidate.package} was downloaded, but neither unpacked nor refused: a mistake of ours"

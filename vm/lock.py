@@ -114,7 +114,7 @@ def fetch_locked(kernels: Kernels, pins: Sequence[Pin]) -> list[Kernel | VmError
         For each pin, in order, its kernel, or why it cannot be had; one whose image is another than the pinned one is
         as good as gone.
     """
-    outcomes = kernels.fetch_all([one.ref for one in pins])
+    outcomes = kernels.fetch_all([one.ref for one in pins], exact=True)
     return [_checked(one, outcome) for one, outcome in zip(pins, outcomes, strict=True)]
 
 

@@ -197,6 +197,31 @@ def test_an_exact_kernel_that_is_gone_is_not_replaced(stocked: FakeArchive, open
         kernels.fetch(kernels.resolve(["5.10.0-2-cloud-amd64"])[0])
 
 
+def test_a_series_is_not_replaced_where_exactly_that_kernel_is_wanted(
+    stocked: FakeArchive, open_kernels: Open, recorder: Recorder
+) -> None:
+    stocked.gone.add("pool/linux-image-5.10.0-2-cloud-amd64_5.10.2-1_amd64.deb")
+    kernels = open_kernels()
+    (outcome,) = kernels.fetch_all(kernels.resolve(["5.10"]), exact=True)
+    assert isinstance(outcome, PackageGoneError)
+    assert recorder.notes == []
+
+
+def test_a_version_that_the_index_dropped_is_served_from_the_cache(stocked: FakeArchive, open_kernels: Open) -> None:
+    kernels = open_kernels()
+    refs = kernels.resolve(["5.10", "7.3"])
+    kernel = kernels.fetch(refs[0])
+    stocked.stanzas["old"] = stocked.stanzas["old"][:1]
+    stocked.stanzas["new"] = []
+    stocked.publish()
+    kernels = open_kernels()
+    kernels.archive.update(force=True)
+    assert [ref.package_version for ref in kernels.resolve(["all"])] == ["5.10.1-1"]
+    old, new = kernels.fetch_all(refs)
+    assert old == kernel
+    assert "the archive's index has no linux-binary-7.3.4-cloud-amd64 7.3.4-1 (any more)" in str(new)
+
+
 def test_a_missing_part_is_a_missing_kernel(stocked: FakeArchive, open_kernels: Open, cache: Cache) -> None:
     stocked.gone.add("pool/linux-base-7.3.4-cloud-amd64_7.3.4-1_amd64.deb")
     kernels = open_kernels()
