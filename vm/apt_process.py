@@ -112,6 +112,7 @@ def configuration(root: Path, view: Path, arch: str) -> str:
             raise CacheError(f"{path} cannot be used by apt because of the quote in it; choose another --cache")
     cleared = (
         "APT::Architectures",
+        "APT::Default-Release",
         "APT::Update::Pre-Invoke",
         "APT::Update::Post-Invoke",
         "APT::Update::Post-Invoke-Success",

