@@ -25,6 +25,7 @@ _PARAMETERS = (
     "loglevel=5",  # warnings and worse reach the console, the rest stays in dmesg: a serial port is slow
     "panic=-1",  # a panic resets at once, and -no-reboot makes that the end of QEMU
     "random.trust_cpu=on",  # entropy without waiting
+    "cryptomgr.notests",  # the self-tests of ciphers that nobody here uses are half of an emulated boot
 )
 
 
