@@ -1,11 +1,8 @@
 """What the tests of the command line share: a clean environment, two ways to call it, an archive of its own."""
 
 import os
-import shutil
-import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# The archive made of nothing and the sample results belong to other rooms' tests.
-sys.path += [str(ROOT / "tests" / "vm"), str(ROOT / "tests" / "reports")]
+# The sample results belong to another room's tests.
+sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "reports")]
 
-from fake_archive import FakeArchive, make_key, serve  # noqa: E402
+from own_archive import FakeArchive, serving, signing_key  # noqa: E402
 
 from uring_matrix.cli import execute  # noqa: E402
 
 _SETTINGS = ("CACHE", "MIRROR", "ACCEL", "OFFLINE")
-RELEASES = {"6.1": "6.1.0-9-cloud-amd64", "6.12": "6.12.1-3-cloud-amd64"}
 
 
 @dataclass(frozen=True)
@@ -76,54 +72,16 @@ def command() -> Callable[..., Ended]:
     return call
 
 
-def bzimage(release: str) -> bytes:
-    """Make the header of an x86 kernel, and nothing it could boot."""
-    content = bytearray(1024 + 256)
-    content[0x1F1] = 1
-    struct.pack_into("<I", content, 0x1F4, 256 // 16)
-    content[0x1FE:0x200] = b"\x55\xaa"
-    content[0x202:0x206] = b"HdrS"
-    struct.pack_into("<H", content, 0x206, 0x20F)
-    struct.pack_into("<H", content, 0x20E, 0x100)
-    struct.pack_into("<H", content, 0x236, 1)
-    text = f"{release} (builder)".encode() + b"\0"
-    content[0x300 : 0x300 + len(text)] = text
-    return bytes(content)
-
-
 @pytest.fixture(scope="session")
 def signer() -> Iterator[tuple[Path, Path]]:
     """A throwaway key: where its private half is, and its public half."""
-    for program in ("gpg", "apt-get"):
-        if shutil.which(program) is None:
-            pytest.skip(f"a signed archive needs {program}")
-    # Short, because gpg puts a socket into it.
-    with tempfile.TemporaryDirectory(prefix="gpg-") as folder:
-        home = Path(folder) / "home"
-        try:
-            yield home, make_key(home)
-        finally:
-            subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
+    with signing_key() as made:
+        yield made
 
 
 @pytest.fixture
 def archive(tmp_path: Path, signer: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeArchive]:
     """A Debian archive with two series, which this machine's apt configuration names for the length of a test."""
-    home, key = signer
-    fake = FakeArchive(tmp_path / "archive", key=key, home=home)
-    fake.root.mkdir()
-    for suite, series in (("bookworm", "6.1"), ("trixie", "6.12")):
-        release = RELEASES[series]
-        fake.add(suite, f"linux-image-{release}", f"{series}.1-1", {f"boot/vmlinuz-{release}": bzimage(release)})
-    fake.publish()
-    server = serve(fake)
-    sources = tmp_path / "sources.list"
-    sources.write_text(f"deb [signed-by={key}] {fake.address} bookworm main\n")
-    configuration = tmp_path / "apt.conf"
-    configuration.write_text(f'Dir::Etc::SourceList "{sources}";\nDir::Etc::SourceParts "/dev/null";\n')
-    monkeypatch.setenv("APT_CONFIG", str(configuration))
-    try:
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    with serving(tmp_path, signer) as fake:
         yield fake
-    finally:
-        server.shutdown()
-        server.server_close()

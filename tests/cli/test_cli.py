@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 import pytest
-from fake_archive import FakeArchive
+from own_archive import FakeArchive
 
 from reports.results import ResultsError
 from uring_matrix import output

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fake_archive import FakeArchive
+from own_archive import FakeArchive
 
 from uring_matrix import doctor
 from uring_matrix.doctor import Check, Machine, explain_refusal, look

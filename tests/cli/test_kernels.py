@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_archive import FakeArchive
+from own_archive import RELEASES, FakeArchive, bzimage
 
 from uring_matrix.kernels import Row, _spec
 from vm.kernel import KernelRef
 
-from .conftest import RELEASES, Ended, bzimage
+from .conftest import Ended
 
 Call = Callable[..., Ended]
 FIELDS = {

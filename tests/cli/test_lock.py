@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_archive import FakeArchive
+from own_archive import RELEASES, FakeArchive, bzimage
 
 from vm.cache import Cache
 from vm.errors import FetchError, SpecError
@@ -13,7 +13,7 @@ from vm.kernel import Kernel, KernelRef
 from vm.lock import Pin, fetch_locked, pin, read_lock, render_lock
 from vm.settings import Settings
 
-from .conftest import RELEASES, Ended, bzimage
+from .conftest import Ended
 
 Call = Callable[..., Ended]
 PIN = Pin("6.1", "6.1", "amd64", "6.1.0", "0" * 64, package="linux-image-6.1", package_version="1-1", suite="s")

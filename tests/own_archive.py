@@ -1,0 +1,71 @@
+"""A Debian archive with two kernel series, of which apt is told through its environment: to test whole commands."""
+
+import contextlib
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tree import ROOT
+
+sys.path.append(str(ROOT / "tests" / "vm"))
+
+from fake_archive import FakeArchive, make_key, serve
+
+RELEASES = {"6.1": "6.1.0-9-cloud-amd64", "6.12": "6.12.1-3-cloud-amd64"}
+_SUITES = {"6.1": "bookworm", "6.12": "trixie"}
+
+
+def bzimage(release: str) -> bytes:
+    """Make the header of an x86 kernel, and nothing it could boot."""
+    content = bytearray(1024 + 256)
+    content[0x1F1] = 1
+    struct.pack_into("<I", content, 0x1F4, 256 // 16)
+    content[0x1FE:0x200] = b"\x55\xaa"
+    content[0x202:0x206] = b"HdrS"
+    struct.pack_into("<H", content, 0x206, 0x20F)
+    struct.pack_into("<H", content, 0x20E, 0x100)
+    struct.pack_into("<H", content, 0x236, 1)
+    text = f"{release} (builder)".encode() + b"\0"
+    content[0x300 : 0x300 + len(text)] = text
+    return bytes(content)
+
+
+@contextlib.contextmanager
+def signing_key() -> Iterator[tuple[Path, Path]]:
+    """Make a throwaway key. Yields where its private half is, and its public half."""
+    for program in ("gpg", "apt-get"):
+        if shutil.which(program) is None:
+            pytest.skip(f"a signed archive needs {program}")
+    # Short, because gpg puts a socket into it.
+    with tempfile.TemporaryDirectory(prefix="gpg-") as folder:
+        home = Path(folder) / "home"
+        try:
+            yield home, make_key(home)
+        finally:
+            subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
+
+
+@contextlib.contextmanager
+def serving(directory: Path, signer: tuple[Path, Path]) -> Iterator[FakeArchive]:
+    """Serve the archive. In the directory are then sources.list and apt.conf, which APT_CONFIG is to name."""
+    home, key = signer
+    fake = FakeArchive(directory / "archive", key=key, home=home)
+    fake.root.mkdir()
+    for series, release in RELEASES.items():
+        files = {f"boot/vmlinuz-{release}": bzimage(release)}
+        fake.add(_SUITES[series], f"linux-image-{release}", f"{series}.1-1", files)
+    fake.publish()
+    server = serve(fake)
+    sources = directory / "sources.list"
+    sources.write_text(f"deb [signed-by={key}] {fake.address} bookworm main\n")
+    (directory / "apt.conf").write_text(f'Dir::Etc::SourceList "{sources}";\nDir::Etc::SourceParts "/dev/null";\n')
+    try:
+        yield fake
+    finally:
+        server.shutdown()
+        server.server_close()

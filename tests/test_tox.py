@@ -1,0 +1,73 @@
+"""tox: the one way in. Every environment that is promised is there, and any kernel has one without a list of them."""
+
+import configparser
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tree import ROOT
+
+PROMISED = {"py", "lint", "typing", "matrix", "report", "golden"}
+
+
+def tox(*arguments: str, work: Path, code: int = 0, **environment: str) -> str:
+    """Ask tox about its configuration; nothing is installed."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TOX")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tox", *arguments, "--workdir", str(work), "-c", str(ROOT / "tox.ini")],
+        cwd=work,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def commands(text: str) -> dict[str, list[str]]:
+    """Read what `tox config -k commands` says."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(text)
+    return {name.removeprefix("testenv:"): parser[name]["commands"].strip().splitlines() for name in parser.sections()}
+
+
+def test_the_promised_environments_are_there(tmp_path: Path) -> None:
+    listed = tox("list", "--no-desc", work=tmp_path).split()
+    assert PROMISED - set(listed) == set()
+    assert tox("list", "-d", "--no-desc", work=tmp_path).split()[-3:] == ["py", "lint", "typing"]
+
+
+@pytest.mark.parametrize("series", ["5.10", "6.1", "7.3", "8.0", "10.12", "latest", "6.1.0-56-cloud-amd64"])
+def test_any_series_has_an_environment(tmp_path: Path, series: str) -> None:
+    text = tox("config", "-k", "commands", "-e", f"kernel-{series}", work=tmp_path)
+    expected = f"uring-matrix run --kernel {series} --out matrix{os.sep}kernel-{series}"
+    assert commands(text) == {f"kernel-{series}": [expected]}
+
+
+def test_several_kernels_and_what_follows_the_dashes(tmp_path: Path) -> None:
+    text = tox("config", "-k", "commands", "-e", "kernel-6.1,kernel-7.3", work=tmp_path)
+    assert list(commands(text)) == ["kernel-6.1", "kernel-7.3"]
+    text = tox("config", "-k", "commands", work=tmp_path, TOXENV="kernel-6.12")
+    assert list(commands(text)) == ["kernel-6.12"]
+
+
+def test_an_environment_nobody_defined_is_refused(tmp_path: Path) -> None:
+    tox("config", "-e", "kernle-6.1", work=tmp_path, code=254)
+
+
+def test_what_each_environment_runs(tmp_path: Path) -> None:
+    found = commands(tox("config", "-k", "commands", "-e", ",".join(sorted(PROMISED)), work=tmp_path))
+    assert [command.split()[0] for command in found["py"]] == ["pytest"]
+    assert [command.split()[:2] for command in found["lint"]] == [["ruff", "check"], ["ruff", "format"]]
+    assert found["typing"] == ["mypy"]
+    assert found["matrix"] == ["uring-matrix run"]
+    assert found["report"][0].startswith("uring-matrix report matrix --out matrix")
+    assert (ROOT / found["golden"][0].split()[1]).is_file()
+
+
+def test_the_plugins_entry_point_is_installed_where_tests_run(tmp_path: Path) -> None:
+    text = tox("config", "-k", "package", "-e", "py,matrix,kernel-6.1", work=tmp_path)
+    assert text.count("package = editable") == 3

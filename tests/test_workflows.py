@@ -1,0 +1,206 @@
+"""The workflows, run as they stand in their files: a workflow that was never run does not work.
+
+Without the network, the kernels come from an archive of our own and the guests' results from a sample; the test marked
+`vm` does everything: it installs, boots, and writes the site.
+"""
+
+import json
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from own_archive import serving, signing_key
+from tree import ROOT, tracked_files
+from workflow_runner import Runner, clean_environment
+
+from reports.results import read
+
+WORKFLOWS = ROOT / ".github" / "workflows"
+SECOND_LINE = "python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox"
+FIRST_LINE = "python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/uring-matrix run"
+
+
+def script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/usr/bin/env bash\nset -euo pipefail\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def checkout(directory: Path) -> None:
+    """Copy the tree, without whatever is not under version control."""
+    for path in tracked_files():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / path, directory / path)
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """Programs that go before the machine's: nothing is installed on it, while apt's other work is left to apt."""
+    folder = tmp_path / "programs"
+    apt = shutil.which("apt-get")
+    script(folder / "apt-get", f'case "$1" in update | install) exit 0 ;; esac\nexec {apt} "$@"')
+    return folder
+
+
+# -- without the network ----------------------------------------------------------------------------------------------
+
+FAKE_PYTHON = """\
+# `python3 -m venv .venv`: an environment in which everything is installed already.
+[ "$*" = "-m venv .venv" ]
+mkdir -p .venv/bin
+cp "$FAKES/pip" "$FAKES/uring-matrix" .venv/bin/
+"""
+# Listing and reporting are real; a run is what a sample says about that kernel.
+FAKE_COMMAND = """\
+export PYTHONPATH="$PWD:$TREE/tests/reports"
+if [ "$1" != run ]; then
+    exec "$PYTHON" -m uring_matrix "$@"
+fi
+[ "$2 $4 $5" = "--kernel --no-report --out" ]
+exec "$PYTHON" "$FAKES/sample_run.py" "$3" "$6"
+"""
+SAMPLE_RUN = """\
+import sys
+from msgspec.structs import replace
+import sample
+from reports.results import exit_code, write
+
+kernel, out = sys.argv[1:]
+whole = sample.whole()
+part = replace(
+    whole,
+    kernels=tuple(known for known in whole.kernels if known.id == kernel),
+    results=tuple(row for row in whole.results if row.kernel == kernel),
+)
+write(f"{out}/results.json", part)
+print(f"ran {kernel}")
+sys.exit(exit_code(part))
+"""
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An archive with two series. Yields the environment in which apt knows it."""
+    with signing_key() as signer, serving(tmp_path, signer):
+        yield {"APT_CONFIG": str(tmp_path / "apt.conf")}
+
+
+@pytest.fixture
+def runner(tmp_path: Path, programs: Path, archive: dict[str, str]) -> Runner:
+    script(programs / "python3", FAKE_PYTHON)
+    fakes = tmp_path / "fakes"
+    script(fakes / "pip", '[ "$*" = "install -q ." ]')
+    script(fakes / "uring-matrix", FAKE_COMMAND)
+    (fakes / "sample_run.py").write_text(SAMPLE_RUN)
+    environment = clean_environment(
+        PATH=f"{programs}{os.pathsep}{os.environ['PATH']}",
+        FAKES=str(fakes),
+        TREE=str(ROOT),
+        PYTHON=sys.executable,
+        URING_MATRIX_CACHE=str(tmp_path / "cache"),
+        **archive,
+    )
+    return Runner.load(
+        WORKFLOWS / "matrix.yml", prepare=checkout, artifacts=tmp_path / "artifacts", environment=environment
+    )
+
+
+def test_the_matrix_workflow_lists_runs_and_reports(runner: Runner, tmp_path: Path) -> None:
+    (listed,) = runner.run("kernels", tmp_path / "jobs")
+    assert listed.code == 0, listed.log
+    kernels = json.loads(listed.outputs["list"])["kernels"]
+    assert [kernel["spec"] for kernel in kernels] == ["6.1", "6.12"]
+    assert listed.outputs["count"] == "2"
+    ran = runner.run("run", tmp_path / "jobs")
+    assert [(job.name, job.code) for job in ran] == [("6.1", 0), ("6.12", 0)], ran[0].log
+    (reported,) = runner.run("report", tmp_path / "jobs")
+    assert reported.code == 0, reported.log
+    assert "2 of 2 kernels are in the report" in reported.log
+    merged = read(tmp_path / "artifacts" / "github-pages")
+    assert [kernel.id for kernel in merged.kernels] == ["6.1", "6.12"]
+    assert merged.complete
+    assert (tmp_path / "artifacts" / "github-pages" / "index.html").is_file()
+
+
+def test_one_kernel_alone_makes_a_report_as_well(runner: Runner, tmp_path: Path) -> None:
+    runner.inputs = {"kernels": "6.12"}
+    runner.run("kernels", tmp_path / "jobs")
+    runner.run("run", tmp_path / "jobs")
+    (reported,) = runner.run("report", tmp_path / "jobs")
+    assert reported.code == 0, reported.log
+    assert [kernel.id for kernel in read(tmp_path / "artifacts" / "github-pages").kernels] == ["6.12"]
+
+
+def test_a_kernel_that_is_missing_from_the_report_is_noticed(runner: Runner, tmp_path: Path) -> None:
+    runner.run("kernels", tmp_path / "jobs")
+    runner.run("run", tmp_path / "jobs")
+    shutil.rmtree(tmp_path / "artifacts" / "results-6.1")
+    (reported,) = runner.run("report", tmp_path / "jobs")
+    assert reported.code != 0
+    assert "1 of 2 kernels are in the report" in reported.log
+
+
+def test_an_unknown_kernel_ends_the_workflow_at_its_first_job(runner: Runner, tmp_path: Path) -> None:
+    runner.inputs = {"kernels": "6.1 9.9"}
+    (listed,) = runner.run("kernels", tmp_path / "jobs")
+    assert listed.code == 2
+    assert "no kernel is called '9.9'" in listed.log
+    assert listed.outputs["list"] == ""
+
+
+# -- with everything --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.vm
+def test_the_matrix_workflow_with_real_kernels(tmp_path: Path, programs: Path) -> None:
+    """From a fresh copy, through pip, with the oldest and the newest kernel there is."""
+    environment = clean_environment(
+        PATH=f"{programs}{os.pathsep}{os.environ['PATH']}",
+        **{name: value for name, value in os.environ.items() if name.startswith("URING_MATRIX_")},
+    )
+    runner = Runner.load(
+        WORKFLOWS / "matrix.yml",
+        prepare=checkout,
+        artifacts=tmp_path / "artifacts",
+        environment=environment,
+        inputs={"kernels": "5.10 latest"},
+    )
+    for job in ("kernels", "run", "report"):
+        for ended in runner.run(job, tmp_path / "jobs"):
+            assert ended.code == 0, ended.log
+    results = read(tmp_path / "artifacts" / "github-pages")
+    assert results.complete
+    assert len(results.kernels) == 2
+    assert len(results.results) == 2 * 41
+
+
+# -- what else has to hold --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.yml")), ids=lambda path: path.name)
+def test_every_job_has_a_deadline_and_no_more_rights_than_it_needs(path: Path) -> None:
+    document = yaml.safe_load(path.read_text())
+    assert document["permissions"] == {"contents": "read"}
+    assert document["defaults"] == {"run": {"shell": "bash"}}
+    for name, job in document["jobs"].items():
+        assert job["timeout-minutes"] <= 30, name
+        for step in job["steps"]:
+            # Whatever comes from outside goes through the environment, never into a script's text.
+            assert "${{" not in step.get("run", ""), name
+
+
+def test_ci_runs_what_a_contributor_runs() -> None:
+    document = yaml.safe_load((WORKFLOWS / "ci.yml").read_text())
+    assert [step["run"] for step in document["jobs"]["tox"]["steps"] if "run" in step][-1] == ".ci/run"
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == SECOND_LINE
+
+
+def test_the_readme_has_both_lines() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert [block.strip() for block in blocks[:2]] == [FIRST_LINE, SECOND_LINE]
