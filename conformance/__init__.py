@@ -1,1 +1,1 @@
-"""The conformance suite: Zig's 41 IoUring tests, the pytest plugin that sends them into guests, and the agent that runs them there."""
+"""The conformance suite: Zig's 41 IoUring tests, the plugin that sends them into guests, and the agent there."""

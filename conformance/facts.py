@@ -81,7 +81,7 @@ def _sides(operator: str, left: str, right: str) -> Mapping[str, str]:
 def _text(value: object) -> str:
     try:
         return _clip(repr(value))
-    except Exception as error:  # noqa: BLE001 - a broken __repr__ of the object under test
+    except Exception as error:
         return f"<{type(value).__name__} whose repr() raised {type(error).__name__}>"
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import uring
 
 MARKERS = (
-    'zig(title): the test of Zig\'s std.os.linux.IoUring that this one ports',
-    'since(version): the documented minimum kernel: an expectation to check against, never a gate',
+    "zig(title): the test of Zig's std.os.linux.IoUring that this one ports",
+    "since(version): the documented minimum kernel: an expectation to check against, never a gate",
     "group(title): the table of the report that the test belongs to",
 )
 
@@ -111,7 +111,7 @@ def scratch() -> Iterator[Path]:
 
 @pytest.fixture
 def scratch_ext4() -> Iterator[Path]:
-    """An empty directory on a file system that takes O_DIRECT: ext4 in guests, whatever holds TMPDIR on this machine."""
+    """An empty directory that takes O_DIRECT: on ext4 in guests, wherever TMPDIR is on this machine."""
     from conformance.guest import ext4  # noqa: PLC0415 - few tests need it
 
     with ext4.mounted() as directory:

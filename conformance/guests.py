@@ -103,7 +103,7 @@ class Guests:
         try:
             guest = self._ready(key, column)
             if item not in self._known:
-                raise _NotCollectedError(self._why_not_collected(item))  # noqa: TRY301
+                raise _NotCollectedError(self._why_not_collected(item))
             started_s = time.time()
             guest.channel.send({"type": "run", "item": item, "next": following}, column.deadlines.test_s)
             deadline_s = time.monotonic() + column.deadlines.test_s
@@ -117,7 +117,7 @@ class Guests:
                     is_done, dmesg = True, message["dmesg"]
                     break
                 else:
-                    raise _ended(message)  # noqa: TRY301
+                    raise _ended(message)
         except _NotCollectedError as error:
             end = GuestEnd("not-collected", str(error))
         except BootError as error:
@@ -225,4 +225,3 @@ def _ended(message: Mapping[str, Any]) -> ChannelError:
     code = os.waitstatus_to_exitcode(message["status"])
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
     return _AgentExitedError(f"the process that runs the tests ended in the guest: {how}")
-

@@ -23,18 +23,31 @@ from vm.image import Runtime, add_bytecode
 # pytest and what it imports: the guest runs the host's own version.
 _PYTEST_MODULES = (pytest, _pytest, pluggy, iniconfig, packaging, py, pygments)
 # What PID 1 imports before it says that it is ready.
-PRELOAD = ("pytest", "ctypes", "tempfile", "socket", "struct", "_pytest.unittest", "_pytest.python", "_pytest.assertion.rewrite")
+PRELOAD = (
+    "pytest",
+    "ctypes",
+    "tempfile",
+    "socket",
+    "struct",
+    "_pytest.unittest",
+    "_pytest.python",
+    "_pytest.assertion.rewrite",
+)
 # The modules of ours that a guest needs beside the tests themselves.
 _GUEST_MODULES = ("__init__", "cells", "facts", "fixtures", "modes", "unsupported")
 # Settings of the host's pytest that decide what is collected and how strictly.
-_INI_NAMES = ("python_files", "python_classes", "python_functions", "markers", "filterwarnings", "usefixtures", "xfail_strict")
+_INI_NAMES = (
+    "python_files",
+    "python_classes",
+    "python_functions",
+    "markers",
+    "filterwarnings",
+    "usefixtures",
+    "xfail_strict",
+)
 _OPTION_NAMES = ("verbose", "tbstyle", "showlocals", "showcapture")
 _SIZE_MAX_MIB = 32
 _PRECOMPILE = "import json, sys; from conformance.guest.agent import precompile; precompile(json.loads(sys.argv[1]))"
-
-
-class PayloadError(pytest.UsageError):
-    """The tests cannot be sent into a guest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +81,7 @@ def collect(config: pytest.Config) -> Payload:
     """Gather what the command line's arguments need.
 
     Raises:
-        PayloadError: an argument cannot be found, lies outside every folder that can be sent, or is too large.
+        pytest.UsageError: an argument cannot be found, lies outside every folder that can be sent, or is too large.
     """
     files = own_files()
     paths: list[str] = []
@@ -78,16 +91,19 @@ def collect(config: pytest.Config) -> Payload:
         for file in _with_neighbours(path, config.rootpath):
             name = guest_path(file, config.rootpath)
             if files.get(name, file) != file and files[name].read_bytes() != file.read_bytes():
-                raise PayloadError(f"{file} cannot be sent into a guest: {name} is {files[name]} there. Rename it")
+                raise pytest.UsageError(f"{file} cannot be sent into a guest: {name} is {files[name]} there. Rename it")
             files[name] = file
     size_bytes = sum(file.stat().st_size for file in files.values())
     if size_bytes > _SIZE_MAX_MIB << 20:
-        raise PayloadError(
-            f"{' '.join(config.args)}: {size_bytes >> 20} MiB of files; at most {_SIZE_MAX_MIB} MiB can be sent into a guest. "
+        raise pytest.UsageError(
+            f"{' '.join(config.args)}: {size_bytes >> 20} MiB of files; "
+            f"at most {_SIZE_MAX_MIB} MiB can be sent into a guest. "
             "Name the folder of the tests only"
         )
     options = {name: config.getoption(name, None) for name in _OPTION_NAMES}
-    return Payload(files, tuple(dict.fromkeys(paths)), _ini(config), {k: v for k, v in options.items() if v is not None})
+    return Payload(
+        files, tuple(dict.fromkeys(paths)), _ini(config), {k: v for k, v in options.items() if v is not None}
+    )
 
 
 def guest_path(path: Path, root: Path) -> str:
@@ -149,14 +165,14 @@ def _resolve(argument: str, config: pytest.Config) -> Path:
             return _location(spec.origin)
     path = (config.invocation_params.dir / name).resolve()
     if not path.exists():
-        raise PayloadError(f"file or directory not found: {argument}")
+        raise pytest.UsageError(f"file or directory not found: {argument}")
     return path
 
 
 def _location(file: str | None) -> Path:
     """A module's file, a package's folder."""
     if file is None:
-        raise PayloadError("a namespace package has no folder of its own to send")
+        raise pytest.UsageError("a namespace package has no folder of its own to send")
     path = Path(file).resolve()
     return path.parent if path.name == "__init__.py" else path
 

@@ -9,7 +9,7 @@ import msgspec
 
 from conformance.cells import Cell
 from conformance.guests import Column, Deadlines
-from reports.results import Host, Kernel
+from reports.results import CellKey, Host, Kernel
 from vm.architectures import ARCHITECTURES
 from vm.machine import Emulator, MachineConfig
 
@@ -46,7 +46,7 @@ class Plan:
     consoles: Path
     notes: tuple[str, ...] = field(default=())
     # Cells that a resumed run has verdicts for already: test, kernel, arch, mode.
-    done: frozenset[tuple[str, str, str, str]] = frozenset()
+    done: frozenset[CellKey] = frozenset()
 
     def is_host(self, cell: Cell) -> bool:
         """Whether a cell is this machine's kernel, in process."""

@@ -7,7 +7,7 @@ kernels, guests or results comes in only when a session asks for it.
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import pytest
 
@@ -19,7 +19,7 @@ from conformance.modes import MODES
 __all__ = ["loopback", "matrix_cell", "mode", "ring", "scratch", "scratch_ext4"]
 
 HOST = "host"
-CELLS = pytest.StashKey[Sequence[Cell]]()
+CELLS = pytest.StashKey[Iterable[Cell]]()
 # Debian's names for what `uname -m` says.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -41,7 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run every test in this kernel: a series (6.1), package version, uname release, glob, all, latest, a path "
         "(bzImage, .deb, build tree), or host (this machine's, in process); may be given several times",
     )
-    group.addoption("--arch", action="append", default=[], metavar="ARCH", help="the guests' architecture, as Debian names it")
+    group.addoption(
+        "--arch", action="append", default=[], metavar="ARCH", help="the guests' architecture, as Debian names it"
+    )
     group.addoption(
         "--mode",
         action="append",

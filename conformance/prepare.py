@@ -1,4 +1,4 @@
-"""Prepares a session: resolves kernel specs, fetches kernels and QEMU, proves the accelerator, makes the guest image."""
+"""Prepares a session: resolves specs, fetches kernels and QEMU, proves the accelerator, makes the guest image."""
 
 import os
 import platform
@@ -165,7 +165,8 @@ def _architecture(name: str) -> Architecture:
 
 
 def _consoles(config: pytest.Config) -> Path:
-    if (out := config.getoption("matrix_out")) is not None:
+    out: str | None = config.getoption("matrix_out")
+    if out is not None:
         return (config.invocation_params.dir / out).resolve() / "consoles"
     return Path(tempfile.gettempdir()) / f"uring-matrix-consoles-{os.getuid()}"
 
@@ -186,9 +187,9 @@ def _host(qemu: Qemu | None, accel: Accel | None) -> Host:
 
 def _record(ref: KernelRef, kernel: FetchedKernel | VmError | None) -> Kernel:
     """What is known about a kernel before it boots. What was fetched may be another package than the one asked for."""
-    is_fetched = isinstance(kernel, FetchedKernel)
-    got = kernel.ref if is_fetched else ref
-    notes = ()
+    fetched = kernel if isinstance(kernel, FetchedKernel) else None
+    got = fetched.ref if fetched is not None else ref
+    notes: tuple[str, ...] = ()
     if got.package_version != ref.package_version:
         notes = (f"{ref.package} {ref.package_version} is listed but gone from the archive; {got.package} was taken",)
     return Kernel(
@@ -201,8 +202,8 @@ def _record(ref: KernelRef, kernel: FetchedKernel | VmError | None) -> Kernel:
         package_version=got.package_version,
         suite=got.suite,
         location=got.location,
-        sha256=kernel.sha256 if is_fetched else None,
-        config={name: kernel.config[name] for name in _CONFIG_NAMES if name in kernel.config} if is_fetched else {},
+        sha256=fetched.sha256 if fetched is not None else None,
+        config={name: fetched.config[name] for name in _CONFIG_NAMES if name in fetched.config} if fetched else {},
         error=str(kernel) if isinstance(kernel, VmError) else None,
         notes=notes,
     )

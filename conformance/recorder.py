@@ -17,7 +17,7 @@ from conformance.cells import Cell, short_ids, split_node_id
 from conformance.modes import MODES
 from conformance.plan import Plan
 from conformance.session import JOURNAL_NAME, KERNEL, ROW, TEST
-from reports.results import CellKey, Generator, Journal, Kernel, Mode, Result, Results, ResultsError, Status, Test
+from reports.results import CellKey, Generator, Journal, Mode, Result, Results, ResultsError, Status, Test
 
 
 class Recorder:
@@ -37,12 +37,12 @@ class Recorder:
         self._is_planned = False
         self._has_failed = False
         self.results: Results | None = None
-        path, facts = directory / JOURNAL_NAME, {"generator": generator(), "command": _command()}
+        path, made_by, command = directory / JOURNAL_NAME, generator(), _command()
         try:
             if resumed is None:
-                self._journal = Journal.create(path, **facts, host=plan.host)
+                self._journal = Journal.create(path, generator=made_by, command=command, host=plan.host)
             else:
-                self._journal = Journal.reopen(path, **facts)
+                self._journal = Journal.reopen(path, generator=made_by, command=command)
         except ResultsError as error:
             raise pytest.UsageError(str(error)) from error
         # What an earlier run left must not be taken for this one's if this one dies.
@@ -132,7 +132,11 @@ class Recorder:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the end marker, and fold the journal."""
-        interrupted = exitstatus in {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR}
+        interrupted = exitstatus in {
+            pytest.ExitCode.INTERRUPTED,
+            pytest.ExitCode.INTERNAL_ERROR,
+            pytest.ExitCode.USAGE_ERROR,
+        }
         stopped = bool(session.shouldstop or session.shouldfail)
         try:
             if not self._has_failed:

@@ -9,7 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 from conformance.cells import Cell, split_node_id
 
 
-class KernelScheduling(LoadScopeScheduling):  # type: ignore[misc] - xdist's classes are untyped
+class KernelScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
     """Gives each worker whole kernels; what belongs to no kernel goes by module, as `--dist loadscope` has it."""
 
     def __init__(self, config: pytest.Config, log: Any, cells: Mapping[str, Cell]) -> None:

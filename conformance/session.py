@@ -58,7 +58,7 @@ class Session:
         plan = prepare(config, modes)
         if resumed is not None:
             open_cells = set(remaining(resumed))
-            done = frozenset(tuple(row.key) for row in resumed.results if row.key not in open_cells)
+            done = frozenset(row.key for row in resumed.results if row.key not in open_cells)
             plan = dataclasses.replace(plan, done=done)
         if directory is not None:
             from conformance.recorder import Recorder  # noqa: PLC0415
@@ -112,7 +112,7 @@ class Session:
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the hook that writes the facts down
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
         """In process: judge when the last phase is over."""
-        report: pytest.TestReport = yield  # type: ignore[misc,assignment]
+        report: pytest.TestReport = yield  # type: ignore[assignment]
         cell = cell_of(item)
         if cell is not None:
             phases = item.stash.setdefault(_PHASES, [])
@@ -127,8 +127,9 @@ class Session:
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         following = None
-        if nextitem is not None and (next_cell := cell_of(nextitem)) is not None:
-            if (next_cell.kernel, next_cell.arch) == (cell.kernel, cell.arch):
+        if nextitem is not None:
+            next_cell = cell_of(nextitem)
+            if next_cell is not None and (next_cell.kernel, next_cell.arch) == (cell.kernel, cell.arch):
                 following = self._guest_id(nextitem)
         held: pytest.TestReport | None = None
         ran: Ran | None = None
@@ -266,7 +267,7 @@ def _synthetic(item: pytest.Item, when: str, outcome: str, text: str | None) -> 
     return pytest.TestReport(
         nodeid=item.nodeid,
         location=item.location,
-        keywords={name: 1 for name in item.keywords},
+        keywords=dict.fromkeys(item.keywords, 1),
         outcome=cast(Any, outcome),
         longrepr=text,
         when=cast(Any, when),

@@ -1,5 +1,5 @@
 """Connected TCP sockets for the ported tests, made as the seed makes them: accepted and connected through the ring."""
-# ruff: noqa: SIM300 - the expected value stands on the left, everywhere
+
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Rings and queues: the structures, the no-op, and a completion queue that wraps."""
-# ruff: noqa: SIM300 - the expected value stands on the left, everywhere
+
 
 from __future__ import annotations
 

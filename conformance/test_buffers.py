@@ -1,5 +1,5 @@
 """Buffers: the kernel chooses one of those it was given, by request or through a shared ring."""
-# ruff: noqa: SIM300 - the expected value stands on the left, everywhere
+
 
 from __future__ import annotations
 

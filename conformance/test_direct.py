@@ -1,5 +1,5 @@
 """Direct descriptors: files and sockets that live in the ring's own table."""
-# ruff: noqa: SIM300 - the expected value stands on the left, everywhere
+
 
 from __future__ import annotations
 

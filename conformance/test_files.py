@@ -1,5 +1,5 @@
 """Files: read and write in every form, open, close, splice, allocate, stat, and registered files."""
-# ruff: noqa: SIM300 - the expected value stands on the left, everywhere
+
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Paths: rename, unlink, make directories, links of both kinds."""
-# ruff: noqa: SIM300 - the expected value stands on the left, everywhere
+
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Processes: waiting for a child to end."""
-# ruff: noqa: SIM300 - the expected value stands on the left, everywhere
+
 
 from __future__ import annotations
 

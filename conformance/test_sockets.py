@@ -1,5 +1,5 @@
 """Sockets: create, bind, listen, accept, connect, send, receive, cancel, shut down."""
-# ruff: noqa: SIM300 - the expected value stands on the left, everywhere
+
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Timeouts: relative, counted, removed, and linked to a request."""
-# ruff: noqa: SIM300 - the expected value stands on the left, everywhere
+
 
 from __future__ import annotations
 

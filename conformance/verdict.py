@@ -1,8 +1,8 @@
 """The verdict of a cell, judged from facts in one place. Pure: no clock, no process, no file.
 
-Facts come from three witnesses: the test itself (its phases, `conformance.facts`), the guest (how the conversation with it
-ended, how QEMU ended, what the console shows) and the kernel's log. Where witnesses contradict each other the worse one is
-believed, and the evidence holds them all.
+Facts come from three witnesses: the test itself (its phases, `conformance.facts`), the guest (how the conversation with
+it ended, how QEMU ended, what the console shows) and the kernel's log. Where witnesses contradict each other the worse
+one is believed, and the evidence holds them all.
 """
 
 import re
@@ -17,7 +17,7 @@ _DEAD = re.compile(
     r"Kernel panic - not syncing|BUG: kernel NULL pointer|BUG: unable to handle|Oops(?::| - )|general protection fault"
     r"|double fault|kernel BUG at|Unable to handle kernel|Internal error:|Attempted to kill init"
 )
-# What it prints when something is wrong although it goes on: lib/bug.c, lockdep, KASAN, hung tasks, RCU, page allocation.
+# What it prints when something is wrong although it goes on: lib/bug.c, lockdep, KASAN, hung tasks, RCU, allocations.
 _WARNING = re.compile(
     r"WARNING: |BUG: |possible (?:circular|recursive) locking|INFO: task .* blocked for more than|INFO: rcu|rcu: INFO"
     r"|self-detected stall|page allocation failure|UBSAN:|KASAN:|KCSAN:|KFENCE:|soft lockup|kernel BUG|cut here"
@@ -28,8 +28,8 @@ _WARNING = re.compile(
 class GuestEnd:
     """How the conversation with a guest ended, when it did not end well."""
 
-    # `closed` (QEMU gone), `timeout` (silent too long), `corrupt` (bytes that are no message), `exited` (the agent's process
-    # ended), `no-boot`, `not-collected` (the guest does not know the test).
+    # `closed` (QEMU gone), `timeout` (silent too long), `corrupt` (bytes that are no message), `exited` (the agent's
+    # process ended), `no-boot`, `not-collected` (the guest does not know the test).
     how: str
     # One sentence.
     message: str
@@ -120,9 +120,13 @@ def _of_guest(end: GuestEnd) -> Verdict:
     dead = next((line for line in console if _DEAD.search(line)), None)
     evidence = tuple(line for line in (end.message, end.qemu, dead) if line)
     if end.how in {"no-boot", "not-collected"}:
-        return Verdict(Status.INFRA if end.how == "no-boot" else Status.ERROR, _first_line(end.message), evidence=evidence)
+        return Verdict(
+            Status.INFRA if end.how == "no-boot" else Status.ERROR, _first_line(end.message), evidence=evidence
+        )
     if dead is not None:
-        return Verdict(Status.CRASH, f"the kernel died: {dead.strip()}", "the kernel survives the test", dead.strip(), evidence)
+        return Verdict(
+            Status.CRASH, f"the kernel died: {dead.strip()}", "the kernel survives the test", dead.strip(), evidence
+        )
     if end.how == "timeout":
         return Verdict(Status.TIMEOUT, _first_line(end.message), "the test ends in time", "it did not", evidence)
     if end.how == "corrupt":

@@ -1,18 +1,16 @@
 """Guests for commands that boot one kernel and talk to it, without pytest."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from conformance import payload
 from conformance.prepare import Setup
+from uring_matrix.progress import progress
 from vm import image
 from vm.architectures import AMD64
 from vm.kernel import KernelRef
 from vm.machine import Guest, MachineConfig
-from vm.progress import Progress
 from vm.settings import Settings
-from uring_matrix.progress import progress
 
 _BOOT_DEADLINE_S = 120.0
 

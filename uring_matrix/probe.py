@@ -23,7 +23,10 @@ def probe(kernels: Sequence[str], *, as_json: bool, accel: str | None) -> int:
         if ref.source == "host":
             found[ref.id] = features()
             continue
-        with tempfile.TemporaryDirectory(prefix="uring-matrix-") as directory, guest_of(ref, accel, Path(directory)) as guest:
+        with (
+            tempfile.TemporaryDirectory(prefix="uring-matrix-") as directory,
+            guest_of(ref, accel, Path(directory)) as guest,
+        ):
             guest.start(_ENTRY, None)
             found[ref.id] = guest.channel.receive(_TIMEOUT_S)["features"]
     if as_json:
@@ -43,10 +46,10 @@ def _print(found: Mapping[str, Mapping[str, Any]]) -> None:
             console().print(f"{kernel}: no io_uring: {said['error']}")
     names = sorted({name for said in found.values() for name in said.get("features", ())})
     for name in names:
-        table.add_row(name, *("yes" if name in said.get("features", ()) else "–" for said in found.values()))
+        table.add_row(name, *("yes" if name in said.get("features", ()) else "-" for said in found.values()))
     for operation in IORING_OP:
         name = operation.name
         table.add_row(
-            f"IORING_OP_{name}", *("yes" if name in (said.get("operations") or ()) else "–" for said in found.values())
+            f"IORING_OP_{name}", *("yes" if name in (said.get("operations") or ()) else "-" for said in found.values())
         )
     console().print(table)

@@ -1,4 +1,4 @@
-"""`uring-matrix run`: pytest with kernels, a line of progress per kernel, the site, a table of verdicts, an exit code."""
+"""`uring-matrix run`: pytest with kernels, a line of progress per kernel, the site, a table, an exit code."""
 
 import json
 import os
@@ -113,7 +113,9 @@ def _print_summary(results: Results) -> None:
     table = Table("kernel", "release", *used, box=None, header_style="bold")
     for kernel in results.kernels:
         counts = Counter(row.status for row in results.results if row.kernel == kernel.id)
-        table.add_row(kernel.id, kernel.release or "", *(str(counts[status]) if counts[status] else "·" for status in used))
+        table.add_row(
+            kernel.id, kernel.release or "", *(str(counts[status]) if counts[status] else "·" for status in used)
+        )
     console().print(table)
     wrong = [
         (row, expectation)

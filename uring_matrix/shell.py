@@ -22,7 +22,9 @@ def shell(spec: str, *, accel: str | None) -> int:
     """Boot a kernel and connect its console to this terminal until the prompt ends."""
     refs = references([spec], accel)
     if len(refs) != 1 or refs[0].source == "host":
-        error_line(f"{spec} names {len(refs)} kernels" if len(refs) != 1 else "this machine's kernel has a shell already")
+        error_line(
+            f"{spec} names {len(refs)} kernels" if len(refs) != 1 else "this machine's kernel has a shell already"
+        )
         return USAGE
     machine = replace(machine_of(refs[0], accel), is_interactive=True)
     with tempfile.TemporaryDirectory(prefix="uring-matrix-") as directory:

@@ -81,7 +81,9 @@ class Show:
         self._cells = {cell.id: cell for cell in cells}
         totals = Counter(_line_name(split[1]) for node_id in ids if (split := split_node_id(node_id, self._cells)))
         # The oldest kernel on top, as in the report; they run the other way round.
-        self._lines = {name: Line(totals[name]) for name in reversed(dict.fromkeys(map(_line_name, cells))) if totals[name]}
+        self._lines = {
+            name: Line(totals[name]) for name in reversed(dict.fromkeys(map(_line_name, cells))) if totals[name]
+        }
         if self._console.is_terminal and not self._is_quiet:
             self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=8)
             self._live.start()
@@ -103,7 +105,9 @@ class Show:
             line.seconds = time.monotonic() - (line.started_s or time.monotonic())
             if line.done == line.total and self._live is None and not self._is_quiet:
                 name = next(name for name, other in self._lines.items() if other is line)
-                self._console.print(f"{name}: {line.done}/{line.total} {_counts(line).plain} in {line.seconds:.1f} s", style=None)
+                self._console.print(
+                    f"{name}: {line.done}/{line.total} {_counts(line).plain} in {line.seconds:.1f} s", style=None
+                )
 
     def _line(self, node_id: str) -> Line | None:
         split = split_node_id(node_id, self._cells)
@@ -114,7 +118,9 @@ class Show:
         for name, line in self._lines.items():
             filled = _BAR_WIDTH * line.done // line.total
             bar = Text("━" * filled, style="green") + Text("━" * (_BAR_WIDTH - filled), style="dim")
-            seconds = line.seconds if line.done == line.total else time.monotonic() - (line.started_s or time.monotonic())
+            seconds = (
+                line.seconds if line.done == line.total else time.monotonic() - (line.started_s or time.monotonic())
+            )
             table.add_row(
                 Text(name, style="bold"),
                 bar,

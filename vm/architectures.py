@@ -37,8 +37,8 @@ AMD64 = Architecture(
     loader="usr/lib64/ld-linux-x86-64.so.2",
     console="ttyS0",
     channel="ttyS1",
-    # Resets go through the CPU, which QEMU's -no-reboot turns into an exit. The TSC counts emulated time exactly: trusted
-    # from the start, it gives timers their full resolution before the first test, without seconds of calibration.
+    # Resets go through the CPU, which QEMU's -no-reboot turns into an exit. The TSC counts emulated time exactly:
+    # trusted from the start, it gives timers their full resolution before the first test, without calibration.
     parameters=("reboot=t", "tsc=reliable", "no_timer_check"),
 )
 

@@ -69,6 +69,9 @@ def members(deb: Path) -> Iterator[Member]:
             name = _merged(info.name, deb)
             if name:
                 yield Member(name, info, tar, deb)
+        # The archive ends before the stream does, and damage may show at the stream's very end.
+        while stream.read(_COPY_SIZE):
+            pass
 
 
 def extract(deb: Path, directory: Path, wanted: Callable[[str], bool]) -> list[str]:
@@ -187,9 +190,6 @@ def _data_tar(deb: Path) -> Iterator[IO[bytes]]:
             raise VmError("no pipe from dpkg-deb")
         try:
             yield process.stdout
-            # The archive ends before the stream does; only a program that ended well has read all of the package.
-            while process.stdout.read(_COPY_SIZE):
-                pass
             if process.wait() != 0:
                 raise ArchiveError(f"{deb.name} is damaged ({_said(process.stderr)}); remove it and fetch it again")
         finally:

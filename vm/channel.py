@@ -45,7 +45,9 @@ class Channel:
         try:
             self._connection.sendall(encode(self._sent_count, message))
         except TimeoutError:
-            raise ChannelTimeoutError(f"the guest took no {message.get('type')!r} message within {timeout_s:.1f} s") from None
+            raise ChannelTimeoutError(
+                f"the guest took no {message.get('type')!r} message within {timeout_s:.1f} s"
+            ) from None
         except OSError as error:
             raise ChannelClosedError(f"the guest is gone: {error}") from error
         self._sent_count += 1

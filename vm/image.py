@@ -1,9 +1,9 @@
 """The guest image: Debian's Python, pure-Python packages of the host, PID 1 and the user's files, as one initramfs.
 
-Two layers, each cached by the content of everything that went into it: the *runtime* (Debian's packages and the host's
-pytest; changes rarely) and the *payload* (the code under test; changes with every edit). The kernel unpacks one behind the
-other. Both carry bytecode, compiled by the guest's own Python, which runs on the host through its own loader: compiling
-in an emulated guest would cost more than booting it.
+Two layers, each cached by the content of everything that went into it: the *runtime* (Debian's packages and the
+host's pytest; changes rarely) and the *payload* (the code under test; changes with every edit). The kernel unpacks one
+behind the other. Both carry bytecode, compiled by the guest's own Python, running on the host through its own loader:
+compiling in an emulated guest would cost more than booting it.
 """
 
 import hashlib
@@ -24,14 +24,19 @@ from vm.cache import Cache
 from vm.errors import VmError
 from vm.progress import Progress
 
+# Where the guest's Python comes from.
+SUITES = ("trixie", "trixie-security")
 # What the guest needs of Debian: Python, and mke2fs for tests that want a real file system.
 _PACKAGES = ("python3", "e2fsprogs")
 # In the packages' closure, but of no use in a guest.
-_UNWANTED_PACKAGES = frozenset(
-    "debconf dpkg tar perl-base media-types netbase readline-common tzdata logsave libss2 "
-    "openssl-provider-legacy libdb5.3t64 libpcre2-8-0 libselinux1 libmd0 libpython3-stdlib python3 python3-minimal".split()
-)
-_UNWANTED_MODULES = frozenset("test idlelib tkinter ensurepip pydoc_data turtledemo turtle.py lib2to3 __pycache__".split())
+_UNWANTED_PACKAGES = frozenset({
+    "debconf", "dpkg", "libdb5.3t64", "libmd0", "libpcre2-8-0", "libpython3-stdlib", "libselinux1", "libss2", "logsave",
+    "media-types", "netbase", "openssl-provider-legacy", "perl-base", "python3", "python3-minimal", "readline-common",
+    "tar", "tzdata",
+})  # fmt: skip
+_UNWANTED_MODULES = frozenset({
+    "__pycache__", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtle.py", "turtledemo",
+})  # fmt: skip
 _PROGRAMS = frozenset({"usr/sbin/mke2fs"})
 _SITE = "usr/lib/python3/dist-packages"
 _MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "work", "etc", "root", "run")
@@ -87,7 +92,9 @@ class Runtime:
         done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, check=False)
         if done.returncode != 0:
             said = (done.stdout + done.stderr).decode(errors="replace").strip()
-            raise ImageError(f"the guest's {self.python} failed with status {done.returncode} on {' '.join(arguments)}:\n{said}")
+            raise ImageError(
+                f"the guest's {self.python} failed with status {done.returncode} on {' '.join(arguments)}:\n{said}"
+            )
 
 
 def runtime(
@@ -158,7 +165,7 @@ def payload(
         base: the first layer.
         cache: where the result is kept.
         files: path below the guest's ``/work`` to the file on the host.
-        prepare: called with the runtime and the directory the files were copied to (``…/root/work``), to add bytecode, say.
+        prepare: called with the runtime and the directory the files were copied to (``…/root/work``), to add bytecode.
         recipe: whatever else shapes the result.
     """
     digests = [f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for name, path in sorted(files.items())]
@@ -202,11 +209,11 @@ def _is_wanted(name: str) -> bool:
         return parts[2].startswith("python3.") and parts[2].removeprefix("python3.").isdigit()
     if name in _PROGRAMS or parts[:2] == ("usr", "lib64"):
         return True
-    if parts[:2] != ("usr", "lib") or len(parts) < 4:  # noqa: PLR2004
+    if parts[:2] != ("usr", "lib") or len(parts) < 4:
         return False
     if parts[2].startswith("python3."):
         return parts[3] not in _UNWANTED_MODULES and not parts[3].startswith("config-") and "_test" not in parts[-1]
-    return len(parts) == 4 and ".so" in parts[3]  # noqa: PLR2004 - libraries themselves, not their plugins
+    return len(parts) == 4 and ".so" in parts[3]
 
 
 def _find_python(root: Path) -> str:
@@ -238,7 +245,7 @@ def _tree_entries(root: Path, prefix: str) -> Iterator[cpio.Entry]:
     for path in sorted(root.rglob("*")):
         name = str(PurePosixPath(prefix) / path.relative_to(root))
         if path.is_symlink():
-            yield cpio.symlink(name, os.readlink(path))
+            yield cpio.symlink(name, str(path.readlink()))
         elif path.is_dir():
             yield cpio.directory(name)
         else:

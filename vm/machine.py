@@ -64,8 +64,8 @@ def qemu_arguments(config: MachineConfig, *, console: Path, channel_descriptor: 
     """The whole QEMU command: nothing by default, two serial ports, no disk, no network, no window."""
     architecture = config.architecture
     is_emulated = config.emulator.accelerator == "tcg"
-    # Emulated time counts instructions, one a nanosecond, and leaps to the next timer when the guest is idle: a guest that
-    # had to wait for its turn on a busy host does not notice, so that no verdict depends on what else the host does.
+    # Emulated time counts instructions, one a nanosecond, and leaps to the next timer when the guest is idle: a guest
+    # that had to wait for its turn on a busy host does not notice, and no verdict depends on what else the host does.
     clock = ("-icount", "shift=0,sleep=off") if is_emulated else ()
     return [
         *config.emulator.command,
@@ -136,7 +136,9 @@ class Guest:
                 )
         except OSError as error:
             ours.close()
-            raise BootError(f"cannot start QEMU ({arguments[0]}): {error}. `uring-matrix doctor` says what is missing") from error
+            raise BootError(
+                f"cannot start QEMU ({arguments[0]}): {error}. `uring-matrix doctor` says what is missing"
+            ) from error
         finally:
             theirs.close()
 
@@ -150,7 +152,7 @@ class Guest:
             deadline_s: seconds until a silent guest is given up.
 
         Raises:
-            BootError: QEMU did not start, ended, or the guest did not answer in time. The console's end is in the message.
+            BootError: QEMU did not start, ended, or the guest did not answer in time; with the console's end.
         """
         guest = cls(config, directory)
         try:
@@ -201,11 +203,8 @@ class Guest:
         if status is None:
             return "QEMU is still running"
         said = self.log.read_text(errors="replace").strip()
-        if status < 0:
-            how = f"QEMU was ended by {signal.Signals(-status).name}"
-        else:
-            how = f"QEMU ended with status {status}"
-        return f"{how}; it said: {said}" if said else how
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        return f"QEMU {how}; it said: {said}" if said else f"QEMU {how}"
 
     def console_tail(self) -> str:
         """The last of what the guest printed, as text that cannot fail to decode."""
@@ -235,4 +234,3 @@ def _die_with(parent: int) -> Callable[[], None]:
             os._exit(1)
 
     return tie
-

@@ -1,7 +1,7 @@
 """The resident pytest session of a guest: collects once, then runs the items the host asks for, one by one.
 
-From the host: ``run`` {item, next}, ``finish``. To the host: ``collected`` {items, errors, features}, then for each item its
-``report`` {data} messages, in pytest's own serialized form, and ``done`` {item, dmesg}.
+From the host: ``run`` {item, next}, ``finish``. To the host: ``collected`` {items, errors, features}, then for each
+item its ``report`` {data} messages, in pytest's own serialized form, and ``done`` {item, dmesg}.
 """
 
 import faulthandler
@@ -19,7 +19,17 @@ from conformance.guest.kmsg import KernelLog
 
 _INI = "guest-pytest.ini"
 # Of no use to a session whose terminal is on another machine.
-_PLUGINS_OFF = ("cacheprovider", "terminal", "junitxml", "pastebin", "debugging", "stepwise", "setupplan", "setuponly", "faulthandler")
+_PLUGINS_OFF = (
+    "cacheprovider",
+    "terminal",
+    "junitxml",
+    "pastebin",
+    "debugging",
+    "stepwise",
+    "setupplan",
+    "setuponly",
+    "faulthandler",
+)
 
 
 class Port(Protocol):

@@ -12,9 +12,9 @@ def features() -> dict[str, Any]:
     """Ask the kernel.
 
     Returns:
-        ``features`` (names of the IORING_FEAT bits), ``feature_bits``, ``operations`` (names; None where the kernel cannot
-        be probed), ``last_op``, ``io_uring_disabled`` (the sysctl; None where there is none), ``error`` if no ring could be
-        set up.
+        ``features`` (names of the IORING_FEAT bits), ``feature_bits``, ``operations`` (names; None where the kernel
+        cannot be probed), ``last_op``, ``io_uring_disabled`` (the sysctl; None where there is none), ``error`` if no
+        ring could be set up.
     """
     said: dict[str, Any] = {"io_uring_disabled": _sysctl("kernel/io_uring_disabled"), "release": os.uname().release}
     try:

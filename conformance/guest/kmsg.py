@@ -38,7 +38,7 @@ class KernelLog:
 
 
 def _format(record: str) -> str:
-    """`6,339,5140900,-;text` and continuation lines, as dmesg shows them. Source: Documentation/ABI/testing/dev-kmsg."""
+    """`6,339,5140900,-;text` as dmesg shows it. Source: Documentation/ABI/testing/dev-kmsg."""
     head, _, text = record.partition(";")
     fields = head.split(",")
     level = int(fields[0]) & 7

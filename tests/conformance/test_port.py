@@ -1,5 +1,5 @@
 """Each of Zig's 41 tests is ported exactly once, under its name, and says so in its marker and its docstring."""
-# ruff: noqa: SIM300 - the expected value stands on the left, everywhere
+
 
 import re
 from pathlib import Path

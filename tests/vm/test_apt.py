@@ -133,9 +133,9 @@ def test_without_network_and_without_lists_the_error_names_the_suite_and_the_way
     assert not isinstance(caught.value, SignatureError)
 
 
-@pytest.mark.usefixtures("impatient", "stocked")
-def test_without_network_the_lists_of_yesterday_are_used_with_a_note(
-    connect: Connect, cache: Cache, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("impatient")
+def test_without_network_the_lists_of_yesterday_are_used_with_a_note_until_it_is_back(
+    stocked: FakeArchive, connect: Connect, cache: Cache, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = connect("new").kernel_packages()
     make_stale(cache)
@@ -147,6 +147,10 @@ def test_without_network_the_lists_of_yesterday_are_used_with_a_note(
     assert len(recorder.notes) == 1
     assert "new could not be read" in recorder.notes[0]
     assert "its list of 24 hours ago is used" in recorder.notes[0]
+    monkeypatch.setattr(apt, "configuration", original)
+    stocked.requests.clear()
+    assert connect("new").kernel_packages() == first
+    assert stocked.requests != []
 
 
 def test_offline_asks_nobody(stocked: FakeArchive, connect: Connect, settings: Settings, cache: Cache) -> None:

@@ -97,6 +97,16 @@ def test_a_truncated_package_is_an_error_that_says_so(share: float, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("reader")
+def test_damage_after_the_last_file_is_noticed(tmp_path: Path) -> None:
+    path = package(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[-12] ^= 1  # in the footer of the compressed stream
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError, match="is damaged"):
+        list(members(path))
+
+
+@pytest.mark.usefixtures("reader")
 def test_what_is_no_package_is_an_error_that_says_so(tmp_path: Path) -> None:
     path = tmp_path / "package.deb"
     path.write_bytes(b"<html>Please log in</html>" * 50)

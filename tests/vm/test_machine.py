@@ -1,5 +1,6 @@
 """The QEMU command as data, and guests whose QEMU is a program of the test's own."""
 
+import itertools
 import os
 import stat
 import sys
@@ -34,7 +35,7 @@ def config(tmp_path: Path, script: str, **more: object) -> MachineConfig:
 
 def test_the_command_has_nothing_a_guest_does_not_need(tmp_path: Path) -> None:
     arguments = qemu_arguments(config(tmp_path, ""), console=Path("/a,b/console"), channel_descriptor=7)
-    pairs = dict(zip(arguments, arguments[1:], strict=False))
+    pairs = dict(itertools.pairwise(arguments))
     assert pairs["-accel"] == "tcg"
     assert pairs["-cpu"] == AMD64.qemu_cpu
     assert pairs["-kernel"] == str(tmp_path / "vmlinuz")

@@ -1,6 +1,6 @@
-"""The framing both ends of the channel speak: numbered, length-checked, checksummed lines of JSON.
+r"""The framing both ends of the channel speak: numbered, length-checked, checksummed lines of JSON.
 
-A frame is ``@SEQUENCE LENGTH CRC32 JSON\\n`` with eight hexadecimal digits in each of the three fields. Anything else on the
+A frame is ``@SEQUENCE LENGTH CRC32 JSON\n``, eight hexadecimal digits in each of the three fields. Anything else on the
 line, a gap in the sequence or a wrong checksum is corruption, and says so: a damaged verdict must never be believed.
 """
 

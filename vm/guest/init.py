@@ -1,7 +1,7 @@
 """PID 1 of a guest: makes the machine usable, then runs entry points the host names, one after another.
 
-The host's messages: ``start`` {entry, argument, payload, time} runs ``entry`` in a child process, ``power-off`` ends the guest.
-Ours: ``ready`` once, then ``exit`` {status} each time the child ended, however it ended.
+The host's messages: ``start`` {entry, argument, payload, time} runs ``entry`` in a child process, ``power-off`` ends
+the guest. Ours: ``ready`` once, then ``exit`` {status} each time the child ended, however it ended.
 """
 
 import ctypes
@@ -46,7 +46,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Run the guest until the host ends it. Any failure here goes to the console, and the kernel panics for want of init."""
+    """Run the guest until the host ends it. What fails here goes to the console, and the kernel panics."""
     mount_all()
     apply_settings()
     bring_up_loopback()
@@ -78,7 +78,7 @@ def run_child(port: Port, message: dict[str, Any]) -> int:
             os.setsid()
             run_entry(port, message)
             status = 0
-        except BaseException:  # noqa: BLE001 - the last frame of the child: everything is told
+        except BaseException:
             traceback.print_exc()
         finally:
             sys.stdout.flush()

@@ -14,7 +14,7 @@ FIRST_DESCRIPTOR = 900  # far above what a test opens, or closes by number
 class Port:
     """Sends and receives messages on a serial device. One reader at a time: two would steal each other's bytes.
 
-    A port survives ``fork``: the counts of frames live in shared memory, so that the parent goes on where its child stopped.
+    A port survives ``fork``: frames are counted in shared memory, so that the parent goes on where its child stopped.
     """
 
     def __init__(self, path: str) -> None:
