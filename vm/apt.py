@@ -92,8 +92,11 @@ class Archive:
         if wanted:
             try:
                 self._refresh(wanted, force)
-            except CacheError as error:
-                if not self._has_lists(state):
+            except SignatureError:
+                raise
+            except (CacheError, FetchError) as error:
+                # Older lists will do, if there is one of each suite that is not known to be absent.
+                if not self._has_lists(state) or not all(suite in state for suite in self.suites):
                     raise
                 self._progress.note(f"package lists are not brought up to date: {error}")
         self._is_refreshed = True

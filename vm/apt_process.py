@@ -63,7 +63,9 @@ def run(command: Sequence[str], *, cwd: Path | None = None, look: Callable[[], b
                 if not chunk:
                     break
                 output += chunk
-                life_s = time.monotonic()
+                # One failed connection after another is no life: a dead network would keep us for minutes per suite.
+                if not any(word in chunk for word in (b"Err:", b"Ign:")):
+                    life_s = time.monotonic()
             if look is not None and look():
                 life_s = time.monotonic()
             if time.monotonic() - life_s > SILENCE_MAX_S:

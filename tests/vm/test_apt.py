@@ -153,6 +153,19 @@ def test_without_network_the_lists_of_yesterday_are_used_with_a_note_until_it_is
     assert stocked.requests != []
 
 
+def test_an_update_that_hangs_is_ended_and_the_lists_of_yesterday_are_used(
+    stocked: FakeArchive, connect: Connect, cache: Cache, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = connect("new").kernel_packages()
+    make_stale(cache)
+    stocked.stalled["dists/new/InRelease"] = 100
+    monkeypatch.setattr(apt_process, "SILENCE_MAX_S", 1.0)
+    assert connect("new").kernel_packages() == first
+    assert recorder.notes[0].startswith("package lists are not brought up to date: apt made no progress for 1 s")
+    with pytest.raises(FetchError, match="apt made no progress"):
+        connect("new", "old").update()
+
+
 def test_offline_asks_nobody(stocked: FakeArchive, connect: Connect, settings: Settings, cache: Cache) -> None:
     first = connect("new").kernel_packages()
     make_stale(cache)
