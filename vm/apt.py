@@ -225,7 +225,7 @@ class Archive:
                 output = run(command, look=watch(lists, stage))
             failed = failures(output.text, wanted)
             self._judge(output, failed, state)
-            targets = self._index_targets(wanted)
+            targets = self._list_files(wanted)
             now = time.time()
             absent = []
             for suite in wanted:
@@ -285,19 +285,15 @@ class Archive:
         if output.status != 0 and not failed:
             raise FetchError(f"apt-get update failed with status {output.status}: {last_lines(output.text)}")
 
-    def _index_targets(self, suites: Sequence[str]) -> dict[str, list[list[Any]]]:
-        """Ask apt which list files belong to which suite. Returns path, size and time of each."""
-        output = run(
-            self._command(
-                "apt-get", "indextargets", "--format", "$(RELEASE)|$(FILENAME)", "Created-By: Packages", suites=suites
-            )
-        )
+    def _list_files(self, suites: Sequence[str]) -> dict[str, list[list[Any]]]:
+        """Find the list files of each suite. Returns path, size and time of each."""
+        # `apt-get indextargets` would tell, but takes seconds to read all of them first.
+        lists = self._cache.directory / self._root / "lists"
         found: dict[str, list[list[Any]]] = {}
-        for line in output.text.splitlines():
-            suite, separator, name = line.partition("|")
-            if separator and suite in suites and Path(name).is_file():
-                stat = Path(name).stat()
-                found.setdefault(suite, []).append([name, stat.st_size, stat.st_mtime_ns])
+        for suite in suites:
+            for path in sorted(lists.glob(f"*_dists_{suite.replace('/', '_')}_main_binary-{self.arch}_Packages*")):
+                stat = path.stat()
+                found.setdefault(suite, []).append([str(path), stat.st_size, stat.st_mtime_ns])
         return found
 
     def _scan(self) -> Iterator[Package]:

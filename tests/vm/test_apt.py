@@ -86,6 +86,15 @@ def test_packages_of_all_suites_are_listed_with_what_is_needed_to_fetch_them(
     assert found[1].installed_bytes == 20_000 * 1024
 
 
+def test_an_archive_on_the_disk_will_do(stocked: FakeArchive, connect: Connect, tmp_path: Path) -> None:
+    source = Source(f"file:{stocked.root}", str(stocked.key))
+    archive = connect("old", "new", sources=Sources(source, source))
+    packages = archive.kernel_packages()
+    assert [package.suite for package in packages] == ["old", "new"]
+    assert [file.stat().st_size for file in archive.download(packages)] == [package.size_bytes for package in packages]
+    assert stocked.requests == []
+
+
 def test_a_fresh_index_is_not_asked_for_again(stocked: FakeArchive, connect: Connect) -> None:
     first = connect("old", "new").kernel_packages()
     stocked.requests.clear()
