@@ -89,7 +89,7 @@ def test_prep_clears_the_second_half_of_a_128_byte_entry(name: str) -> None:
     getattr(sqe, name)(*(to_python(name, at, value) for at, value in enumerate(case["arguments"])))
     assert case["sqe"] == bytes(sqe).hex()
     assert bytes(64) == bytes(memory[192:])
-    assert b"\xa5" * 128 == bytes(memory[:128]), "wrote outside of the entry"
+    assert bytes(memory[:128]) == b"\xa5" * 128, "wrote outside of the entry"
     assert not owner.is_plain
 
 
@@ -114,7 +114,7 @@ def test_poll_mask_on_a_big_endian_machine(monkeypatch: pytest.MonkeyPatch) -> N
     from uring import sqe
 
     monkeypatch.setattr(sqe.sys, "byteorder", "big")
-    assert 0x44332211 == sqe.poll_bits(0x11223344)
+    assert sqe.poll_bits(0x11223344) == 0x44332211
 
 
 @pytest.mark.parametrize(("field", "code", "offset"), FIELDS)
@@ -163,10 +163,10 @@ def test_cqe_layouts() -> None:
     assert fields["big_cqe"] + 16 == CQE32_LAYOUT.size
     raw = bytearray(32)
     raw[fields["user_data"]], raw[fields["res"]], raw[fields["flags"]], raw[16], raw[24] = 1, 2, 3, 4, 5
-    assert (1, 2, 3) == CQE_LAYOUT.unpack_from(raw)
-    assert (1, 2, 3, 4, 5) == CQE32_LAYOUT.unpack_from(raw)
+    assert CQE_LAYOUT.unpack_from(raw) == (1, 2, 3)
+    assert CQE32_LAYOUT.unpack_from(raw) == (1, 2, 3, 4, 5)
     raw[fields["res"] : fields["res"] + 4] = b"\xff" * 4
-    assert -1 == CQE_LAYOUT.unpack_from(raw)[1]
+    assert CQE_LAYOUT.unpack_from(raw)[1] == -1
 
 
 def test_buffer_ring_tail_offset() -> None:

@@ -97,25 +97,25 @@ def test_params_come_back_filled_in(make_ring: MakeRing) -> None:
     make_ring(1)
     params = uring.io_uring_params(flags=uring.IORING_SETUP_CQSIZE, cq_entries=16)
     with uring.IoUring.init_params(4, params) as ring:
-        assert (4, 16) == (params.sq_entries, params.cq_entries)
+        assert (params.sq_entries, params.cq_entries) == (4, 16)
         assert params.features == ring.features
-        assert uring.IORING_SETUP_CQSIZE == ring.flags & uring.IORING_SETUP_CQSIZE
-        assert (3, 15) == (ring.sq.mask, ring.cq.mask)
-        assert (4, 16) == (len(ring.sq.sqes), len(ring.cq.cqes))
+        assert ring.flags & uring.IORING_SETUP_CQSIZE == uring.IORING_SETUP_CQSIZE
+        assert (ring.sq.mask, ring.cq.mask) == (3, 15)
+        assert (len(ring.sq.sqes), len(ring.cq.cqes)) == (4, 16)
 
 
 def test_nop_moves_every_position(ring: uring.IoUring) -> None:
     """The positions Zig's test looks at, step by step."""
     sqe = ring.nop(0xAAAAAAAA)
     assert uring.io_uring_sqe(opcode=uring.IORING_OP.NOP, user_data=0xAAAAAAAA) == sqe
-    assert (0, 1, 0, 0) == (ring.sq.sqe_head, ring.sq.sqe_tail, ring.sq.tail, ring.sq.head)
-    assert (1, 0, 0) == (ring.sq_ready(), ring.cq_ready(), ring.cq.head)
+    assert (ring.sq.sqe_head, ring.sq.sqe_tail, ring.sq.tail, ring.sq.head) == (0, 1, 0, 0)
+    assert (ring.sq_ready(), ring.cq_ready(), ring.cq.head) == (1, 0, 0)
     assert ring.submit() == 1
-    assert (1, 1, 1, 1) == (ring.sq.sqe_head, ring.sq.sqe_tail, ring.sq.tail, ring.sq.head)
-    assert (0, 1, 0, 1) == (ring.sq_ready(), ring.cq_ready(), ring.cq.head, ring.cq.tail)
+    assert (ring.sq.sqe_head, ring.sq.sqe_tail, ring.sq.tail, ring.sq.head) == (1, 1, 1, 1)
+    assert (ring.sq_ready(), ring.cq_ready(), ring.cq.head, ring.cq.tail) == (0, 1, 0, 1)
     assert uring.io_uring_cqe(user_data=0xAAAAAAAA, res=0, flags=0) == ring.copy_cqe()
-    assert (1, 0) == (ring.cq.head, ring.cq_ready())
-    assert (0, 0) == (ring.sq.dropped, ring.cq.overflow)
+    assert (ring.cq.head, ring.cq_ready()) == (1, 0)
+    assert (ring.sq.dropped, ring.cq.overflow) == (0, 0)
 
 
 def test_full_queue_raises_and_recovers(make_ring: MakeRing) -> None:
@@ -134,7 +134,7 @@ def test_full_queue_raises_and_recovers(make_ring: MakeRing) -> None:
     assert ring.submit() == 2
     ring.nop(3)
     assert ring.submit() == 1
-    assert [1, 2, 3] == [ring.copy_cqe().user_data for _ in range(3)]
+    assert [ring.copy_cqe().user_data for _ in range(3)] == [1, 2, 3]
 
 
 def test_get_sqe_is_cleared(make_ring: MakeRing) -> None:
@@ -189,10 +189,10 @@ def test_bad_user_data(ring: uring.IoUring, user_data: Any, is_fast: bool) -> No
 def test_submit_with_nothing_queued_makes_no_system_call(ring: uring.IoUring, calls: Calls) -> None:
     """liburing skips it; Zig calls io_uring_enter(0, 0, 0)."""
     assert ring.submit() == 0
-    assert [] == calls.made
+    assert calls.made == []
     ring.nop(1)
     ring.submit()
-    assert [(1, 0, 0)] == calls.made
+    assert calls.made == [(1, 0, 0)]
 
 
 def test_submit_and_wait_with_nothing_queued_still_waits(ring: uring.IoUring, calls: Calls) -> None:
@@ -200,14 +200,14 @@ def test_submit_and_wait_with_nothing_queued_still_waits(ring: uring.IoUring, ca
     ring.timeout(1, uring.kernel_timespec(0, 1_000_000), 0, 0)
     ring.submit()
     assert ring.submit_and_wait(1) == 0
-    assert (0, 1, uring.IORING_ENTER_GETEVENTS) == calls.made[-1]
+    assert calls.made[-1] == (0, 1, uring.IORING_ENTER_GETEVENTS)
     assert ring.copy_cqe().err() == uring.E.TIME
 
 
 def test_peeking_at_an_empty_ring_makes_no_system_call(ring: uring.IoUring, calls: Calls) -> None:
     """Without late task work nothing can be pending in the kernel."""
     assert ring.copy_cqes([None], 0) == 0
-    assert [] == calls.made
+    assert calls.made == []
 
 
 @pytest.mark.parametrize(
@@ -232,8 +232,8 @@ def test_late_task_work_is_seen_without_waiting(make_ring: MakeRing, pair: Any, 
     for _ in range(1000):
         if ring.copy_cqes(cqes, 0):
             break
-    assert (1, 4) == cqes[0][:2]
-    assert b"late" == data
+    assert cqes[0][:2] == (1, 4)
+    assert data == b"late"
 
 
 def test_needs_flush_looks_at_task_work_and_overflow(ring: uring.IoUring) -> None:
@@ -270,13 +270,13 @@ def test_poller_is_woken_behind_a_full_fence(make_ring: MakeRing, monkeypatch: p
     ring.sq.fence = lambda: (order.append("fence"), real_fence())[1]
     ring.nop(5)
     ring.submit()
-    assert ["tail", "fence", "flags"] == order
+    assert order == ["tail", "fence", "flags"]
     assert ring.copy_cqe().user_data == 5
 
 
 def test_sleeping_poller_is_woken(make_ring: MakeRing) -> None:
     """A poller that fell asleep takes what is submitted, every time."""
-    ring = make_ring(4, uring.IORING_SETUP_SQPOLL, **{})
+    ring = make_ring(4, uring.IORING_SETUP_SQPOLL)
     ring.deinit()
     params = uring.io_uring_params(flags=uring.IORING_SETUP_SQPOLL, sq_thread_idle=1)
     with uring.IoUring.init_params(4, params) as ring:
@@ -287,7 +287,7 @@ def test_sleeping_poller_is_woken(make_ring: MakeRing) -> None:
                 assert ring.copy_cqe().user_data == 99
             flags = ctypes.c_uint32(0)
             assert ring.sq_ring_needs_enter(flags)
-            assert uring.IORING_ENTER_SQ_WAKEUP == flags.value
+            assert flags.value == uring.IORING_ENTER_SQ_WAKEUP
             ring.nop(user_data)
             ring.submit()
             assert ring.copy_cqe().user_data == user_data
@@ -332,11 +332,11 @@ def test_no_sqarray_does_not_write_over_the_ring_header(make_ring: MakeRing) -> 
     """The kernel reports array offset 0 there, which is the SQ head."""
     ring = make_ring(8, uring.IORING_SETUP_NO_SQARRAY)
     header = [ring.sq.head, ring.sq.tail, ring.cq.head, ring.cq.tail, ring.sq.mask, ring.cq.mask]
-    assert [0, 0, 0, 0, 7, 15] == header
+    assert header == [0, 0, 0, 0, 7, 15]
     for user_data in range(8):
         ring.nop(user_data)
     assert ring.submit() == 8
-    assert [8, 8, 0, 8] == [ring.sq.head, ring.sq.tail, ring.cq.head, ring.cq.tail]
+    assert [ring.sq.head, ring.sq.tail, ring.cq.head, ring.cq.tail] == [8, 8, 0, 8]
 
 
 def big_nop(ring: uring.IoUring, user_data: int) -> None:
@@ -403,7 +403,7 @@ def test_array_of_the_wrong_kind_is_refused(make_ring: MakeRing) -> None:
         ring.copy_cqes(uring.CqeArray(2), 1)
     array = uring.CqeArray(2, is_big=True)
     assert ring.copy_cqes(array, 1) == 1
-    assert (7, 0, 0, 0, 0) == array[0]
+    assert array[0] == (7, 0, 0, 0, 0)
     with pytest.raises(IndexError):
         array[2]
 
@@ -417,7 +417,7 @@ def test_partial_copy_leaves_the_rest(ring: uring.IoUring) -> None:
     assert ring.copy_cqes(cqes, 1) == 2
     assert ring.cq_ready() == 3
     assert ring.copy_cqes([], 0) == 0
-    assert [2, 3, 4] == [ring.copy_cqe().user_data for _ in range(3)]
+    assert [ring.copy_cqe().user_data for _ in range(3)] == [2, 3, 4]
 
 
 def test_reading_the_ring_oneself(ring: uring.IoUring) -> None:
@@ -516,7 +516,7 @@ def test_disabled_ring_is_in_a_bad_state(make_ring: MakeRing) -> None:
 def test_cqe_is_a_value() -> None:
     """Completions compare, copy, pickle and print as what they are."""
     cqe = uring.io_uring_cqe(user_data=5, res=-22, flags=0x30001)
-    assert (5, -22, 0x30001) == (cqe.user_data, cqe.res, cqe.flags)
+    assert (cqe.user_data, cqe.res, cqe.flags) == (5, -22, 0x30001)
     assert uring.E.INVAL == cqe.err() == 22
     assert cqe.err().name == "INVAL"
     assert cqe.buffer_id() == 3
@@ -530,7 +530,7 @@ def test_cqe_is_a_value() -> None:
     with pytest.raises(AttributeError):
         _ = uring.E.NO_SUCH_ERRNO
     big = uring.io_uring_cqe(1, 2, 3, 4, 5)
-    assert (4, 5) == big.big_cqe
+    assert big.big_cqe == (4, 5)
     assert big == pickle.loads(pickle.dumps(big))
 
 
@@ -547,7 +547,7 @@ def test_sqe_compares_and_prints() -> None:
     assert one != "x"
     one.set_flags(uring.IOSQE_ASYNC)
     one.link_next()
-    assert uring.IOSQE_ASYNC | uring.IOSQE_IO_LINK == one.flags
+    assert one.flags == uring.IOSQE_ASYNC | uring.IOSQE_IO_LINK
     assert "opcode=WRITE" in repr(one)
     assert "IO_LINK" in repr(one)
     with pytest.raises(TypeError):
@@ -566,5 +566,5 @@ def test_command_bytes(make_ring: MakeRing) -> None:
     ring = make_ring(2, uring.IORING_SETUP_SQE128)
     first, second = ring.get_sqe(), ring.get_sqe()
     first.cmd = b"y" * 80
-    assert b"y" * 80 == first.cmd
+    assert first.cmd == b"y" * 80
     assert uring.io_uring_sqe() == second
