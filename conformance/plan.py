@@ -11,7 +11,7 @@ from conformance.cells import Cell
 from conformance.guests import Column, Deadlines
 from reports.results import CellKey, Host, Kernel
 from vm.architectures import ARCHITECTURES
-from vm.machine import Emulator, MachineConfig
+from vm.machine import Emulator, MachineConfig, memory_mib
 
 HOST = "host"
 
@@ -61,6 +61,7 @@ class Plan:
                     Emulator(guest.emulator, guest.accelerator, guest.environment),
                     Path(guest.kernel),
                     Path(guest.initrd),
+                    memory_mib=memory_mib(Path(guest.initrd)),
                 ),
                 {**self.session, "cells": [cell.to_json() for cell in self.cells_of(guest.kernel_id, guest.arch)]},
                 Deadlines(),

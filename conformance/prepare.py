@@ -23,7 +23,7 @@ from vm.errors import SettingsError, SpecError, VmError
 from vm.fetch import Kernels
 from vm.kernel import Kernel as FetchedKernel
 from vm.kernel import KernelRef
-from vm.machine import Emulator, Guest, MachineConfig
+from vm.machine import Emulator, Guest, MachineConfig, memory_mib
 from vm.progress import PlainProgress, Progress
 from vm.qemu import Accel, Qemu, choose_accel, find_qemu
 from vm.settings import Settings
@@ -69,9 +69,8 @@ class Setup:
 
     def machine(self, qemu: Qemu, accelerator: str, kernel: Path, initrd: Path) -> MachineConfig:
         """A guest's machine."""
-        return MachineConfig(
-            self.architecture, Emulator(qemu.command, accelerator, dict(qemu.environment)), kernel, initrd
-        )
+        emulator = Emulator(qemu.command, accelerator, dict(qemu.environment))
+        return MachineConfig(self.architecture, emulator, kernel, initrd, memory_mib=memory_mib(initrd))
 
     def accel(self, qemu: Qemu, kernel: Path, initrd: Path) -> Accel:
         """KVM, if it boots this kernel; else emulation."""

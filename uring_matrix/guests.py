@@ -1,7 +1,8 @@
 """Guests for commands that boot one kernel and talk to it, without pytest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from conformance import payload
 from conformance.prepare import Setup
@@ -25,12 +26,22 @@ def references(specs: Sequence[str], accel: str | None) -> list[KernelRef]:
     return setup_for(accel).kernels.resolve(specs)
 
 
-def machine_of(ref: KernelRef, accel: str | None) -> MachineConfig:
-    """Fetch a kernel, QEMU and the guest image with `uring` in it, and say how to boot them."""
+def machine_of(
+    ref: KernelRef, accel: str | None, extra_files: Mapping[str, Path] = MappingProxyType({})
+) -> MachineConfig:
+    """Fetch a kernel, QEMU and the guest image with `uring` in it, and say how to boot them.
+
+    Args:
+        ref: the kernel.
+        accel: `auto`, `kvm` or `tcg`; None for what the settings say.
+        extra_files: path below `/work` to a file to send along.
+    """
     setup = setup_for(accel)
     kernel = setup.kernels.fetch(ref)
     runtime = setup.runtime()
-    initrd = image.payload(runtime, setup.cache, files=payload.own_files(), prepare=payload.compile_only, recipe="bare")
+    initrd = image.payload(
+        runtime, setup.cache, files={**payload.own_files(), **extra_files}, prepare=payload.compile_only, recipe="bare"
+    )
     qemu = setup.qemu()
     chosen = setup.accel(qemu, kernel.image, initrd)
     return setup.machine(qemu, chosen.name, kernel.image, initrd)

@@ -19,6 +19,8 @@ from vm.errors import BootError
 _PR_SET_PDEATHSIG = 1
 _CONSOLE_TAIL_SIZE = 16_384
 _KILL_TIMEOUT_S = 10.0
+# The kernel goes on with half an image. Source: init/initramfs.c.
+_UNPACKING_FAILED = "Initramfs unpacking failed"
 
 # One line per reason. What io_uring does must not depend on any of these; they are recorded with every result.
 _PARAMETERS = (
@@ -51,6 +53,12 @@ class MachineConfig:
     parameters: tuple[str, ...] = ()
     # Whether the console is our terminal, too.
     is_interactive: bool = False
+
+
+def memory_mib(initrd: Path) -> int:
+    """How much memory a guest with this initramfs gets: while it is unpacked there are two of it."""
+    image_mib = initrd.stat().st_size >> 20
+    return max(256, (160 + 2 * image_mib + 63) // 64 * 64)
 
 
 def kernel_command_line(config: MachineConfig) -> str:
@@ -157,6 +165,8 @@ class Guest:
         guest = cls(config, directory)
         try:
             message = guest.channel.receive(deadline_s)
+            if _UNPACKING_FAILED in guest.console_tail():
+                raise BootError("the guest image was not unpacked whole; the guest needs more memory")
             if message.get("type") != "ready":
                 raise BootError(f"the guest's first message is {message.get('type')!r}, not 'ready'")
         except (ChannelError, BootError) as error:
