@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +33,10 @@ _KERNEL = b"\nPackage: linux-"
 _KERNELS = tuple(_KERNEL + part for part in (b"image-", b"binary-", b"modules-", b"base-"))
 _EMPTY = hashlib.sha256().hexdigest()
 _HELPER = "/usr/lib/apt/apt-helper"
+
+
+class _DamagedListError(FetchError):
+    """A list in the cache is not what was signed."""
 
 
 class Archive:
@@ -62,10 +67,23 @@ class Archive:
         self.arch = arch
         self._cache, self._settings, self._progress = cache, settings, progress
         self._optional = frozenset(optional)
-        self._sources = sources or find_sources(settings.mirror, suites)
-        origin = f"{self._sources}\n{arch}"
-        self._root = f"apt/{arch}-{_digest(origin)}"
         self._is_refreshed = False
+        self._given_sources = sources
+        try:
+            origin = f"{self._sources}\n{arch}"
+            self._root = f"apt/{arch}-{_digest(origin)}"
+        except FetchError as error:
+            # No apt, or no Debian here: what another machine, or another day, left in the cache is still good.
+            roots = sorted(cache.directory.glob(f"apt/{arch}-*/suites.json"), key=lambda path: path.stat().st_mtime)
+            if not roots:
+                raise
+            progress.note(f"only what is in the cache can be used: {error}")
+            self._root = f"apt/{roots[-1].parent.name}"
+            self._is_refreshed = True
+
+    @cached_property
+    def _sources(self) -> Sources:
+        return self._given_sources or find_sources(self._settings.mirror, self.suites)
 
     # -- the index ----------------------------------------------------------------------------------------------------
 
@@ -106,8 +124,7 @@ class Archive:
 
         The result is cached until a list changes.
         """
-        self.update()
-        return self._remember("index", "kernels", lambda: list(self._scan()))
+        return self._mended(lambda: self._remember("index", "kernels", lambda: list(self._scan())))
 
     def resolve(self, names: Sequence[str]) -> list[Package]:
         """Find what has to be there so that these packages work, themselves included, from nothing.
@@ -117,8 +134,19 @@ class Archive:
         Raises:
             FetchError: no such package, or its dependencies cannot be met by these suites.
         """
+        question = "\n".join(sorted(names))
+        return self._mended(lambda: self._remember("closure", question, lambda: self._resolve(names)))
+
+    def _mended(self, ask: Callable[[], list[Package]]) -> list[Package]:
+        """Ask a question of the lists; if one turns out to be damaged, fetch it again and ask once more."""
         self.update()
-        return self._remember("closure", "\n".join(sorted(names)), lambda: self._resolve(names))
+        try:
+            return ask()
+        except _DamagedListError:
+            if self._settings.offline:
+                raise
+            self.update()
+            return ask()
 
     # -- downloads ----------------------------------------------------------------------------------------------------
 
@@ -219,10 +247,9 @@ class Archive:
             if not wanted:
                 return
             command = self._command("apt-get", "update", "-q", suites=wanted)
-            lists = self._cache.directory / self._root / "lists"
             self._drop_changed_lists(wanted)
             with self._progress.stage(f"reading the package lists of {len(wanted)} suites") as stage:
-                output = run(command, look=watch(lists, stage))
+                output = run(command, look=watch(self._lists, stage))
             failed = failures(output.text, wanted)
             self._judge(output, failed, state)
             targets = self._list_files(wanted)
@@ -250,7 +277,7 @@ class Archive:
         try:
             recorded = json.loads(self._state_path().read_bytes())
             files = [file for suite in suites for file in recorded.get(suite, {}).get("files", [])]
-            changed = [Path(name) for name, size, time_ns in files if _stamp(Path(name)) != (size, time_ns)]
+            changed = [self._lists / name for name, size, _hash in files if file_size(self._lists / name) != size]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return
         for path in changed:
@@ -286,22 +313,21 @@ class Archive:
             raise FetchError(f"apt-get update failed with status {output.status}: {last_lines(output.text)}")
 
     def _list_files(self, suites: Sequence[str]) -> dict[str, list[list[Any]]]:
-        """Find the list files of each suite. Returns path, size and time of each."""
+        """Find the list files of each suite. Returns the name, the size and the content's hash of each."""
         # `apt-get indextargets` would tell, but takes seconds to read all of them first.
-        lists = self._cache.directory / self._root / "lists"
         found: dict[str, list[list[Any]]] = {}
         for suite in suites:
-            for path in sorted(lists.glob(f"*_dists_{suite.replace('/', '_')}_main_binary-{self.arch}_Packages*")):
-                stat = path.stat()
-                found.setdefault(suite, []).append([str(path), stat.st_size, stat.st_mtime_ns])
+            for path in sorted(
+                self._lists.glob(f"*_dists_{suite.replace('/', '_')}_main_binary-{self.arch}_Packages*")
+            ):
+                identity = hash_in_release(path, self.arch) or str(path.stat().st_mtime_ns)
+                found.setdefault(suite, []).append([path.name, file_size(path), identity])
         return found
 
     def _scan(self) -> Iterator[Package]:
         """Read the packages of kernels out of the lists."""
-        state = self._state()
         for suite in self.suites:
-            for name, _size_bytes, _time in state.get(suite, {}).get("files", []):
-                text = b"\n" + self._read_list(Path(name), suite)
+            for text in self._read_lists(suite):
                 # Fifty megabytes, twelve times: searching for a plain string is what is fast enough.
                 start = text.find(_KERNEL)
                 while start >= 0:
@@ -309,6 +335,11 @@ class Archive:
                         end = text.find(b"\n\n", start)
                         yield parse_package(text[start + 1 : end if end >= 0 else len(text)], suite)
                     start = text.find(_KERNEL, start + 1)
+
+    def _read_lists(self, suite: str) -> Iterator[bytes]:
+        """Read a suite's lists, each of them verified, with an empty line before the first stanza."""
+        for name, _size_bytes, _hash in self._state().get(suite, {}).get("files", []):
+            yield b"\n" + self._read_list(self._lists / name, suite)
 
     def _read_list(self, path: Path, suite: str) -> bytes:
         """Read a list file, whatever it is compressed with, and hold it against its signed Release file."""
@@ -329,6 +360,10 @@ class Archive:
         return text
 
     def _resolve(self, names: Sequence[str]) -> list[Package]:
+        for suite in self.suites:
+            # apt takes a list for good that is there; we do not.
+            for _text in self._read_lists(suite):
+                pass
         output = run(self._command("apt-get", "install", "-s", "-qq", *names))
         chosen = re.findall(r"^Inst (\S+) \((\S+) ", output.text, re.MULTILINE)
         if output.status != 0 or not chosen:
@@ -393,6 +428,10 @@ class Archive:
 
     # -- what is remembered -------------------------------------------------------------------------------------------
 
+    @property
+    def _lists(self) -> Path:
+        return self._cache.directory / self._root / "lists"
+
     def _state_path(self) -> Path:
         return self._cache.directory / self._root / "suites.json"
 
@@ -400,12 +439,12 @@ class Archive:
         """Read what is known about each suite; a damaged record is as good as none."""
         try:
             state = json.loads(self._state_path().read_bytes())
-            # A list that was changed or removed behind our back has to be fetched again.
+            # A list that was cut or removed has to be fetched again; other damage shows when it is read.
             return {
                 suite: known
                 for suite, known in state.items()
                 if isinstance(known["updated"], int | float)
-                and all(_stamp(Path(name)) == (size, time_ns) for name, size, time_ns in known["files"])
+                and all(file_size(self._lists / name) == size for name, size, _hash in known["files"])
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
@@ -444,12 +483,12 @@ class Archive:
 
     # -- errors -------------------------------------------------------------------------------------------------------
 
-    def _damaged(self, path: Path, suite: str, detail: str) -> FetchError:
-        """Throw a damaged list away, so that the next run fetches it again."""
+    def _damaged(self, path: Path, suite: str, detail: str) -> "_DamagedListError":
+        """Throw a damaged list away, so that it is fetched again."""
         with contextlib.suppress(OSError):
             path.unlink()
         self._is_refreshed = False
-        return FetchError(
+        return _DamagedListError(
             f"the package list of {suite} was damaged ({detail.strip()}) and is thrown away; run again to get it anew"
         )
 
@@ -489,14 +528,6 @@ def _bare(exact: str) -> str:
 
 def _pool_name(package: Package) -> str:
     return package.filename.rpartition("/")[2]
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _is_right(path: Path, package: Package) -> bool:

@@ -6,6 +6,7 @@ Everything here talks to a signed archive on this machine; nothing needs the net
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -210,19 +211,55 @@ def test_a_damaged_list_is_fetched_again(
     assert any("Packages" in request for request in stocked.requests)
 
 
-@pytest.mark.usefixtures("stocked")
-def test_a_list_whose_damage_keeps_its_size_and_time_is_noticed(connect: Connect, cache: Cache) -> None:
-    first = connect("new").kernel_packages()
-    (path,) = cache.directory.glob("apt/*/lists/*_Packages*")
-    times, content = path.stat(), bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    for key in cache.keys("index"):
-        cache.remove("index", key)
+@pytest.mark.parametrize("question", ["kernels", "closure"])
+def test_a_list_whose_damage_does_not_show_outside_is_fetched_again(
+    question: str, stocked: FakeArchive, connect: Connect, cache: Cache, settings: Settings
+) -> None:
+    def ask(archive: Archive) -> list[Package]:
+        return archive.kernel_packages() if question == "kernels" else archive.resolve(["tool"])
+
+    def harm() -> None:
+        (path,) = cache.directory.glob("apt/*/lists/*_Packages*")
+        times, content = path.stat(), bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        for kind in ("index", "closure"):
+            for key in cache.keys(kind):
+                cache.remove(kind, key)
+
+    first = ask(connect("new"))
+    harm()
+    assert ask(connect("new")) == first
+    harm()
     with pytest.raises(FetchError, match="the package list of new was damaged"):
-        connect("new").kernel_packages()
-    assert connect("new").kernel_packages() == first
+        ask(connect("new", settings=dataclasses.replace(settings, offline=True)))
+
+
+def test_a_cache_that_was_copied_serves_where_there_is_no_apt(
+    stocked: FakeArchive,
+    connect: Connect,
+    cache: Cache,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    archive = connect("new")
+    packages, closure = archive.kernel_packages(), archive.resolve(["tool"])
+    files = archive.download(closure)
+    copy = Cache(tmp_path / "copy", recorder)
+    shutil.copytree(cache.directory, copy.directory, copy_function=shutil.copyfile)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    elsewhere = Archive(["new"], "amd64", copy, Settings(cache=copy.directory), recorder)
+    assert elsewhere.kernel_packages() == packages
+    assert elsewhere.resolve(["tool"]) == closure
+    assert [file.name for file in elsewhere.download(closure)] == [file.name for file in files]
+    (note,) = recorder.notes
+    assert note.startswith("only what is in the cache can be used: apt is not to be had on this machine")
+    with pytest.raises(FetchError, match="apt"):
+        elsewhere.download(packages)
+    with pytest.raises(FetchError, match="apt is not to be had"):
+        Archive(["new"], "amd64", Cache(tmp_path / "empty"), Settings(cache=tmp_path / "empty"))
 
 
 def test_a_broken_record_of_suites_is_as_good_as_none(stocked: FakeArchive, connect: Connect, cache: Cache) -> None:
