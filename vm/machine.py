@@ -15,6 +15,7 @@ from typing import Any, Self
 from vm.architectures import Architecture
 from vm.channel import Channel, ChannelError
 from vm.errors import BootError
+from vm.monitor import Monitor
 
 _PR_SET_PDEATHSIG = 1
 _CONSOLE_TAIL_SIZE = 16_384
@@ -68,8 +69,10 @@ def kernel_command_line(config: MachineConfig) -> str:
     )
 
 
-def qemu_arguments(config: MachineConfig, *, console: Path, channel_descriptor: int) -> list[str]:
-    """The whole QEMU command: nothing by default, two serial ports, no disk, no network, no window."""
+def qemu_arguments(
+    config: MachineConfig, *, console: Path, channel_descriptor: int, monitor_descriptor: int
+) -> list[str]:
+    """The whole QEMU command: nothing by default, two serial ports, a monitor, no disk, no network, no window."""
     architecture = config.architecture
     is_emulated = config.emulator.accelerator == "tcg"
     # Emulated time counts instructions, one a nanosecond, and leaps to the next timer when the guest is idle: a guest
@@ -93,6 +96,8 @@ def qemu_arguments(config: MachineConfig, *, console: Path, channel_descriptor: 
         *("-serial", "chardev:console"),
         *("-chardev", f"socket,id=channel,fd={channel_descriptor}"),
         *("-serial", "chardev:channel"),
+        *("-chardev", f"socket,id=monitor,fd={monitor_descriptor}"),
+        *("-mon", "chardev=monitor,mode=control"),
     ]
 
 
@@ -114,6 +119,7 @@ class Guest:
 
     Attributes:
         channel: the conversation with PID 1, or with the entry point it runs.
+        monitor: the conversation with QEMU itself.
         console: the file that everything the guest prints goes to.
         ready: what PID 1 said of itself: ``release``, ``version``, ``uptime_s``.
         boot_seconds: from the start of QEMU to that message.
@@ -127,13 +133,20 @@ class Guest:
         self.boot_seconds = 0.0
         self._started_s = time.monotonic()
         ours, theirs = socket.socketpair()
+        our_monitor, their_monitor = socket.socketpair()
         self.channel = Channel(ours)
+        self.monitor = Monitor(our_monitor)
         try:
-            arguments = qemu_arguments(config, console=self.console, channel_descriptor=theirs.fileno())
+            arguments = qemu_arguments(
+                config,
+                console=self.console,
+                channel_descriptor=theirs.fileno(),
+                monitor_descriptor=their_monitor.fileno(),
+            )
             with self.log.open("wb") as log:
                 self.process = subprocess.Popen(
                     arguments,
-                    pass_fds=(theirs.fileno(),),
+                    pass_fds=(theirs.fileno(), their_monitor.fileno()),
                     stdin=None if config.is_interactive else subprocess.DEVNULL,
                     stdout=None if config.is_interactive else log,
                     stderr=log,
@@ -144,11 +157,13 @@ class Guest:
                 )
         except OSError as error:
             ours.close()
+            our_monitor.close()
             raise BootError(
                 f"cannot start QEMU ({arguments[0]}): {error}. `uring-matrix doctor` says what is missing"
             ) from error
         finally:
             theirs.close()
+            their_monitor.close()
 
     @classmethod
     def boot(cls, config: MachineConfig, directory: Path, *, deadline_s: float) -> Self:
@@ -206,6 +221,7 @@ class Guest:
             self.process.kill()
         self.process.wait(_KILL_TIMEOUT_S)
         self.channel.close()
+        self.monitor.close()
 
     def how_qemu_ended(self) -> str:
         """One sentence about QEMU's end, with what it said."""

@@ -34,7 +34,9 @@ def config(tmp_path: Path, script: str, **more: object) -> MachineConfig:
 
 
 def test_the_command_has_nothing_a_guest_does_not_need(tmp_path: Path) -> None:
-    arguments = qemu_arguments(config(tmp_path, ""), console=Path("/a,b/console"), channel_descriptor=7)
+    arguments = qemu_arguments(
+        config(tmp_path, ""), console=Path("/a,b/console"), channel_descriptor=7, monitor_descriptor=8
+    )
     pairs = dict(itertools.pairwise(arguments))
     assert pairs["-accel"] == "tcg"
     assert pairs["-cpu"] == AMD64.qemu_cpu
@@ -42,13 +44,14 @@ def test_the_command_has_nothing_a_guest_does_not_need(tmp_path: Path) -> None:
     assert {"-nodefaults", "-no-reboot", "-no-user-config"} <= set(arguments)
     assert "file,id=console,path=/a,,b/console" in arguments
     assert "socket,id=channel,fd=7" in arguments
+    assert "socket,id=monitor,fd=8" in arguments
     assert not {"-netdev", "-net", "-nic", "-hda"} & set(arguments)
 
 
 def test_kvm_takes_the_hosts_cpu(tmp_path: Path) -> None:
     machine = config(tmp_path, "")
     kvm = MachineConfig(AMD64, Emulator(("q",), "kvm"), machine.kernel, machine.initrd)
-    arguments = qemu_arguments(kvm, console=Path("c"), channel_descriptor=3)
+    arguments = qemu_arguments(kvm, console=Path("c"), channel_descriptor=3, monitor_descriptor=4)
     assert arguments[arguments.index("-cpu") + 1] == "host"
     assert "-icount" not in arguments
 
