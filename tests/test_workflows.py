@@ -162,6 +162,8 @@ def test_the_matrix_workflow_with_real_kernels(tmp_path: Path, programs: Path) -
     """From a fresh copy, through pip, with the oldest and the newest kernel there is."""
     environment = clean_environment(
         PATH=f"{programs}{os.pathsep}{os.environ['PATH']}",
+        # Four installations whose bytecode hardly anybody uses twice.
+        PIP_NO_COMPILE="1",
         **{name: value for name, value in os.environ.items() if name.startswith("URING_MATRIX_")},
     )
     runner = Runner.load(
