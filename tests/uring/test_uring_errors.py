@@ -1,0 +1,221 @@
+"""Each errno of each call has its name; exceptions say what was tried and survive pickling."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import errno
+import inspect
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import uring
+from uring import errors, syscalls
+
+# What the calls are to raise, written down a second time from Zig 0.15.1's IoUring.zig and the man pages: call -> lines
+# of "errno class". The names that Zig lacks are marked with *.
+REGISTER_ANY = """EACCES PermissionDenied*
+EBADF FileDescriptorInvalid
+EBADFD FileDescriptorInBadState*
+EEXIST InvalidThread*
+EFAULT BufferInvalid*
+EINVAL ArgumentsInvalid*
+ENOMEM SystemResources
+ENXIO RingShuttingDown*"""
+EXPECTED: dict[str, str] = {
+    "setup": """EFAULT ParamsOutsideAccessibleAddressSpace
+EINVAL ArgumentsInvalid
+EMFILE ProcessFdQuotaExceeded
+ENFILE SystemFdQuotaExceeded
+ENOMEM SystemResources
+EPERM PermissionDenied
+ENOSYS SystemOutdated""",
+    "enter": """EAGAIN SystemResources
+EBADF FileDescriptorInvalid
+EBADFD FileDescriptorInBadState
+EBADR CompletionsDropped*
+EBUSY CompletionQueueOvercommitted
+EEXIST InvalidThread
+EFAULT BufferInvalid
+EINTR SignalInterrupt
+EINVAL SubmissionQueueEntryInvalid
+ENXIO RingShuttingDown
+EOPNOTSUPP OpcodeNotSupported
+EOWNERDEAD SubmissionThreadDead*""",
+    "mmap": """EACCES AccessDenied
+EAGAIN LockedMemoryLimitExceeded
+EMFILE ProcessFdQuotaExceeded
+ENFILE SystemFdQuotaExceeded
+ENODEV MemoryMappingNotSupported
+ENOMEM OutOfMemory
+EPERM PermissionDenied""",
+    "register_files": """EBUSY FilesAlreadyRegistered
+EINVAL FilesEmpty
+EMFILE UserFdQuotaExceeded
+ENXIO RingShuttingDownOrAlreadyRegisteringFiles""",
+    "register_files_sparse": """EBUSY FilesAlreadyRegistered
+EINVAL FilesEmpty
+EMFILE UserFdQuotaExceeded
+ENXIO RingShuttingDownOrAlreadyRegisteringFiles""",
+    "register_files_update": """EINVAL FilesEmpty
+EMFILE UserFdQuotaExceeded
+ENXIO FilesNotRegistered*""",
+    "unregister_files": "ENXIO FilesNotRegistered",
+    "register_file_alloc_range": "EOVERFLOW ArgumentsInvalid*",
+    "register_eventfd": "EBUSY EventfdAlreadyRegistered*",
+    "register_eventfd_async": "EBUSY EventfdAlreadyRegistered*",
+    "unregister_eventfd": "ENXIO EventfdNotRegistered*",
+    "register_buffers": """EBUSY BuffersAlreadyRegistered*
+EOPNOTSUPP BufferNotSupported*""",
+    "unregister_buffers": "ENXIO BuffersNotRegistered",
+    "get_probe": "",
+    "register_napi": "EOPNOTSUPP OpcodeNotSupported*",
+    "unregister_napi": "EOPNOTSUPP OpcodeNotSupported*",
+    "setup_buf_ring": "EEXIST BufferGroupAlreadyRegistered*",
+}
+CALLS: dict[str, Callable[[uring.IoUring], Any]] = {
+    "setup": lambda _: uring.IoUring(1),
+    "enter": lambda ring: ring.enter(1, 0, 0),
+    "mmap": lambda ring: uring.SubmissionQueue.init(
+        ring.fd, uring.io_uring_params(sq_entries=1, cq_entries=2, flags=0)
+    ),
+    "register_files": lambda ring: ring.register_files([0]),
+    "register_files_sparse": lambda ring: ring.register_files_sparse(4),
+    "register_files_update": lambda ring: ring.register_files_update(0, [0]),
+    "unregister_files": lambda ring: ring.unregister_files(),
+    "register_file_alloc_range": lambda ring: ring.register_file_alloc_range(0, 1),
+    "register_eventfd": lambda ring: ring.register_eventfd(1),
+    "register_eventfd_async": lambda ring: ring.register_eventfd_async(1),
+    "unregister_eventfd": lambda ring: ring.unregister_eventfd(),
+    "register_buffers": lambda ring: ring.register_buffers([bytearray(1)]),
+    "unregister_buffers": lambda ring: ring.unregister_buffers(),
+    "get_probe": lambda ring: ring.get_probe(),
+    "register_napi": lambda ring: ring.register_napi(uring.io_uring_napi()),
+    "unregister_napi": lambda ring: ring.unregister_napi(uring.io_uring_napi()),
+    "setup_buf_ring": lambda ring: uring.setup_buf_ring(ring.fd, 1, 7, uring.IOU_PBUF_RING_INC),
+}
+IN_MESSAGE = {"setup": "io_uring_setup", "enter": "io_uring_enter"}
+
+
+def expected_of(call: str) -> dict[int, str]:
+    """errno -> class name, of one call."""
+    lines = EXPECTED[call].splitlines()
+    if call not in ("setup", "enter", "mmap"):
+        lines = REGISTER_ANY.splitlines() + lines
+    pairs = (line.rstrip("*").split() for line in lines)
+    return {getattr(errno, name): kind for name, kind in pairs}
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, number: int, *, is_mmap: bool = False) -> None:
+    """Every io_uring system call fails with that errno, or mmap does."""
+
+    def fail(*_: object) -> int:
+        ctypes.set_errno(number)
+        return -1
+
+    if is_mmap:
+        monkeypatch.setattr(syscalls, "_mmap", lambda *_: fail() and syscalls._MAP_FAILED)
+        return
+    for name in ("_setup", "_enter", "_register"):
+        monkeypatch.setattr(syscalls, name, fail)
+
+
+@pytest.mark.parametrize("call", EXPECTED)
+def test_every_errno_of_every_call(ring: uring.IoUring, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """All errnos there are: the named ones by name, any other as UnexpectedErrno; the message has call and errno."""
+    expected = expected_of(call)
+    with monkeypatch.context() as patch:
+        for number, name in errno.errorcode.items():
+            fail_with(patch, number, is_mmap=call == "mmap")
+            with pytest.raises(uring.SyscallError) as caught:
+                CALLS[call](ring)
+            kind = expected.get(number, "UnexpectedErrno")
+            assert type(caught.value).__name__ == kind, f"{call}: {name}"
+            assert caught.value.errno == number
+            text = str(caught.value)
+            assert IN_MESSAGE.get(call, call) in text
+            assert name in text
+
+
+def test_unknown_errno_number(ring: uring.IoUring, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An errno without a name is still reported, with its number."""
+    with monkeypatch.context() as patch:
+        fail_with(patch, 4000)
+        with pytest.raises(uring.UnexpectedErrno, match="4000"):
+            ring.enter(0, 0, 0)
+
+
+def test_unregister_of_a_buffer_ring_has_a_table() -> None:
+    """free_buf_ring swallows errors as Zig does; its table is for the tests of a kernel."""
+    from uring import errno_tables as tables
+
+    assert tables.UNREGISTER_PBUF_RING[errno.ENOENT][0] is uring.BufferGroupNotRegistered
+    assert tables.UNREGISTER_PBUF_RING[errno.EINVAL][0] is uring.ArgumentsInvalid
+
+
+ALL_ERRORS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.UringError)]
+
+
+@pytest.mark.parametrize("kind", ALL_ERRORS, ids=lambda kind: kind.__name__)
+def test_error_is_exported_pickles_and_copies(kind: type[uring.UringError]) -> None:
+    """pytest-xdist carries exceptions between processes."""
+    assert getattr(uring, kind.__name__) is kind
+    if issubclass(kind, uring.SyscallError):
+        error: Any = kind(22, "io_uring_enter failed")
+        assert (error.errno, error.strerror) == (22, "io_uring_enter failed")
+    else:
+        error = kind("what was tried")
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is kind
+        assert again.args == error.args
+        assert str(again) == str(error)
+
+
+def test_tree_of_errors() -> None:
+    """One root; usage errors are ValueErrors, the kernel's answers OSErrors, and the built-in relatives fit."""
+    assert issubclass(uring.UsageError, ValueError)
+    assert issubclass(uring.SyscallError, OSError)
+    assert issubclass(uring.PermissionDenied, PermissionError)
+    assert issubclass(uring.SignalInterrupt, InterruptedError)
+    assert issubclass(uring.RingInherited, uring.RingClosed)
+    assert not issubclass(uring.SubmissionQueueFull, (OSError, ValueError))
+
+
+def test_real_errors_of_the_kernel(ring: uring.IoUring) -> None:
+    """The tables meet the kernel: what a caller can do wrong, by the name it gets."""
+    import os
+
+    with pytest.raises(uring.FilesNotRegistered):
+        ring.unregister_files()
+    with pytest.raises(uring.FilesNotRegistered):
+        ring.register_files_update(0, [0])
+    with pytest.raises(uring.FilesEmpty):
+        ring.register_files([])
+    with pytest.raises(uring.FileDescriptorInvalid):
+        ring.register_files([1 << 20])
+    ring.register_files([0])
+    with pytest.raises(uring.FilesAlreadyRegistered):
+        ring.register_files([0])
+    with pytest.raises(uring.FilesEmpty):
+        ring.register_files_update(5, [0])
+    ring.unregister_files()
+    with pytest.raises(uring.BuffersNotRegistered):
+        ring.unregister_buffers()
+    ring.register_buffers([bytearray(4096)])
+    with pytest.raises(uring.BuffersAlreadyRegistered):
+        ring.register_buffers([bytearray(4096)])
+    ring.unregister_buffers()
+    with pytest.raises(uring.EventfdNotRegistered):
+        ring.unregister_eventfd()
+    event = os.eventfd(0)
+    ring.register_eventfd(event)
+    with pytest.raises(uring.EventfdAlreadyRegistered):
+        ring.register_eventfd_async(event)
+    ring.unregister_eventfd()
+    ring.register_eventfd_async(event)
+    os.close(event)
+    with pytest.raises(uring.ArgumentsInvalid):
+        ring.register_buffers([])
