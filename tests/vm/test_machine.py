@@ -10,7 +10,7 @@ import pytest
 
 from vm.architectures import AMD64
 from vm.errors import BootError
-from vm.machine import Emulator, Guest, MachineConfig, kernel_command_line, qemu_arguments
+from vm.machine import Emulator, Guest, MachineConfig, kernel_command_line, memory_mib, qemu_arguments
 
 READY = """
 import sys, time
@@ -90,6 +90,26 @@ def test_a_boot_that_fails_says_how(tmp_path: Path, script: str, message: str) -
     deadline_s = 0.5 if "nothing" in message else 20.0
     with pytest.raises(BootError, match=message):
         Guest.boot(config(tmp_path, script), tmp_path, deadline_s=deadline_s)
+
+
+def test_half_an_image_is_no_guest(tmp_path: Path) -> None:
+    """The kernel goes on without the files that did not fit into its memory; PID 1 may well be among those that did."""
+    console = """
+path = next(a for a in sys.argv if a.startswith("file,id=console")).partition("path=")[2]
+open(path, "w").write("Initramfs unpacking failed: write error")
+"""
+    script = READY.format(root=ROOT, type="ready").replace("fd = int", f"{console}fd = int")
+    with pytest.raises(BootError, match="needs more memory"):
+        Guest.boot(config(tmp_path, script), tmp_path, deadline_s=20)
+
+
+def test_memory_grows_with_the_image(tmp_path: Path) -> None:
+    image = tmp_path / "initrd"
+    with image.open("wb") as file:
+        file.truncate(100 << 20)
+    assert memory_mib(image) == 384
+    image.write_bytes(b"")
+    assert memory_mib(image) == 256
 
 
 def test_a_missing_program_is_a_sentence(tmp_path: Path) -> None:

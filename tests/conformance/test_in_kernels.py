@@ -1,0 +1,93 @@
+"""The suite in the oldest and the newest kernel there is, as a user runs it, held against Zig's own verdicts there."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from conformance.zig_index import function_name
+from reports.results import Kernel, Results, Status, exit_code, read
+from vm.cache import Cache
+from vm.fetch import Kernels
+from vm.progress import PlainProgress
+from vm.settings import Settings
+
+pytestmark = pytest.mark.vm
+
+ROOT = Path(__file__).parents[2]
+# What Zig 0.15.1's test binary says in the guests of each series (tests/oracle/compare.py). Newer ones are like the last.
+ZIG = json.loads((ROOT / "tests/oracle/expected.json").read_text(encoding="utf-8"))["kernels"]
+STATUS = {"pass": Status.PASS, "skip": Status.UNSUPPORTED}
+
+
+def oldest_and_newest() -> list[str]:
+    settings = Settings.load()
+    progress = PlainProgress()
+    refs = Kernels(Cache(settings.cache, progress), settings, progress).resolve(["all"])
+    return [refs[0].id, refs[-1].id]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    out = tmp_path_factory.mktemp("matrix")
+    kernels = [f"--kernel={name}" for name in oldest_and_newest()]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "conformance",
+            "-q",
+            "-n",
+            "2",
+            "-p",
+            "no:cacheprovider",
+            *kernels,
+            "--matrix-out",
+            out,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return read(out / "results.json")
+
+
+def test_the_run_is_complete_and_as_expected(results: Results) -> None:
+    assert results.complete
+    assert exit_code(results) == 0
+    assert len(results.kernels) == 2
+    assert len(results.tests) == 41
+    assert len(results.results) == 2 * 41
+
+
+def test_every_kernel_says_what_it_is(results: Results) -> None:
+    for kernel in results.kernels:
+        assert kernel.booted
+        assert kernel.release is not None
+        assert kernel.release.startswith(f"{kernel.series}.") or kernel.release.startswith(f"{kernel.series}-")
+        assert kernel.sha256 is not None
+        assert "IORING_FEAT_NODROP" in kernel.features["features"]
+        assert kernel.console is not None
+
+
+def test_every_cell_agrees_with_zigs_own_tests(results: Results) -> None:
+    for kernel in results.kernels:
+        zig = ZIG.get(kernel.series) or ZIG["7.3"]
+        expected = {function_name(title): STATUS[verdict] for title, verdict in zig.items()}
+        assert expected == verdicts(results, kernel)
+
+
+def test_what_is_unsupported_comes_with_its_proof(results: Results) -> None:
+    rows = [row for row in results.results if row.status is Status.UNSUPPORTED]
+    assert Counter(row.kernel for row in rows) == {"5.10": 15}
+    assert all(row.evidence and row.reason for row in rows)
+
+
+def verdicts(results: Results, kernel: Kernel) -> dict[str, Status]:
+    return {row.test: row.status for row in results.results if row.kernel == kernel.id}
