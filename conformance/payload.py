@@ -22,6 +22,8 @@ from vm.image import Runtime, add_bytecode
 
 # pytest and what it imports: the guest runs the host's own version.
 _PYTEST_MODULES = (pytest, _pytest, pluggy, iniconfig, packaging, py, pygments)
+# pytest draws in colour through pygments; nine tenths of that are languages and styles that nobody prints in a guest.
+_PYGMENTS_LEXERS = frozenset({"__init__.py", "_mapping.py", "diff.py", "python.py"})
 # What PID 1 imports before it says that it is ready.
 PRELOAD = (
     "pytest",
@@ -75,6 +77,16 @@ class Payload:
 def trees() -> dict[str, Path]:
     """Module or package name to its file or directory, of pytest and all it needs."""
     return {module.__name__: _location(module.__file__) for module in _PYTEST_MODULES}
+
+
+def is_wanted(name: str) -> bool:
+    """Whether a guest needs this file of `trees`."""
+    match name.split("/"):
+        case ["pygments", "lexers", *rest]:
+            return rest[-1] in _PYGMENTS_LEXERS
+        case ["pygments", "styles" | "formatters", module]:
+            return module in {"__init__.py", "_mapping.py", "terminal.py"}
+    return True
 
 
 def collect(config: pytest.Config) -> Payload:

@@ -65,6 +65,7 @@ class Setup:
             trees=payload.trees(),
             preload=payload.PRELOAD,
             progress=self.progress,
+            is_wanted=payload.is_wanted,
         )
 
     def machine(self, qemu: Qemu, accelerator: str, kernel: Path, initrd: Path) -> MachineConfig:

@@ -28,23 +28,38 @@ from vm.progress import Progress
 SUITES = ("trixie", "trixie-security")
 # What the guest needs of Debian: Python, and mke2fs for tests that want a real file system.
 _PACKAGES = ("python3", "e2fsprogs")
-# In the packages' closure, but of no use in a guest.
+# In the packages' closure, but of no use in a guest. Every MiB of an image makes an emulated boot longer, so what is
+# large and what no test of a kernel asks for stays out: databases, TLS, windows on a terminal, East Asian code pages.
 _UNWANTED_PACKAGES = frozenset({
-    "debconf", "dpkg", "libdb5.3t64", "libmd0", "libpcre2-8-0", "libpython3-stdlib", "libselinux1", "libss2", "logsave",
-    "media-types", "netbase", "openssl-provider-legacy", "perl-base", "python3", "python3-minimal", "readline-common",
-    "tar", "tzdata",
+    "debconf", "dpkg", "libdb5.3t64", "libmd0", "libncursesw6", "libpcre2-8-0", "libpython3-stdlib", "libselinux1",
+    "libsqlite3-0", "libss2", "libssl3t64", "libzstd1", "logsave", "media-types", "netbase", "openssl-provider-legacy",
+    "perl-base", "python3", "python3-minimal", "readline-common", "tar", "tzdata",
 })  # fmt: skip
-_UNWANTED_MODULES = frozenset({
-    "__pycache__", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtle.py", "turtledemo",
+# Top-level modules of the standard library that guests do not have.
+UNWANTED_MODULES = frozenset({
+    "__pycache__", "_pyrepl", "curses", "dbm", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "sqlite3", "ssl.py",
+    "test", "tkinter", "turtle.py", "turtledemo", "venv", "wsgiref", "xmlrpc",
+})  # fmt: skip
+# The same of its extension modules. Without OpenSSL's, hashlib takes Python's own code for every usual algorithm.
+UNWANTED_EXTENSIONS = frozenset({
+    "_codecs_cn", "_codecs_hk", "_codecs_iso2022", "_codecs_jp", "_codecs_kr", "_codecs_tw", "_curses",
+    "_curses_panel", "_dbm", "_hashlib", "_sqlite3", "_ssl", "_xxtestfuzz", "xxlimited", "xxlimited_35", "xxsubtype",
+})  # fmt: skip
+# Parts of the C library's package for debuggers and for programs of another age.
+_UNWANTED_LIBRARIES = frozenset({
+    "libBrokenLocale", "libanl", "libc_malloc_debug", "libexpatw", "libmemusage", "libmvec", "libnsl", "libnss_compat",
+    "libnss_dns", "libnss_files", "libnss_hesiod", "libpcprofile", "libthread_db", "libtic",
 })  # fmt: skip
 _PROGRAMS = frozenset({"usr/sbin/mke2fs"})
 _SITE = "usr/lib/python3/dist-packages"
 _MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "work", "etc", "root", "run")
-_RECIPE = 1  # count up when the recipe below changes what it makes
+_RECIPE = 2  # count up when the recipe below changes what it makes
 
 _INIT = """#!/usr/bin/{python} -ISu
+import gc
 import sys
 
+gc.disable()  # nothing of what is loaded before the first message is garbage; PID 1 puts it on again
 sys.path.append("/{site}")
 from vm.guest.init import main
 
@@ -105,6 +120,7 @@ def runtime(
     trees: Mapping[str, Path],
     preload: Sequence[str],
     progress: Progress,
+    is_wanted: Callable[[str], bool] = lambda _: True,
 ) -> Runtime:
     """Make the first layer, or take it from the cache.
 
@@ -115,13 +131,14 @@ def runtime(
         trees: module or package name to its file or directory on the host; pure Python.
         preload: modules that PID 1 imports before it says that it is ready.
         progress: told what is going on.
+        is_wanted: asked about every file of `trees`, as `package/module.py`.
     """
     packages = [package for package in archive.resolve(_PACKAGES) if package.name not in _UNWANTED_PACKAGES]
-    sources = {**trees, "vm": Path(__file__).parent}
+    sources = {**trees, "vm/guest": Path(__file__).parent / "guest"}
     key = _digest(
         [f"recipe {_RECIPE} {architecture.name} {' '.join(preload)}"],
         [f"{package.name} {package.version}" for package in packages],
-        _tree_digests(sources),
+        _tree_digests(sources, is_wanted),
     )
 
     def build(directory: Path) -> Mapping[str, object]:
@@ -133,7 +150,7 @@ def runtime(
                 extract(deb, root, _is_wanted)
             python = _find_python(root)
             for name, path in sources.items():
-                _copy_tree(path, root / _SITE / (path.name if path.is_file() else name))
+                _copy_tree(path, root / _SITE / (path.name if path.is_file() else name), is_wanted)
             made = Runtime(directory / "runtime.cpio", root, architecture, python, key, {})
             add_bytecode(made, [root / "usr/lib" / python, root / _SITE], root=root)
             with made.initramfs.open("wb") as file:
@@ -212,8 +229,10 @@ def _is_wanted(name: str) -> bool:
     if parts[:2] != ("usr", "lib") or len(parts) < 4:
         return False
     if parts[2].startswith("python3."):
-        return parts[3] not in _UNWANTED_MODULES and not parts[3].startswith("config-") and "_test" not in parts[-1]
-    return len(parts) == 4 and ".so" in parts[3]
+        if parts[3] == "lib-dynload" and parts[-1].partition(".")[0] in UNWANTED_EXTENSIONS:
+            return False
+        return parts[3] not in UNWANTED_MODULES and not parts[3].startswith("config-") and "_test" not in parts[-1]
+    return len(parts) == 4 and ".so" in parts[3] and parts[3].partition(".")[0] not in _UNWANTED_LIBRARIES
 
 
 def _find_python(root: Path) -> str:
@@ -253,25 +272,31 @@ def _tree_entries(root: Path, prefix: str) -> Iterator[cpio.Entry]:
             yield cpio.Entry(name, status.st_mode, path.read_bytes(), modified_s=int(status.st_mtime))
 
 
-def _copy_tree(source: Path, target: Path) -> None:
+def _copy_tree(source: Path, target: Path, is_wanted: Callable[[str], bool]) -> None:
     if source.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
     else:
-        for path in _sources(source):
+        for path in _sources(source, is_wanted):
             copy = target / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, copy)
 
 
-def _sources(directory: Path) -> list[Path]:
-    """Files of a package, without what the host's Python cached beside them."""
-    return sorted(path for path in directory.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+def _sources(directory: Path, is_wanted: Callable[[str], bool]) -> list[Path]:
+    """Files of a package that are wanted, without what the host's Python cached beside them."""
+    return sorted(
+        path
+        for path in directory.rglob("*")
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and is_wanted(str(PurePosixPath(path.relative_to(directory.parent))))
+    )
 
 
-def _tree_digests(trees: Mapping[str, Path]) -> Iterator[str]:
+def _tree_digests(trees: Mapping[str, Path], is_wanted: Callable[[str], bool]) -> Iterator[str]:
     for name, path in sorted(trees.items()):
-        for file in [path] if path.is_file() else _sources(path):
+        for file in [path] if path.is_file() else _sources(path, is_wanted):
             relative = file.relative_to(path.parent)
             yield f"{name} {relative} {hashlib.sha256(file.read_bytes()).hexdigest()}"
 

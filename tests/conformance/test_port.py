@@ -1,6 +1,5 @@
 """Each of Zig's 41 tests is ported exactly once, under its name, and says so in its marker and its docstring."""
 
-
 import re
 from pathlib import Path
 

@@ -56,8 +56,8 @@ def main() -> None:
     port = Port(config["port"])
     for name in config["preload"]:
         importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # children share these pages
+    gc.freeze()  # children share these pages, and never search them
+    gc.enable()
     port.send({"type": "ready", "release": os.uname().release, "version": os.uname().version, "uptime_s": uptime_s()})
     while True:
         message = port.receive()
