@@ -18,7 +18,7 @@ from vm.settings import Settings
 pytestmark = pytest.mark.vm
 
 ROOT = Path(__file__).parents[2]
-# What Zig 0.15.1's test binary says in the guests of each series (tests/oracle/compare.py). Newer ones are like the last.
+# What Zig 0.15.1's test binary says in each series (tests/oracle/compare.py). Newer ones are like the last.
 ZIG = json.loads((ROOT / "tests/oracle/expected.json").read_text(encoding="utf-8"))["kernels"]
 STATUS = {"pass": Status.PASS, "skip": Status.UNSUPPORTED}
 
