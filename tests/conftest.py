@@ -1,0 +1,10 @@
+"""Makes the rooms importable before the folders of the same names below `tests`.
+
+pytest puts this folder onto the path. An editable installation is asked only after the path, and there `tests/uring`
+looks like a package called `uring`.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
