@@ -227,6 +227,8 @@ def _resumed(config: pytest.Config, directory: Path | None) -> Results | None:
         return None
     if directory is None:
         raise pytest.UsageError("--matrix-resume needs --matrix-out: the directory of the run to go on with")
+    if not (directory / JOURNAL_NAME).exists():
+        raise pytest.UsageError(f"there is no run to go on with in {directory}; start one without resuming")
     try:
         return fold(directory / JOURNAL_NAME)
     except ResultsError as error:
