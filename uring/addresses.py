@@ -22,13 +22,19 @@ class _Port(BigEndianStructure):
     _fields_ = (("value", c_uint16),)
 
 
+def _port(port: int) -> _Port:
+    if not 0 <= port <= 0xFFFF:
+        raise ArgumentOutOfRange(f"port {port} is not in 0 to 65535")
+    return _Port(port)
+
+
 class sockaddr_in(Structure):  # noqa: N801 - the system's name
     """An IPv4 address and port; without arguments, room for one."""
 
     _fields_ = (("family", c_uint16), ("_port", _Port), ("addr", c_ubyte * 4), ("zero", c_ubyte * 8))
 
     def __init__(self, host: str = "0.0.0.0", port: int = 0) -> None:  # noqa: S104 - the empty address
-        super().__init__(AF_INET, _Port(port), (c_ubyte * 4)(*inet_pton(AF_INET, host)))
+        super().__init__(AF_INET, _port(port), (c_ubyte * 4)(*inet_pton(AF_INET, host)))
 
     @property
     def host(self) -> str:
@@ -56,7 +62,7 @@ class sockaddr_in6(Structure):  # noqa: N801 - the system's name
     )
 
     def __init__(self, host: str = "::", port: int = 0, flowinfo: int = 0, scope_id: int = 0) -> None:
-        super().__init__(AF_INET6, _Port(port), flowinfo, (c_ubyte * 16)(*inet_pton(AF_INET6, host)), scope_id)
+        super().__init__(AF_INET6, _port(port), flowinfo, (c_ubyte * 16)(*inet_pton(AF_INET6, host)), scope_id)
 
     @property
     def host(self) -> str:

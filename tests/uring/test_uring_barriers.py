@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
+import os
 import threading
 from typing import Any
 
@@ -67,15 +67,37 @@ def test_other_machines_need_libatomic(name: str) -> None:
         barriers.Machine(name, None)
 
 
-def test_membarrier_on_this_kernel() -> None:
-    """The command is offered by any kernel since 4.16 and does not fail."""
-    import os
+@pytest.mark.parametrize(("machine", "number"), [("x86_64", 324), ("aarch64", 283)])
+def test_membarrier(monkeypatch: pytest.MonkeyPatch, machine: str, number: int) -> None:
+    """Asks what the kernel offers (command 0), then fences with MEMBARRIER_CMD_GLOBAL_EXPEDITED (2)."""
+    calls: list[tuple[int, ...]] = []
+    offered = 0
 
-    if os.uname().machine not in ("x86_64", "aarch64"):
-        pytest.skip("only used on x86-64 and aarch64")
-    fence = barriers.membarrier_fence(os.uname().machine)
-    if fence is None:
-        pytest.skip("this kernel was built without membarrier")
+    class Library:
+        def __init__(self, _: None) -> None:
+            def syscall(*arguments: int) -> int:
+                calls.append(arguments)
+                return offered
+
+            self.syscall = syscall
+
+    monkeypatch.setattr(ctypes, "PyDLL", Library)
+    for refused in (-1, 0, 1, 4, 8 | 16):
+        offered = refused
+        assert barriers.membarrier_fence(machine) is None
+    del calls[:]
+    offered = 2 | 4
+    fence = barriers.membarrier_fence(machine)
+    assert fence is not None
+    fence()
+    assert calls == [(number, 0, 0, 0), (number, 2, 0, 0)]
+
+
+def test_membarrier_on_this_kernel() -> None:
+    """The real one, where it is offered, does not fail."""
+    machine = os.uname().machine
+    if machine not in ("x86_64", "aarch64") or (fence := barriers.membarrier_fence(machine)) is None:
+        pytest.skip("this kernel has no membarrier, or this machine does not use it")
     fence()
 
 

@@ -402,6 +402,28 @@ def test_no_ops_cost_no_bookkeeping(ring: uring.IoUring) -> None:
         assert ring._in_flight.unnoticed == 0
 
 
+def test_no_ops_beside_other_requests_are_told_apart(ring: uring.IoUring, pair: Pair) -> None:
+    """With a request in flight no-ops are booked one by one: any order of completions comes out right."""
+    first, second = pair
+    ring.recv(5, first.fileno(), bytearray(4), 0)
+    ring.submit()
+    second.send(b"early")
+    ring.nop(6)
+    ring.submit()
+    assert {ring.copy_cqe().user_data, ring.copy_cqe().user_data} == {5, 6}
+    assert ({}, 0, 0) == (ring._in_flight.counts, pins(ring), ring._in_flight.unnoticed)
+
+
+def test_with_a_poller_every_no_op_is_booked(make_ring: MakeRing) -> None:
+    """A kernel thread takes entries in its own time; nothing is assumed about no-ops then."""
+    ring = make_ring(4, uring.IORING_SETUP_SQPOLL)
+    ring.nop(7)
+    ring.submit()
+    assert ring._in_flight.counts == {7: 1}
+    ring.copy_cqe()
+    assert ring._in_flight.counts == {}
+
+
 def test_registered_buffers_live_until_unregistered(ring: uring.IoUring) -> None:
     """The kernel has their pages."""
     buffer = Buffer(SIZE)

@@ -163,6 +163,32 @@ def test_nop_after_another_request_in_the_slot(make_ring: MakeRing) -> None:
         ring.submit()
 
 
+def test_no_op_changed_by_hand_is_cleared_the_next_time(make_ring: MakeRing) -> None:
+    """Fields that a caller sets on a no-op do not stay in the slot."""
+    ring = make_ring(1)
+    sqe = ring.nop(1)
+    sqe.fd = 5
+    sqe.personality = 0
+    ring.submit()
+    ring.copy_cqe()
+    assert ring.nop(2) == uring.io_uring_sqe(user_data=2)
+
+
+@pytest.mark.parametrize(
+    "flags", [0, uring.IORING_SETUP_CQE32, uring.IORING_SETUP_NO_SQARRAY], ids=["", "cqe32", "flat"]
+)
+def test_large_rings_are_mapped_to_the_end(make_ring: MakeRing, flags: int) -> None:
+    """The last slots of queues of many pages are within the mapping."""
+    ring = make_ring(2048, flags)
+    array = uring.CqeArray(4096, is_big=bool(flags & uring.IORING_SETUP_CQE32))
+    for lap in range(2):
+        for user_data in range(2048):
+            ring.nop(lap * 2048 + user_data)
+        assert ring.submit() == 2048
+    assert ring.copy_cqes(array, 4096) == 4096
+    assert [row[0] for row in array.rows()] == list(range(4096))
+
+
 def test_failed_request_leaves_nothing_behind_for_a_nop(make_ring: MakeRing) -> None:
     """An argument error takes no entry, and a no-op in that place is clean."""
     ring = make_ring(2)
@@ -547,6 +573,7 @@ def test_sqe_compares_and_prints() -> None:
     assert one != "x"
     one.set_flags(uring.IOSQE_ASYNC)
     one.link_next()
+    one.set_flags(uring.IOSQE_IO_LINK)
     assert one.flags == uring.IOSQE_ASYNC | uring.IOSQE_IO_LINK
     assert "opcode=WRITE" in repr(one)
     assert "IO_LINK" in repr(one)
