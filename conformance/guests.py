@@ -1,34 +1,79 @@
 """Runs items in guests: boots the kernel an item is for, hands items over one by one, starts anew after a crash."""
 
 import os
+import re
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from conformance.cells import Cell
 from conformance.verdict import Facts, GuestEnd
 from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
 from vm.errors import BootError, VmError
 from vm.machine import Guest, MachineConfig, kernel_command_line
+from vm.monitor import MonitorError
 
 ENTRY = "conformance.guest.agent:main"
 # How long a dying QEMU may take to write its last lines.
 _END_TIMEOUT_S = 5.0
+# How long a guest that does not answer may take to print where all its tasks are.
+_BACKTRACES_S = 20.0
 _BOOT_TRIES = 2
+# How often a guest may be gone before it began with a test, until that is the machine's fault.
+_START_TRIES = 3
+_CONSOLE_SIZE_MAX = 1 << 20
+# The first line of the list of all tasks.
+_TASKS = re.compile(r"^.*\btask:\S+ +state:|^.*\bsysrq: Show State|^ *task +PC stack", re.MULTILINE)
+# How a test can end the process it runs in, by the agent's word for it.
+_ENDED = frozenset({"died", "quit", "overdue"})
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds to wait, generous: a deadline that strikes a slow machine is a wrong verdict."""
+    """Seconds to wait on an ordinary machine; generous: a deadline that strikes a slow one is a wrong verdict."""
 
     boot_s: float = 120.0
     collect_s: float = 120.0
+    # Until a guest says that it began with a test.
+    start_s: float = 30.0
+    # By this machine's clock.
     test_s: float = 90.0
+    # By the guest's clock, which an emulated guest turns forward when it is idle.
     soft_s: float = 45.0
+
+    @classmethod
+    def of_test(cls, test_s: float | None) -> Self:
+        """The usual ones, or those for tests that may take so many seconds."""
+        return cls() if test_s is None else cls(test_s=test_s, soft_s=test_s / 2)
+
+    def scaled(self, factor: float) -> "Deadlines":
+        """The same for a machine that is so much slower. The guest's own clock knows nothing of that."""
+        return replace(
+            self,
+            boot_s=self.boot_s * factor,
+            collect_s=self.collect_s * factor,
+            start_s=self.start_s * factor,
+            test_s=self.test_s * factor,
+        )
+
+
+class Pace:
+    """How slow this machine is under this accelerator, measured by its boots."""
+
+    # What a boot takes on an ordinary machine, emulated.
+    _BOOT_S = 2.5
+    _FACTOR_MAX = 10.0
+
+    def __init__(self) -> None:
+        self.factor = 1.0
+
+    def learn(self, boot_seconds: float) -> None:
+        """Take a boot into account. Only the slowest counts: a deadline has to hold in a bad minute, too."""
+        self.factor = min(max(self.factor, boot_seconds / self._BOOT_S), self._FACTOR_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +83,6 @@ class Column:
     machine: MachineConfig
     # `paths`, `ini`, `cells`, `options` for the agent.
     session: Mapping[str, Any]
-    deadlines: Deadlines = field(default_factory=Deadlines)
 
 
 @dataclass(slots=True)
@@ -52,6 +96,8 @@ class Ran:
     started_s: float
     # News about the kernel since the last item, for `kernels[]` of the results.
     kernel: dict[str, Any] | None = None
+    # What the test had printed when its process ended without a report.
+    output: str = ""
 
 
 class Guests:
@@ -61,6 +107,9 @@ class Guests:
         columns: by kernel id and architecture.
         directory: where consoles are kept.
         unavailable: columns whose kernel could not be had, and why.
+        test_s: seconds that a test may take, instead of the usual.
+        is_isolated: whether each test gets a guest of its own.
+        run_s: seconds until no further test is begun.
     """
 
     def __init__(
@@ -68,66 +117,131 @@ class Guests:
         columns: Mapping[tuple[str, str], Column],
         directory: Path,
         unavailable: Mapping[tuple[str, str], str],
+        *,
+        test_s: float | None = None,
+        is_isolated: bool = False,
+        run_s: float | None = None,
     ) -> None:
         self._columns = columns
         self._directory = directory
+        self._deadlines = Deadlines.of_test(test_s)
+        self._is_isolated = is_isolated
+        self._run_s = run_s
+        self._ends_s = None if run_s is None else time.monotonic() + run_s
+        self._pace = Pace()
         self._current: tuple[str, str] | None = None
         self._guest: Guest | None = None
         self._known: frozenset[str] = frozenset()
         self._collect_errors: list[dict[str, str]] = []
         self._boot_count = 0
+        # The item that ran last in this guest.
+        self._previous = ""
         # Kernels that cannot be booted, and why: nobody waits for them twice.
         self._dead = {key: GuestEnd("no-boot", why) for key, why in unavailable.items()}
         self._news: dict[str, Any] | None = None
 
-    def run(self, cell: Cell, item: str, following: str | None) -> Iterator[dict[str, Any] | Ran]:
-        """Run one item in its kernel.
+    @property
+    def _limits(self) -> Deadlines:
+        return self._deadlines.scaled(self._pace.factor)
+
+    def run(self, cell: Cell, item: str, following: str | None) -> Ran:
+        """Run one item in its kernel, once.
 
         Args:
             cell: the item's.
             item: its id in the guest.
-            following: the id of the next item of the same column, None at the end.
-
-        Yields:
-            pytest's serialized reports as they come, then one `Ran`.
+            following: the id of the next item of the same column, None at the end: fixtures that several tests share
+                are taken down when none of them follows.
         """
         key = (cell.kernel, cell.arch)
+        if self._ends_s is not None and time.monotonic() > self._ends_s:
+            self._dead[key] = GuestEnd("no-boot", f"the run's {self._run_s:.0f} s were over before this test's turn")
         if key in self._dead:
-            yield Ran(Facts(guest_end=self._dead[key]), [], time.time())
-            return
-        column = self._columns[key]
-        phases: list[Mapping[str, Any]] = []
-        reports: list[dict[str, Any]] = []
-        end: GuestEnd | None = None
-        is_done, dmesg, started_s = False, [], time.time()
+            return Ran(Facts(guest_end=self._dead[key]), [], time.time())
+        ran = Ran(Facts(), [], time.time())
         try:
-            guest = self._ready(key, column)
+            guest, started = self._begin(key, item, None if self._is_isolated else following)
+            ran.started_s = time.time()
+            ran.facts = self._follow(guest, item, ran)
+            ran.facts = replace(ran.facts, between=started["between"], previous=self._previous)
+        except _NotCollectedError as error:
+            ran.facts = Facts(guest_end=GuestEnd("not-collected", str(error)))
+        except _LostError as error:
+            ran.facts = Facts(guest_end=GuestEnd("lost", str(error)))
+        except BootError as error:
+            ran.facts = Facts(guest_end=self._dead.setdefault(key, GuestEnd("no-boot", str(error))))
+        self._previous = item
+        if self._is_isolated:
+            self.close()
+        ran.kernel, self._news = self._news, None
+        return ran
+
+    def _begin(self, key: tuple[str, str], item: str, following: str | None) -> tuple[Guest, Mapping[str, Any]]:
+        """Hand an item over. What befalls a guest before it says that it began is not the item's fault.
+
+        Raises:
+            _LostError: that happened again and again.
+        """
+        for attempt in range(1, _START_TRIES + 1):
+            guest = self._ready(key, self._columns[key])
             if item not in self._known:
                 raise _NotCollectedError(self._why_not_collected(item))
-            started_s = time.time()
-            guest.channel.send({"type": "run", "item": item, "next": following}, column.deadlines.test_s)
-            deadline_s = time.monotonic() + column.deadlines.test_s
+            try:
+                if (stray := guest.channel.poll()) is not None:
+                    raise _ended(stray)
+                guest.channel.send({"type": "run", "item": item, "next": following}, self._limits.start_s)
+                message = guest.channel.receive(self._limits.start_s)
+                if message["type"] != "started":
+                    raise _ended(message)
+            except ChannelError as error:
+                end = self._lose(error, 0)
+                after = f"after {self._previous}" if self._previous else "before its first test"
+                sentence = "; ".join(part for part in (end.message, end.qemu) if part)
+                self._note(key, f"the guest was lost {after} and before {item}: {sentence}. It was booted again")
+                if attempt == _START_TRIES:
+                    raise _LostError(
+                        f"{attempt} guests were lost before they began with the test: {sentence}"
+                    ) from error
+            else:
+                for note in message["notes"]:
+                    self._note(key, f"before {item}: {note}")
+                return guest, message
+        raise AssertionError
+
+    def _follow(self, guest: Guest, item: str, ran: Ran) -> Facts:
+        """Take in what the guest says of the item it began with, until it is over."""
+        offset = guest.console.stat().st_size
+        phases: list[Mapping[str, Any]] = []
+        test_s = self._limits.test_s
+        deadline_s = time.monotonic() + test_s
+        try:
             while True:
                 message = guest.channel.receive(max(deadline_s - time.monotonic(), 0.001))
                 if message["type"] == "report":
-                    reports.append(message["data"])
+                    ran.reports.append(message["data"])
                     phases.append(message["data"].get("matrix_facts") or {})
-                    yield message["data"]
                 elif message["type"] == "done":
-                    is_done, dmesg = True, message["dmesg"]
-                    break
+                    if message["is_spoiled"]:
+                        self.close()
+                    return Facts(phases, True, None, message["dmesg"], left=message["left"], taint=message["taint"])
+                elif message["type"] in _ENDED:
+                    ran.output = message["output"]
+                    end = GuestEnd(message["type"], message["how"], "", _console(guest, offset), message["stacks"])
+                    if message["is_spoiled"]:
+                        self.close()
+                    return Facts(phases, False, end, message["dmesg"], left=message["left"])
                 else:
                     raise _ended(message)
-        except _NotCollectedError as error:
-            end = GuestEnd("not-collected", str(error))
-        except BootError as error:
-            end = self._dead.setdefault(key, GuestEnd("no-boot", str(error)))
+        except ChannelTimeoutError:
+            return Facts(
+                phases,
+                False,
+                self._lose(
+                    ChannelTimeoutError(f"no verdict on {item} within {test_s:.0f} s; the guest was ended"), offset
+                ),
+            )
         except ChannelError as error:
-            end = self._lose(error, column.deadlines.test_s)
-        news, self._news = self._news, None
-        if end is None and following is None:
-            self.close()
-        yield Ran(Facts(phases, is_done, end, dmesg), reports, started_s, news)
+            return Facts(phases, False, self._lose(error, offset))
 
     def close(self) -> None:
         """End the guest in hand."""
@@ -135,53 +249,65 @@ class Guests:
             self._guest.kill()
             self._guest = None
 
+    def _note(self, key: tuple[str, str], sentence: str) -> None:
+        """Keep a sentence about the kernel's guests for the results."""
+        self._news = self._news or {"id": key[0]}
+        self._news["notes"] = (*self._news.get("notes", ()), sentence)
+
     def _ready(self, key: tuple[str, str], column: Column) -> Guest:
         """The guest of this column, booted and with its items collected."""
-        if self._guest is not None and self._current == key and self._guest.is_running():
+        if self._guest is not None and self._current == key:
             return self._guest
         self.close()
-        self._current = key
+        if self._current != key:
+            self._current, self._previous = key, ""
         for attempt in range(1, _BOOT_TRIES + 1):
             try:
                 self._guest = self._boot(key, column)
             except (BootError, ChannelError) as error:
                 self.close()
                 if attempt == _BOOT_TRIES:
-                    self._news = {"id": key[0], "booted": False, "error": str(error)}
+                    self._tell(key, booted=False, error=str(error))
                     raise BootError(str(error)) from error
+                self._note(key, f"a boot failed and was tried again: {str(error).splitlines()[0]}")
             else:
                 return self._guest
         raise AssertionError
+
+    def _tell(self, key: tuple[str, str], **facts: Any) -> None:
+        """Keep news about the kernel for the results, beside its notes."""
+        self._news = {**(self._news or {}), "id": key[0], **facts}
 
     def _boot(self, key: tuple[str, str], column: Column) -> Guest:
         self._boot_count += 1
         directory = Path(
             tempfile.mkdtemp(prefix=f"{'-'.join(key).replace('/', '_')}-{self._boot_count}-", dir=self._directory)
         )
-        guest = Guest.boot(column.machine, directory, deadline_s=column.deadlines.boot_s)
+        guest = Guest.boot(column.machine, directory, deadline_s=self._limits.boot_s)
         self._guest = guest
+        self._pace.learn(guest.boot_seconds)
         started_s = time.monotonic()
-        guest.start(ENTRY, {**column.session, "soft_timeout_s": column.deadlines.soft_s})
-        message = guest.channel.receive(column.deadlines.collect_s)
+        guest.start(ENTRY, {**column.session, "soft_timeout_s": self._deadlines.soft_s})
+        message = guest.channel.receive(self._limits.collect_s)
         if message["type"] != "collected":
             raise _ended(message)
         self._known = frozenset(message["items"])
         self._collect_errors = message["errors"]
-        self._news = {
-            "id": key[0],
-            "booted": True,
-            "error": None,
-            "release": guest.ready["release"],
-            "version": guest.ready["version"],
-            "boot_seconds": round(guest.boot_seconds, 3),
-            "cmdline": kernel_command_line(column.machine),
-            "console": str(guest.console),
-            "features": message["features"],
-            "phases": {
+        self._tell(
+            key,
+            booted=True,
+            error=None,
+            release=guest.ready["release"],
+            version=guest.ready["version"],
+            boot_seconds=round(guest.boot_seconds, 3),
+            cmdline=kernel_command_line(column.machine),
+            console=str(guest.console),
+            features=message["features"],
+            phases={
                 "boot": round(guest.boot_seconds, 3),
                 "collect": round(time.monotonic() - started_s, 3),
             },
-        }
+        )
         return guest
 
     def _why_not_collected(self, item: str) -> str:
@@ -191,27 +317,69 @@ class Guests:
                 return f"{path} could not be collected in the guest:\n{error['text']}"
         return f"the guest collected no {item}; does its parametrization depend on this machine?"
 
-    def _lose(self, error: ChannelError, test_s: float) -> GuestEnd:
-        """A guest that cannot be talked to any more: take down how it ended, and end it."""
+    def _lose(self, error: ChannelError, offset: int) -> GuestEnd:
+        """A guest that cannot be talked to any more: take down how it ended, and end it.
+
+        Args:
+            error: what the conversation ended with.
+            offset: where the console's part about the test begins.
+        """
         guest = self._guest
         if guest is None:
             return GuestEnd("closed", str(error))
+        stacks: list[str] = []
         if isinstance(error, ChannelTimeoutError):
-            how, message = "timeout", f"no verdict within {test_s:.0f} s; the guest was ended"
+            how = "timeout"
         elif isinstance(error, ChannelCorruptError):
-            how, message = "corrupt", str(error)
+            how = "corrupt"
         elif isinstance(error, _AgentExitedError):
-            how, message = "exited", str(error)
+            how = "exited"
         else:
-            how, message = "closed", str(error)
+            how = "closed"
             guest.wait(_END_TIMEOUT_S)  # so that its last words are on the console
-        qemu = guest.how_qemu_ended()
+        qemu, console = guest.how_qemu_ended(), _console(guest, offset)
+        if how in {"corrupt", "exited"} and guest.is_running():
+            qemu = ""  # as it should
+        if how == "timeout" and guest.is_running():
+            stacks = _backtraces(guest, _BACKTRACES_S * self._pace.factor)
         self.close()
-        return GuestEnd(how, message, qemu, guest.console_tail())
+        return GuestEnd(how, str(error), qemu, console, stacks)
+
+
+def _console(guest: Guest, offset: int) -> str:
+    """What the guest printed since then: as much of its end as one wants to search."""
+    try:
+        with guest.console.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - _CONSOLE_SIZE_MAX, offset))
+            text = file.read().decode(errors="replace").replace("\r\n", "\n")
+    except OSError as error:
+        return f"({guest.console} cannot be read: {error.strerror})"
+    # A panic prints every task behind its own stack: good to have, but in the file.
+    head, panic, tail = text.partition("Kernel panic - not syncing")
+    return head + panic + _TASKS.split(tail, maxsplit=1)[0]
+
+
+def _backtraces(guest: Guest, timeout_s: float) -> list[str]:
+    """Have a kernel that does not answer print where it is and what its tasks wait for. That is its end.
+
+    PID 1 has set `unknown_nmi_panic`, so that an NMI makes a panic of it even where interrupts are off.
+    """
+    offset = guest.console.stat().st_size
+    try:
+        guest.monitor.execute("inject-nmi", timeout_s=timeout_s)
+    except MonitorError as error:
+        return [f"no backtraces: {error}"]
+    guest.wait(timeout_s)
+    printed = _console(guest, offset).splitlines()
+    return ["the kernel, asked by an NMI where it is:", *printed] if printed else ["the kernel did not answer an NMI"]
 
 
 class _NotCollectedError(VmError):
     """The guest does not know an item of the host."""
+
+
+class _LostError(VmError):
+    """Guests are lost before they begin with an item."""
 
 
 class _AgentExitedError(ChannelClosedError):

@@ -8,7 +8,7 @@ from typing import Any, Self
 import msgspec
 
 from conformance.cells import Cell
-from conformance.guests import Column, Deadlines
+from conformance.guests import Column
 from reports.results import CellKey, Host, Kernel
 from vm.architectures import ARCHITECTURES
 from vm.machine import Emulator, MachineConfig, memory_mib
@@ -64,7 +64,6 @@ class Plan:
                     memory_mib=memory_mib(Path(guest.initrd)),
                 ),
                 {**self.session, "cells": [cell.to_json() for cell in self.cells_of(guest.kernel_id, guest.arch)]},
-                Deadlines(),
             )
             for guest in self.guests
         }

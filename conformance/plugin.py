@@ -6,6 +6,7 @@ kernels, guests or results comes in only when a session asks for it.
 
 from __future__ import annotations
 
+import argparse
 import platform
 from collections.abc import Iterable
 
@@ -28,6 +29,22 @@ def native_architecture() -> str:
     """Debian's name of this machine's architecture."""
     machine = platform.machine()
     return _ARCHITECTURES.get(machine, machine)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,6 +72,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--matrix-resume", action="store_true", help="go on with the run that was stopped in --matrix-out")
     group.addoption("--matrix-lock", metavar="FILE", help="use exactly the kernels that this kernels.lock pins")
     group.addoption("--accel", choices=("auto", "kvm", "tcg"), help="how guests run (auto: KVM if it proves to work)")
+    group.addoption("--isolate", action="store_true", help="give each test a guest of its own")
+    group.addoption(
+        "--matrix-repeat", type=_count, default=1, metavar="N", help="run each test N times, to find those that waver"
+    )
+    group.addoption(
+        "--allow-flaky",
+        action="store_true",
+        help="let a test pass whose last attempt was good; it is marked as flaky either way",
+    )
+    group.addoption(
+        "--matrix-test-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long a test may take in a guest on an ordinary machine (default: 90); a slow one gets more",
+    )
+    group.addoption(
+        "--matrix-deadline",
+        type=_seconds,
+        metavar="SECONDS",
+        help="begin no test after so many seconds (default: no limit)",
+    )
 
 
 @pytest.hookimpl(trylast=True)  # by then --collect-only, -n and the like have been settled

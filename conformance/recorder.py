@@ -17,7 +17,7 @@ from conformance.cells import Cell, short_ids, split_node_id
 from conformance.modes import MODES
 from conformance.plan import Plan
 from conformance.session import JOURNAL_NAME, KERNEL, ROW, TEST
-from reports.results import CellKey, Generator, Journal, Mode, Result, Results, ResultsError, Status, Test
+from reports.results import Attempt, CellKey, Generator, Journal, Mode, Result, Results, ResultsError, Status, Test
 
 
 class Recorder:
@@ -113,6 +113,7 @@ class Recorder:
         kernel = self._kernels[facts.pop("id")]
         if console := facts.get("console"):
             facts["console"] = os.path.relpath(console, self._directory)
+        facts["notes"] = (*kernel.notes, *facts.get("notes", ()))
         facts["phases"] = {**kernel.phases, **facts.get("phases", {})}
         self._kernels[kernel.id] = msgspec.structs.replace(kernel, **facts)
         self._journal.kernel(self._kernels[kernel.id])
@@ -120,9 +121,12 @@ class Recorder:
     @staticmethod
     def _result(key: CellKey, row: Mapping[str, Any]) -> Result:
         fields = dict(row)
-        started_s = fields.pop("started_s")
         fields["status"] = Status(fields["status"])
-        fields["started"] = datetime.fromtimestamp(round(started_s, 3), UTC)
+        fields["started"] = _moment(fields.pop("started_s"))
+        fields["attempts"] = tuple(
+            msgspec.convert({**attempt, "started": _moment(attempt["started_s"])}, Attempt)
+            for attempt in fields.get("attempts", ())
+        )
         for name in ("evidence", "qualifiers", "dmesg", "console_tail"):
             fields[name] = tuple(fields[name])
         return Result(**key._asdict(), **fields)
@@ -154,6 +158,10 @@ class Recorder:
         if self.results is not None:
             state = "complete" if self.results.complete else "NOT complete"
             terminalreporter.write_line(f"{self._directory / 'results.json'} is {state}")
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
 def generator() -> Generator:

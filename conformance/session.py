@@ -17,7 +17,7 @@ from conformance.guests import Guests, Ran
 from conformance.payload import guest_path
 from conformance.plan import Plan
 from conformance.verdict import Facts, Verdict, judge
-from reports.results import Results, ResultsError, Status, fold, remaining
+from reports.results import Qualifier, Results, ResultsError, Status, fold, remaining, severity
 
 JOURNAL_NAME = "results.jsonl"
 # Attributes of the reports that carry more than pytest's own.
@@ -25,6 +25,17 @@ ROW, TEST, KERNEL = "matrix_row", "matrix_test", "matrix_kernel"
 _GOOD = frozenset({Status.PASS, Status.UNSUPPORTED, Status.SKIP})
 _PHASES = pytest.StashKey[list[Mapping[str, Any]]]()
 _DMESG_LINES_MAX = 300
+_CONSOLE_LINES_MAX = 100
+# Verdicts that are tried once more in a fresh guest before they are believed.
+_DOUBTED = frozenset({Status.CRASH, Status.TIMEOUT})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Try:
+    """One try at an item, judged."""
+
+    ran: Ran
+    verdict: Verdict
 
 
 class Session:
@@ -119,7 +130,7 @@ class Session:
             phases.append(getattr(report, facts_room.ATTRIBUTE))
             if report.when == "teardown":
                 facts = Facts(phases, is_done=True)
-                self._attach(report, item, cell, judge(facts), facts, phases[0]["started_s"])
+                self._attach(report, item, cell, judge(facts), Ran(facts, [], phases[0]["started_s"]))
         return report  # type: ignore[return-value]
 
     def _run_in_guest(self, item: pytest.Item, nextitem: pytest.Item | None, cell: Cell) -> None:
@@ -131,34 +142,51 @@ class Session:
             next_cell = cell_of(nextitem)
             if next_cell is not None and (next_cell.kernel, next_cell.arch) == (cell.kernel, cell.arch):
                 following = self._guest_id(nextitem)
-        held: pytest.TestReport | None = None
-        ran: Ran | None = None
-        for message in guests.run(cell, self._guest_id(item), following):
-            if isinstance(message, Ran):
-                ran = message
-                break
-            if held is not None:
-                hook.pytest_runtest_logreport(report=held)
-            held = self._report(item, message)
-        if ran is None:  # pragma: no cover - `run` always ends with one
-            raise RuntimeError(f"{item.nodeid}: the guest's run ended without an outcome")
-        self._conclude(item, cell, held, ran)
+        tries = self._try(guests, cell, self._guest_id(item), following)
+        self._conclude(item, cell, tries)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
-    def _conclude(self, item: pytest.Item, cell: Cell, held: pytest.TestReport | None, ran: Ran) -> None:
-        """Judge, and make sure that pytest counts what is no good verdict as a failure."""
+    def _try(self, guests: Guests, cell: Cell, item: str, following: str | None) -> list[Try]:
+        """Run an item as often as it has to be: a crash or a timeout has to show twice to be beyond doubt."""
+        tries: list[Try] = []
+        wanted: int = self._config.getoption("matrix_repeat")
+        is_doubted = False
+        while len(tries) < wanted or is_doubted:
+            if is_doubted:
+                guests.close()  # the next try gets a fresh one
+            ran = guests.run(cell, item, following if len(tries) + 1 >= wanted else item)
+            tries.append(Try(ran, judge(ran.facts)))
+            is_doubted = wanted == len(tries) == 1 and tries[0].verdict.status in _DOUBTED
+            if tries[-1].verdict.status is Status.INFRA and ran.facts.guest_end is not None:
+                break  # no guest to be had: trying again is the next run's business
+        if following is None:
+            guests.close()
+        return tries
+
+    def _conclude(self, item: pytest.Item, cell: Cell, tries: Sequence[Try]) -> None:
+        """Take the worst try for the verdict, and make sure that pytest counts what is no good one as a failure."""
         hook = item.ihook
-        verdict = judge(ran.facts)
-        has_failed = any(phase.get("outcome") == "failed" for phase in ran.facts.phases)
-        reports = [held] if held is not None else []
-        if verdict.status not in _GOOD and not has_failed:
-            reports.append(_synthetic(item, "call", "failed", _explain(verdict, ran.facts)))
+        last, worst = tries[-1], max(tries, key=lambda one: severity(one.verdict.status))
+        verdict = worst.verdict
+        qualifiers = dict.fromkeys(name for one in tries for name in one.verdict.qualifiers)
+        is_flaky = len({one.verdict.status for one in tries}) > 1
+        if is_flaky:
+            qualifiers[Qualifier.FLAKY] = None
+        verdict = dataclasses.replace(verdict, qualifiers=tuple(qualifiers))
+        is_forgiven = is_flaky and self._config.getoption("allow_flaky") and last.verdict.status in _GOOD
+        shown = last if is_forgiven else worst
+        reports = [self._report(item, data) for data in shown.ran.reports]
+        has_failed = any(report.failed for report in reports)
+        if shown.verdict.status not in _GOOD and not has_failed:
+            reports.append(_synthetic(item, "call", "failed", _explain(verdict, tries)))
         if not reports or reports[-1].when != "teardown":
             reports.append(_synthetic(item, "teardown", "passed", None))
-        last = reports[-1]
-        self._attach(last, item, cell, verdict, ran.facts, ran.started_s)
-        if ran.kernel is not None:
-            setattr(last, KERNEL, ran.kernel)
+        self._attach(reports[-1], item, cell, verdict, worst.ran)
+        if len(tries) > 1:
+            getattr(reports[-1], ROW)["attempts"] = [_attempt(one) for one in tries]
+        news = _joined([one.ran.kernel for one in tries if one.ran.kernel is not None])
+        if news is not None:
+            setattr(reports[-1], KERNEL, news)
         for report in reports:
             hook.pytest_runtest_logreport(report=report)
 
@@ -168,10 +196,10 @@ class Session:
         item: pytest.Item,
         cell: Cell,
         verdict: Verdict,
-        facts: Facts,
-        started_s: float,
+        ran: Ran,
     ) -> None:
         """Put the row of the results on the item's last report, which xdist carries to the controller."""
+        facts = ran.facts
         end = facts.guest_end
         is_plain = verdict.status is Status.PASS and not verdict.qualifiers
         name = item.originalname if isinstance(item, pytest.Function) else item.name
@@ -182,11 +210,11 @@ class Session:
             "actual": verdict.actual,
             "evidence": list(verdict.evidence),
             "qualifiers": list(verdict.qualifiers),
-            "started_s": started_s,
+            "started_s": ran.started_s,
             "duration_s": sum(phase.get("duration_s", 0.0) for phase in facts.phases),
-            "dmesg": [] if is_plain else list(facts.dmesg[-_DMESG_LINES_MAX:]),
-            "output": "" if is_plain else "\n".join(text for _, text in report.sections),
-            "console_tail": end.console.splitlines()[-100:] if end is not None else [],
+            "dmesg": [] if is_plain else _dmesg(facts),
+            "output": "" if is_plain else "\n".join([*(text for _, text in report.sections), ran.output]).strip("\n"),
+            "console_tail": _tail(end.console) if end is not None else [],
             "reproduce": f"pytest '{_file_of(item)}::{name}' --kernel {cell.kernel} --mode {cell.mode}",
         }
         setattr(report, ROW, row)
@@ -207,7 +235,15 @@ class Session:
         directory = self.plan.consoles
         directory.mkdir(parents=True, exist_ok=True)
         unavailable = {(kernel, arch): why for kernel, arch, why in self.plan.unavailable}
-        self._guests = Guests(self.plan.columns(), directory, unavailable)
+        option = self._config.getoption
+        self._guests = Guests(
+            self.plan.columns(),
+            directory,
+            unavailable,
+            test_s=option("matrix_test_timeout"),
+            is_isolated=option("isolate"),
+            run_s=option("matrix_deadline"),
+        )
         return self._guests
 
     def pytest_unconfigure(self) -> None:
@@ -276,8 +312,49 @@ def _synthetic(item: pytest.Item, when: str, outcome: str, text: str | None) -> 
     )
 
 
-def _explain(verdict: Verdict, facts: Facts) -> str:
+def _explain(verdict: Verdict, tries: Sequence[Try]) -> str:
     lines = [f"{verdict.status}: {verdict.reason}", *verdict.evidence]
-    if facts.guest_end is not None and facts.guest_end.console:
-        lines += ["", "the console's end:", facts.guest_end.console.rstrip()]
+    if len(tries) > 1:
+        lines += [
+            "",
+            *(
+                f"try {number}: {one.verdict.status} {one.verdict.reason}".rstrip()
+                for number, one in enumerate(tries, 1)
+            ),
+        ]
+    end = tries[-1].ran.facts.guest_end
+    if end is not None and end.console.strip():
+        lines += ["", "the console's end:", *_tail(end.console)]
     return "\n".join(lines)
+
+
+def _tail(console: str) -> list[str]:
+    return [line for line in console.splitlines() if line.strip()][-_CONSOLE_LINES_MAX:]
+
+
+def _dmesg(facts: Facts) -> list[str]:
+    """The kernel's messages of a test, with those between the one before and it in front."""
+    lines = [f"(after {facts.previous or 'the boot'}) {line}" for line in facts.between]
+    return [*lines, *facts.dmesg][-_DMESG_LINES_MAX:]
+
+
+def _attempt(one: Try) -> dict[str, Any]:
+    """One of several tries, as the results have it."""
+    return {
+        "status": str(one.verdict.status),
+        "reason": one.verdict.reason,
+        "evidence": list(one.verdict.evidence),
+        "dmesg": [] if one.verdict.status is Status.PASS else _dmesg(one.ran.facts),
+        "duration_s": sum(phase.get("duration_s", 0.0) for phase in one.ran.facts.phases),
+        "started_s": one.ran.started_s,
+    }
+
+
+def _joined(news: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """News about a kernel in one piece: the latest facts, and every note."""
+    if not news:
+        return None
+    joined: dict[str, Any] = {}
+    for one in news:
+        joined |= {**one, "notes": (*joined.get("notes", ()), *one.get("notes", ()))}
+    return joined

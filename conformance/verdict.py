@@ -20,21 +20,35 @@ _DEAD = re.compile(
 # What it prints when something is wrong although it goes on: lib/bug.c, lockdep, KASAN, hung tasks, RCU, allocations.
 _WARNING = re.compile(
     r"WARNING: |BUG: |possible (?:circular|recursive) locking|INFO: task .* blocked for more than|INFO: rcu|rcu: INFO"
-    r"|self-detected stall|page allocation failure|UBSAN:|KASAN:|KCSAN:|KFENCE:|soft lockup|kernel BUG|cut here"
+    r"|self-detected stall|page allocation failure|invoked oom-killer|Out of memory: Kill|UBSAN:|KASAN:|KCSAN:|KFENCE:"
+    r"|soft lockup|kernel BUG|cut here"
 )
+# `<priority>` in front of a line; a facility other than the kernel's own makes it 8 or more.
+_PRIORITY = re.compile(r"<(\d+)>")
+_PRIORITY_MAX = 7
+# What belongs to a splat or a panic on the console: from its first line to its last.
+_TRACE_END = re.compile(r"---\[ end |Kernel Offset: ")
+_TRACE_LINES_MAX = 60
+_WARNINGS_MAX = 20
+_STACKS_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
 class GuestEnd:
     """How the conversation with a guest ended, when it did not end well."""
 
-    # `closed` (QEMU gone), `timeout` (silent too long), `corrupt` (bytes that are no message), `exited` (the agent's
-    # process ended), `no-boot`, `not-collected` (the guest does not know the test).
+    # `closed` (QEMU gone), `timeout` (silent too long), `overdue` (the guest's own watchdog says so), `corrupt` (bytes
+    # that are no message), `exited` (the agent's process ended), `died` (the test's process was killed), `quit` (the
+    # test ended its process itself), `no-boot`, `lost` (between tests, again and again), `not-collected` (the guest
+    # does not know the test).
     how: str
     # One sentence.
     message: str
     qemu: str = ""
+    # What the console shows from the test's beginning on.
     console: str = ""
+    # Where threads and tasks were, as far as the guest could still say.
+    stacks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,14 @@ class Facts:
     guest_end: GuestEnd | None = None
     # Kernel messages that came while the test ran.
     dmesg: Sequence[str] = ()
+    # Kernel messages that came between the test before and this one, and what happened to the guest meanwhile.
+    between: Sequence[str] = ()
+    # The test before, where `between` says something.
+    previous: str = ""
+    # What the test left behind, one sentence each.
+    left: Sequence[str] = ()
+    # What the kernel's taint says: the flag that a warning sets, whatever its text.
+    taint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +103,39 @@ def judge(facts: Facts) -> Verdict:
         for verdict in said
         if verdict is not worst and verdict.status is not Status.PASS
     ]
-    warnings = [line for line in facts.dmesg if _WARNING.search(line) or _DEAD.search(line)]
+    dmesg = [line for line in facts.dmesg if is_splat(line)]
+    between = [
+        f"between {facts.previous or 'the boot'} and this test: {line}" for line in facts.between if is_splat(line)
+    ]
+    # Of a guest that is gone the console is all there is: what is on it may not be in any message.
+    console = facts.guest_end.console.splitlines() if facts.guest_end is not None and not dmesg else []
+    printed = [line for line in console if is_splat(line)] if worst.status is not Status.CRASH else []
+    warnings = [*dmesg, *printed, *([facts.taint] if facts.taint else ())]
     return Verdict(
         worst.status,
         worst.reason,
         worst.expected,
         worst.actual,
-        (*worst.evidence, *others, *(f"kernel: {line}" for line in warnings)),
-        (*worst.qualifiers, *((Qualifier.KERNEL_WARNING,) if warnings else ())),
+        (
+            *worst.evidence,
+            *others,
+            *(f"kernel: {line}" for line in (*warnings, *between)[:_WARNINGS_MAX]),
+            *(f"left behind: {line}" for line in facts.left),
+        ),
+        (
+            *worst.qualifiers,
+            *((Qualifier.KERNEL_WARNING,) if warnings or between else ()),
+            *((Qualifier.LEFT_BEHIND,) if facts.left else ()),
+        ),
     )
+
+
+def is_splat(line: str) -> bool:
+    """Whether a line of the kernel's log says that something is wrong. What a program wrote into the log is not it."""
+    found = _PRIORITY.match(line)
+    if found is not None and int(found[1]) > _PRIORITY_MAX:
+        return False
+    return _WARNING.search(line) is not None or _DEAD.search(line) is not None
 
 
 def _of_phase(phase: Mapping[str, Any]) -> Verdict:
@@ -117,21 +163,39 @@ def _of_phase(phase: Mapping[str, Any]) -> Verdict:
 
 def _of_guest(end: GuestEnd) -> Verdict:
     console = [line for line in end.console.splitlines() if line.strip()]
-    dead = next((line for line in console if _DEAD.search(line)), None)
-    evidence = tuple(line for line in (end.message, end.qemu, dead) if line)
+    trace = _trace(console)
+    last = f"the console's last line: {console[-1].strip()}" if console and end.how == "closed" else ""
+    evidence = tuple(line for line in (end.message, end.qemu, last) if line)
+    reason = _first_line(end.message)
     if end.how in {"no-boot", "not-collected"}:
+        return Verdict(Status.INFRA if end.how == "no-boot" else Status.ERROR, reason, evidence=evidence)
+    if trace:
+        dead = trace[0].strip()
         return Verdict(
-            Status.INFRA if end.how == "no-boot" else Status.ERROR, _first_line(end.message), evidence=evidence
+            Status.CRASH, f"the kernel died: {dead}", "the kernel survives the test", dead, (*evidence, *trace)
         )
-    if dead is not None:
-        return Verdict(
-            Status.CRASH, f"the kernel died: {dead.strip()}", "the kernel survives the test", dead.strip(), evidence
-        )
-    if end.how == "timeout":
-        return Verdict(Status.TIMEOUT, _first_line(end.message), "the test ends in time", "it did not", evidence)
-    if end.how == "corrupt":
-        return Verdict(Status.INFRA, _first_line(end.message), evidence=evidence)
-    return Verdict(Status.CRASH, _first_line(end.message), "the guest survives the test", "it did not", evidence)
+    evidence = (*evidence, *end.stacks[:_STACKS_MAX])
+    if end.how in {"timeout", "overdue"}:
+        return Verdict(Status.TIMEOUT, reason, "the test ends in time", "it did not", evidence)
+    if end.how in {"corrupt", "lost"}:
+        return Verdict(Status.INFRA, reason, evidence=evidence)
+    if end.how == "quit":
+        return Verdict(Status.ERROR, reason, "the test returns or raises", "it ended its process", evidence)
+    survivor = "the test's process" if end.how == "died" else "the guest"
+    return Verdict(Status.CRASH, reason, f"{survivor} survives the test", "it did not", evidence)
+
+
+def _trace(console: Sequence[str]) -> list[str]:
+    """The kernel's last words: from the line that says it is dying to the end of the stack."""
+    first = next((index for index, line in enumerate(console) if _DEAD.search(line)), None)
+    if first is None:
+        return []
+    trace = []
+    for line in console[first : first + _TRACE_LINES_MAX]:
+        trace.append(line)
+        if _TRACE_END.search(line):
+            break
+    return trace
 
 
 def _first_line(text: str) -> str:

@@ -63,6 +63,8 @@ class Qualifier(StrEnum):
     # It passes below the documented minimum: a backport, or documentation that is too careful.
     EARLIER_THAN_DOCUMENTED = "earlier-than-documented"
     KNOWN_ISSUE = "known-issue"
+    # The test left its process or the guest changed; the evidence says how.
+    LEFT_BEHIND = "left-behind"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

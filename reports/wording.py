@@ -44,6 +44,7 @@ QUALIFIERS = {
     Qualifier.KERNEL_WARNING: ("kernel warning", "The kernel printed a warning while the test ran."),
     Qualifier.UNEXPECTED: ("unexpected", "The documentation says that this kernel has it."),
     Qualifier.EARLIER_THAN_DOCUMENTED: ("earlier", "It works on a kernel older than the documented minimum."),
+    Qualifier.LEFT_BEHIND: ("left behind", "The test did not undo what it changed; the next one got a fresh start."),
     Qualifier.KNOWN_ISSUE: ("known issue", "This is known; the evidence says where it is followed."),
 }
 

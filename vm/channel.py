@@ -76,6 +76,17 @@ class Channel:
             raise ChannelClosedError(f"the guest is gone: {error}") from error
         return message
 
+    def poll(self) -> dict[str, Any] | None:
+        """A message that is there already; None when there is none.
+
+        Raises:
+            ChannelError: as `receive`, but for the deadline.
+        """
+        try:
+            return self.receive(0.0)
+        except ChannelTimeoutError:
+            return None
+
     def close(self) -> None:
         """Hang up. Closing twice is fine."""
         self._connection.close()

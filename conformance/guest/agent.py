@@ -1,12 +1,21 @@
-"""The resident pytest session of a guest: collects once, then runs the items the host asks for, one by one.
+"""The resident pytest session of a guest: collects once, then has the items the host asks for run, one by one.
 
-From the host: ``run`` {item, next}, ``finish``. To the host: ``collected`` {items, errors, features}, then for each
-item its ``report`` {data} messages, in pytest's own serialized form, and ``done`` {item, dmesg}.
+Tests run in a process of their own, forked when the session has been collected: whatever a test does to its process,
+the agent is there to say so, and has another one for the next test. One process runs test after test for as long as
+each leaves it as it was.
+
+From the host: ``run`` {item, next}, ``finish``. To the host: ``collected`` {items, errors, features}; then for each
+item ``started`` {between, notes}, ``report`` {data} messages in pytest's own serialized form, and one of ``done``
+{dmesg, left, taint, is_spoiled}, ``died``, ``quit`` and ``overdue`` {how, dmesg, output, stacks, left, is_spoiled}: the
+test's process was killed, ended itself, or had to be ended.
 """
 
-import faulthandler
+import ctypes
 import os
+import select
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +23,15 @@ import pytest
 
 from conformance import cells, fixtures
 from conformance.facts import FactsPlugin
-from conformance.guest import features
+from conformance.guest import features, traces
 from conformance.guest.kmsg import KernelLog
+from conformance.guest.runner import Runner
+from conformance.guest.wire import WireError
 
+_PR_SET_CHILD_SUBREAPER = 36
+# How long a process that shall end may take, in the guest's own seconds.
+_END_TIMEOUT_S = 5.0
+_OUTPUT_SIZE_MAX = 20_000
 _INI = "guest-pytest.ini"
 # Of no use to a session whose terminal is on another machine.
 _PLUGINS_OFF = (
@@ -48,7 +63,7 @@ def main(port: Port, argument: dict[str, Any]) -> None:
     Args:
         port: the channel.
         argument: ``paths`` to collect below the working directory, ``ini`` text, ``cells`` as JSON, ``options`` for
-            pytest's option namespace, ``soft_timeout_s`` after which the stacks of a test go to the console.
+            pytest's option namespace, ``soft_timeout_s`` after which a test is overdue, by the guest's clock.
     """
     os.environ["URING_MATRIX_GUEST"] = "1"
     pytest.main(_arguments(argument), plugins=[Agent(port, argument), fixtures, FactsPlugin()])
@@ -78,15 +93,16 @@ class Agent:
         self._cells = [cells.Cell.from_json(cell) for cell in argument["cells"]]
         self._options = argument["options"]
         self._soft_timeout_s = argument["soft_timeout_s"]
-        self._config: pytest.Config | None = None
         self._errors: list[dict[str, str]] = []
-        self._log = KernelLog()
-        # The console as it was before pytest captures: what a hanging test's stacks are printed to.
+        self._log = KernelLog(is_guest=traces.is_guest())
+        self._runner: Runner | None = None
+        # What happened to the runner since the last test.
+        self._notes: list[str] = []
+        # The console as it was before pytest captures.
         self._console = os.dup(sys.stderr.fileno())
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Take over the options that shape a failure's text from the host's command line."""
-        self._config = config
         for name, value in self._options.items():
             setattr(config.option, name, value)
 
@@ -103,6 +119,7 @@ class Agent:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Serve the host until it has had enough."""
+        _protect()
         items = {item.nodeid: item for item in session.items}
         self._port.send(
             {"type": "collected", "items": list(items), "errors": self._errors, "features": features.features()}
@@ -111,17 +128,173 @@ class Agent:
             message = self._port.receive()
             if message["type"] != "run":
                 return True
-            self._run(items[message["item"]], items.get(message["next"]))
+            self._run(session, message["item"], message["next"])
 
-    def _run(self, item: pytest.Item, following: pytest.Item | None) -> None:
-        self._log.new()
-        faulthandler.dump_traceback_later(self._soft_timeout_s, file=self._console)
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        faulthandler.cancel_dump_traceback_later()
-        self._port.send({"type": "done", "item": item.nodeid, "dmesg": self._log.new()})
+    def _run(self, session: pytest.Session, item: str, following: str | None) -> None:
+        """Have one item run, and say how that went."""
+        runner, before = self._ready(session)
+        between = self._log.begin(item)
+        self._port.send({"type": "started", "between": between, "notes": self._notes})
+        self._notes = []
+        how, message = self._watch(runner, item, following)
+        if message is None:
+            kind, sentence = how
+            self._port.send({"type": kind, "how": sentence, **self._last_words(runner, item, session, before)})
+            return
+        left: list[str] = []
+        found, is_empty = traces.Traces(), True
+        if message["is_settled"]:
+            left, is_empty = traces.end_processes((os.getpid(), runner.process), (runner.process,))
+            try:
+                after = traces.take(runner.process)
+            except OSError:
+                left.append("its own process ended as soon as the test was over")
+            else:
+                found = traces.compare(before, after)
+                left += found.left
+                traces.mend(before, after)
+            if left:
+                self._end_runner()
+        self._port.send(
+            {
+                "type": "done",
+                "dmesg": self._log.end(item),
+                "left": left,
+                "taint": found.taint,
+                "is_spoiled": found.is_machine_changed or not is_empty,
+            }
+        )
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Send the report of a phase at once: what was reported before a crash is known."""
-        assert self._config is not None
-        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
-        self._port.send({"type": "report", "data": data})
+    def _ready(self, session: pytest.Session) -> tuple[Runner, traces.State]:
+        """The process for the next test, the last one's if it is still there; and what it and the guest look like."""
+        while True:
+            if self._runner is None:
+                self._runner = Runner.fork(session, self._console)
+            try:
+                state = traces.take(self._runner.process)
+            except OSError:
+                state = None
+            status = self._runner.poll()
+            if status is None and state is not None:
+                return self._runner, state
+            self._notes.append(f"the process that runs the tests ended between two tests: {_how(status)}")
+            self._end_runner()
+
+    def _watch(self, runner: Runner, item: str, following: str | None) -> tuple[tuple[str, str], dict[str, Any] | None]:
+        """Pass reports on until the test is over, in whatever way.
+
+        Returns:
+            The type of the message that the host is owed and how it came to that; and the runner's last message, None
+            if there is none.
+        """
+        deadline_s = time.monotonic() + self._soft_timeout_s
+        poll = select.poll()
+        for descriptor in (runner.wire.descriptor, runner.end_descriptor, self._log.descriptor):
+            if descriptor >= 0:
+                poll.register(descriptor, select.POLLIN)
+        try:
+            runner.wire.send({"item": item, "next": following})
+            while (left_s := deadline_s - time.monotonic()) > 0:
+                ready = dict(poll.poll(left_s * 1000 if runner.end_descriptor >= 0 else 100))
+                self._log.collect()
+                is_over = runner.poll() is not None
+                if runner.wire.descriptor in ready and not runner.wire.feed():
+                    return _ended(runner.wait(_END_TIMEOUT_S)), None
+                while (message := runner.wire.next()) is not None:
+                    if message["type"] == "done":
+                        return ("done", ""), message
+                    self._port.send(message)
+                if is_over and runner.wire.descriptor not in ready:
+                    return _ended(runner.poll()), None
+        except WireError as error:
+            return ("died", f"the test wrote to the agent's own descriptor: {error}"), None
+        except OSError as error:
+            return ("died", f"the process that runs the tests cannot be reached: {error}"), None
+        return ("overdue", f"the test did not end within {self._soft_timeout_s:.0f} s of the guest's time"), None
+
+    def _last_words(self, runner: Runner, item: str, session: pytest.Session, before: traces.State) -> dict[str, Any]:
+        """Take down what is known of a test that did not end, and end its process."""
+        stacks: list[str] = []
+        if runner.poll() is None:
+            stacks = traces.stacks(runner.process)
+            runner.ask_for_stacks()
+            _trigger("w")  # blocked tasks
+        stacks += runner.stacks()
+        os.write(self._console, "".join(f"{line}\n" for line in stacks).encode(errors="replace"))
+        process = runner.process
+        self._end_runner()
+        left, is_empty = traces.end_processes((os.getpid(), process), ())
+        after = traces.take(os.getpid())
+        traces.mend(before, after)
+        changed = traces.compare_machine(before, traces.take(os.getpid()))
+        return {
+            "dmesg": self._log.end(item),
+            "stacks": _readable(stacks),
+            "left": [*left, *changed],
+            "is_spoiled": bool(changed) or not is_empty or before.tainted != after.tainted,
+            "output": _captured(session),
+        }
+
+    def _end_runner(self) -> None:
+        if self._runner is not None:
+            self._runner.kill(_END_TIMEOUT_S)
+            self._runner = None
+
+
+def _protect() -> None:
+    """Let the kernel end tests, not us, when memory runs out; and give us the orphans of tests."""
+    if traces.is_guest():
+        Path("/proc/self/oom_score_adj").write_text("-999", encoding="ascii")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
+
+
+def _readable(stacks: list[str]) -> list[str]:
+    """Leave out how pytest came to call the test: it is always the same, and long."""
+    lines, is_ours = [], True
+    for line in stacks:
+        is_ours = not line.startswith("  File ") or (is_ours and "/_pytest/" not in line)
+        if is_ours:
+            lines.append(line)
+    return lines
+
+
+def _ended(status: int | None) -> tuple[str, str]:
+    """The message that the host is owed for a process that ended, by its wait status: `quit` is its own doing."""
+    if status is None:
+        return "died", "the process that runs the tests closed its line to the agent, and was ended"
+    kind = "quit" if os.WIFEXITED(status) else "died"
+    return kind, f"the process that runs the tests ended in the guest: {_how(status)}"
+
+
+def _how(status: int | None) -> str:
+    """Word a wait status."""
+    if status is None:
+        return "in an unknown way"
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def _trigger(key: str) -> None:
+    """Have the kernel print what this key of SysRq stands for."""
+    if not traces.is_guest():
+        return
+    try:
+        Path("/proc/sysrq-trigger").write_text(key, encoding="ascii")
+    except OSError as error:
+        print(f"agent: no SysRq {key}: {error}", file=sys.__stderr__)
+
+
+def _captured(session: pytest.Session) -> str:
+    """What a test printed before its process ended: pytest's captures outlive it."""
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    if capture is None:
+        return ""
+    text = "".join(capture.read_global_capture())
+    return text if len(text) <= _OUTPUT_SIZE_MAX else f"{text[:_OUTPUT_SIZE_MAX]}… ({len(text)} characters)"

@@ -37,7 +37,18 @@ RB_POWER_OFF, RB_AUTOBOOT = 0x4321FEDC, 0x01234567
 SETTINGS = (
     # What a kernel has no file for, it lacks: nothing to set.
     ("/proc/sys/kernel/panic_on_oops", "1"),  # an oops ends the guest at once, with its stack on the console
+    ("/proc/sys/kernel/panic_on_warn", "0"),  # a warning is evidence, and no end
     ("/proc/sys/kernel/hung_task_timeout_secs", "20"),
+    ("/proc/sys/kernel/hung_task_warnings", "-1"),  # each one, not only the first ten
+    ("/proc/sys/kernel/hung_task_panic", "0"),  # the test's deadline ends it, and whoever waits may yet be served
+    # A CPU that is stuck says so. It need not be the kernel's fault: under KVM the host may have been busy.
+    ("/proc/sys/kernel/softlockup_panic", "0"),
+    ("/proc/sys/kernel/panic_on_rcu_stall", "0"),
+    ("/proc/sys/vm/panic_on_oom", "0"),  # the test's process is the one to go
+    # The host's last resort for a guest that does not answer: an NMI makes it print where it is, and what all its
+    # tasks wait for.
+    ("/proc/sys/kernel/unknown_nmi_panic", "1"),
+    ("/proc/sys/kernel/panic_print", "1"),
     ("/proc/sys/kernel/printk_devkmsg", "on"),  # our markers must not be rate limited
     ("/proc/sys/kernel/sysrq", "1"),
 )

@@ -1,0 +1,273 @@
+"""What a test leaves behind: the state of its process and of the machine, seen from outside, before and after it."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_GUEST = Path("/etc/guest.json")
+_SCRATCH = ("/tmp", "/dev/shm")  # noqa: S108 - the guest's own
+# pytest keeps the directories of `tmp_path` there for the session; they are meant to stay.
+_KEPT_PREFIX = "pytest-of-"
+_STATUS_FIELDS = ("Umask", "SigBlk", "SigIgn", "SigCgt")
+# Of the kernel's settings those that decide what the next test sees, or whether its failures show.
+_SETTINGS = ("io_uring_disabled", "panic_on_oops", "printk", "hung_task_timeout_secs")
+_CLOCK_ERROR_MAX_S = 1.0
+_MEMORY_LOST_MAX_KIB = 32 << 10
+_KILL_ROUNDS = 20
+_LISTED_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is compared."""
+
+    # Descriptor to what it stands for.
+    descriptors: dict[int, str]
+    directory: str
+    # Fields of /proc/PID/status.
+    status: dict[str, str]
+    limits: str
+    # Threads that the program started; the kernel's own workers (iou-…) come and go.
+    thread_count: int
+    mounts: frozenset[str]
+    scratch: frozenset[str]
+    settings: dict[str, str]
+    tainted: str
+    # Wall clock minus the time since boot.
+    clock_offset_s: float
+    available_kib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What differs after a test."""
+
+    # One sentence each.
+    left: tuple[str, ...] = ()
+    # Whether a new process for the next test is enough; if not, the guest itself has changed.
+    is_machine_changed: bool = False
+    # What the kernel says of itself: a sentence when it became tainted.
+    taint: str = ""
+
+
+def is_guest() -> bool:
+    """Whether this machine is ours to watch and to mend: PID 1's settings lie there."""
+    return _GUEST.is_file()
+
+
+def take(process: int) -> State:
+    """Look at the process that runs the tests, and at the machine if that is a guest."""
+    home = Path("/proc") / str(process)
+    status = dict(line.split(":", 1) for line in (home / "status").read_text().splitlines())
+    is_ours = is_guest()
+    return State(
+        descriptors=_descriptors(home / "fd"),
+        directory=_link(home / "cwd"),
+        status={name: status[name].strip() for name in _STATUS_FIELDS if name in status},
+        limits=(home / "limits").read_text(),
+        thread_count=_thread_count(home / "task") if int(status["Threads"]) > 1 else 1,
+        mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines() if is_ours else ()),
+        scratch=frozenset(
+            f"{folder}/{name}"
+            for folder in (_SCRATCH if is_ours else ())
+            for name in _listed(folder)
+            if not name.startswith(_KEPT_PREFIX)
+        ),
+        settings={name: _setting(name) for name in (_SETTINGS if is_ours else ())},
+        tainted=_setting("tainted") if is_ours else "",
+        clock_offset_s=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) if is_ours else 0.0,
+        available_kib=_available_kib() if is_ours else 0,
+    )
+
+
+def compare(before: State, after: State) -> Traces:
+    """Say what a test changed and did not change back, but for its processes: see `end_processes`."""
+    left = [
+        f"descriptor {number} is open: {what}"
+        for number, what in after.descriptors.items()
+        if before.descriptors.get(number) != what
+    ]
+    left += [
+        f"descriptor {number} was closed: {what}"
+        for number, what in before.descriptors.items()
+        if number not in after.descriptors
+    ]
+    if before.directory != after.directory:
+        left.append(f"the working directory is {after.directory}")
+    left += [
+        f"{name} in /proc/PID/status is {value}, was {before.status[name]}"
+        for name, value in after.status.items()
+        if before.status[name] != value
+    ]
+    left += [f"a resource limit is {' '.join(line.split())}" for line in _new_lines(before.limits, after.limits)]
+    if after.thread_count > before.thread_count:
+        left.append(f"{after.thread_count - before.thread_count} threads still run")
+    left += [f"{name} is there" for name in sorted(after.scratch - before.scratch)]
+    if abs(after.clock_offset_s - before.clock_offset_s) > _CLOCK_ERROR_MAX_S:
+        left.append(f"the clock was moved by {after.clock_offset_s - before.clock_offset_s:+.0f} s")
+    machine = compare_machine(before, after)
+    taint = ""
+    if before.tainted != after.tainted:
+        taint = f"kernel.tainted is {after.tainted}, was {before.tainted}"
+    if len(left) > _LISTED_MAX:
+        left[_LISTED_MAX:] = [f"and {len(left) - _LISTED_MAX} more"]
+    return Traces((*left, *machine), bool(machine), taint)
+
+
+def compare_machine(before: State, after: State) -> list[str]:
+    """Say what a test changed of the guest that no new process mends."""
+    machine = [f"mounted: {_mount(line)}" for line in sorted(after.mounts - before.mounts)]
+    machine += [f"no longer mounted: {_mount(line)}" for line in sorted(before.mounts - after.mounts)]
+    machine += [
+        f"kernel.{name} is {value}, was {before.settings[name]}"
+        for name, value in after.settings.items()
+        if before.settings[name] != value
+    ]
+    lost_kib = before.available_kib - after.available_kib
+    if lost_kib > _MEMORY_LOST_MAX_KIB:
+        machine.append(f"{lost_kib >> 10} MiB of memory are not available any more")
+    return machine
+
+
+def mend(before: State, after: State) -> None:
+    """Change back what can be: the clock, and files."""
+    if abs(after.clock_offset_s - before.clock_offset_s) > _CLOCK_ERROR_MAX_S:
+        now_s = time.clock_gettime(time.CLOCK_BOOTTIME) + before.clock_offset_s
+        time.clock_settime(time.CLOCK_REALTIME, now_s)
+    for name in after.scratch - before.scratch:
+        path = Path(name)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def end_processes(parents: tuple[int, ...], spare: tuple[int, ...]) -> tuple[list[str], bool]:
+    """End what a test started and did not wait for.
+
+    Args:
+        parents: whose children are meant: the agent, which gets the orphans, and the process that ran the test.
+        spare: who lives on.
+
+    Returns:
+        A sentence for each process, and whether all of them are gone.
+    """
+    found: dict[int, str] = {}
+    for _ in range(_KILL_ROUNDS):
+        alive = [child for parent in parents for child in _children(parent) if child not in spare]
+        if not alive:
+            break
+        for child in alive:
+            found.setdefault(child, f"process {child} ({_command(child)}) still ran")
+            _signal(child, signal.SIGKILL)
+        time.sleep(0.01)
+        reap(spare)
+    else:
+        return _listed_only(found), False
+    return _listed_only(found), True
+
+
+def reap(spare: tuple[int, ...]) -> None:
+    """Take orphans off the kernel's list, but none of `spare`, whose end somebody else wants to know of."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None or ended.si_pid in spare:
+            return
+        os.waitpid(ended.si_pid, 0)
+
+
+def stacks(process: int) -> list[str]:
+    """Where each thread of a process is in the kernel: what a debugger would ask first."""
+    lines = []
+    for task in _tasks(process):
+        name, wait, state = _text(task / "comm"), _text(task / "wchan"), _text(task / "stat").rpartition(") ")[2][:1]
+        lines.append(f"thread {task.name} ({name}): state {state}, waits in {wait or '?'}")
+        lines += [f"    {line}" for line in _text(task / "stack").splitlines()]
+    return lines
+
+
+def _listed_only(found: dict[int, str]) -> list[str]:
+    sentences = list(found.values())
+    return sentences if len(sentences) <= _LISTED_MAX else [f"{len(sentences)} processes still ran", sentences[0]]
+
+
+def _children(parent: int) -> Iterator[int]:
+    for task in _tasks(parent):
+        yield from map(int, _text(task / "children").split())
+
+
+def _tasks(process: int) -> list[Path]:
+    try:
+        return sorted((Path("/proc") / str(process) / "task").iterdir())
+    except OSError:
+        return []
+
+
+def _command(process: int) -> str:
+    home = Path("/proc") / str(process)
+    return _text(home / "cmdline").replace("\0", " ").strip()[:80] or _text(home / "comm")
+
+
+def _descriptors(directory: Path) -> dict[int, str]:
+    return {int(name): _link(directory / name) for name in _listed(str(directory))}
+
+
+def _thread_count(directory: Path) -> int:
+    return sum(not _text(task / "comm").startswith("iou-") for task in directory.iterdir())
+
+
+def _new_lines(before: str, after: str) -> list[str]:
+    return [new for old, new in zip(before.splitlines(), after.splitlines(), strict=False) if old != new]
+
+
+def _mount(line: str) -> str:
+    """`29 23 0:26 / /tmp rw,relatime - tmpfs tmpfs rw` in a reader's order."""
+    head, _, tail = line.partition(" - ")
+    place = head.split()
+    return f"{place[4]} ({tail}, {place[5]})"
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)  # noqa: PTH208 - called before and after every test
+    except OSError:
+        return []
+
+
+def _link(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError as error:
+        return f"({error.strerror})"
+
+
+def _setting(name: str) -> str:
+    return _text(Path("/proc/sys/kernel") / name)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _available_kib() -> int:
+    for line in _text(Path("/proc/meminfo")).splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1])
+    return 0
+
+
+def _signal(process: int, number: int) -> None:
+    try:
+        os.kill(process, number)
+    except ProcessLookupError:
+        return
