@@ -1,14 +1,16 @@
 """Writes the results of a session: the journal while it runs, results.json at its end. Lives in the controller only."""
 
 import contextlib
+import errno
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
@@ -19,12 +21,16 @@ from conformance.plan import Plan
 from conformance.session import JOURNAL_NAME, KERNEL, ROW, TEST
 from reports.results import Attempt, CellKey, Generator, Journal, Mode, Result, Results, ResultsError, Status, Test
 
+# A disk's own trouble; everything else about a directory is how it was named.
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+
 
 class Recorder:
     """A pytest plugin that keeps what the session finds.
 
     Attributes:
-        results: the folded results, once the session is over.
+        results: the folded results, once the session is over; None when there was nothing to run.
+        failure: why results could not be written, if they could not.
     """
 
     def __init__(self, plan: Plan, directory: Path, resumed: Results | None = None) -> None:
@@ -35,20 +41,21 @@ class Recorder:
         self._tests = {test.id: test for test in resumed.tests} if resumed is not None else {}
         self._names: dict[str, str] = {}  # an item's id without its cell, to the test's id
         self._is_planned = False
-        self._has_failed = False
+        self._is_begun = resumed is not None
+        self.failure: str | None = None
         self.results: Results | None = None
-        path, made_by, command = directory / JOURNAL_NAME, generator(), _command()
+        path = directory / JOURNAL_NAME
         try:
             if resumed is None:
-                self._journal = Journal.create(path, generator=made_by, command=command, host=plan.host)
+                self._journal = Journal.claim(path)
             else:
-                self._journal = Journal.reopen(path, generator=made_by, command=command)
+                self._journal = Journal.reopen(path, generator=generator(), command=_command())
         except ResultsError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK_ERRORS:
+                pytest.exit(str(error), returncode=3)
             raise pytest.UsageError(str(error)) from error
-        # What an earlier run left must not be taken for this one's if this one dies.
-        (directory / "results.json").unlink(missing_ok=True)
-        for note in plan.notes:
-            self._journal.note(note)
+        if resumed is not None:
+            (directory / "results.json").unlink(missing_ok=True)
 
     # -- the plan -----------------------------------------------------------------------------------------------------
 
@@ -56,16 +63,38 @@ class Recorder:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Without xdist: write down every cell before the first one runs."""
         if session.items:
-            self._write_plan([item.nodeid for item in session.items])
+            self._plan_or_stop([item.nodeid for item in session.items])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """With xdist: the same, as soon as the first worker has collected."""
         del node
-        if not self._is_planned:
-            self._write_plan(ids)
+        if ids and not self._is_planned:
+            self._plan_or_stop(ids)
+
+    def _plan_or_stop(self, node_ids: Sequence[str]) -> None:
+        try:
+            self._write_plan(node_ids)
+        except ResultsError as error:
+            self._stop(error)
+
+    def _stop(self, error: ResultsError) -> NoReturn:
+        """End a run whose results cannot be kept, on a full disk say: going on would find verdicts and lose them."""
+        self.failure = f"the results cannot be written: {error}"
+        pytest.exit(self.failure, returncode=3)
+
+    def _begin(self) -> None:
+        """Replace what an earlier run left: it must not be taken for this one's if this one dies."""
+        self._is_begun = True
+        self._journal.begin(generator=generator(), command=_command(), host=self._plan.host)
+        (self._directory / "results.json").unlink(missing_ok=True)
+        shutil.rmtree(self._plan.consoles, ignore_errors=True)
+        for note in self._plan.notes:
+            self._journal.note(note)
 
     def _write_plan(self, node_ids: Sequence[str]) -> None:
+        if not self._is_begun:
+            self._begin()
         self._is_planned = True
         found = [(split, node_id) for node_id in node_ids if (split := split_node_id(node_id, self._cells)) is not None]
         self._names = short_ids((name for (name, _), _ in found), self._tests)
@@ -88,7 +117,7 @@ class Recorder:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the row, and news of tests and kernels, off a report that carries them."""
         split = split_node_id(report.nodeid, self._cells)
-        if split is None or self._has_failed:
+        if split is None or self.failure is not None:
             return
         try:
             if (news := getattr(report, KERNEL, None)) is not None:
@@ -97,9 +126,7 @@ class Recorder:
                 self._describe(split[0], getattr(report, TEST))
                 self._journal.result(self._result(self._key(*split), row))
         except ResultsError as error:
-            # A full disk, say. Going on would find verdicts and lose them.
-            self._has_failed = True
-            pytest.exit(f"the results cannot be written: {error}", returncode=3)
+            self._stop(error)
 
     def _describe(self, name: str, facts: Mapping[str, Any]) -> None:
         test = self._names[name]
@@ -133,9 +160,15 @@ class Recorder:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write the end marker, and fold the journal."""
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
+        """Write the end marker, and fold the journal: also when another plugin fails at this."""
+        try:
+            yield
+        finally:
+            self._finish(session, exitstatus)
+
+    def _finish(self, session: pytest.Session, exitstatus: int) -> None:
         interrupted = exitstatus in {
             pytest.ExitCode.INTERRUPTED,
             pytest.ExitCode.INTERNAL_ERROR,
@@ -143,19 +176,28 @@ class Recorder:
         }
         stopped = bool(session.shouldstop or session.shouldfail)
         try:
-            if not self._has_failed:
-                self._journal.end(is_done=not interrupted and not stopped)
-            self.results = self._journal.publish()
+            if self._is_begun:
+                if self.failure is None:
+                    self._journal.end(is_done=not interrupted and not stopped)
+                self.results = self._journal.publish()
         except ResultsError as error:
-            self._has_failed = True
-            print(f"\nthe results cannot be written: {error}", file=sys.stderr)
+            self.failure = self.failure or f"the results cannot be written: {error}"
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         finally:
             self._journal.close()
+            # A session that came to nothing leaves nothing.
+            with contextlib.suppress(OSError):
+                self._directory.rmdir()
+
+    def pytest_unconfigure(self) -> None:
+        """Give the directory free when there never was a session."""
+        self._journal.close()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say where the results are."""
-        if self.results is not None:
+        if self.failure is not None:
+            terminalreporter.write_line(self.failure, red=True)
+        elif self.results is not None:
             state = "complete" if self.results.complete else "NOT complete"
             terminalreporter.write_line(f"{self._directory / 'results.json'} is {state}")
 

@@ -128,12 +128,27 @@ class Journal:
         Raises:
             ResultsError: it cannot be written, or another run is writing it.
         """
-        journal = cls._open(Path(path))
-        journal._truncate(0)
-        journal._write(
+        journal = cls.claim(path)
+        journal.begin(generator=generator, command=command, host=host, started=started)
+        return journal
+
+    @classmethod
+    def claim(cls, path: str | os.PathLike[str]) -> Self:
+        """Keep other runs from a path, for a run that may come to nothing: what is there stays until `begin`.
+
+        Raises:
+            ResultsError: it cannot be written, or another run is writing it.
+        """
+        return cls._open(Path(path))
+
+    def begin(
+        self, *, generator: Generator, command: Iterable[str], host: Host, started: datetime | None = None
+    ) -> None:
+        """Drop what an earlier run wrote, and start."""
+        self._truncate(0)
+        self._write(
             Start(generator=generator, started=started or utc_now(), command=tuple(command), host=host), is_synced=True
         )
-        return journal
 
     @classmethod
     def reopen(
@@ -216,9 +231,12 @@ class Journal:
         return results
 
     def close(self) -> None:
-        """Close the file; no end marker is written."""
+        """Close the file; no end marker is written. One that nothing was written to is no file."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
+            if self._size_bytes == 0:
+                with suppress(OSError):
+                    self.path.unlink()
             os.close(descriptor)
 
     def __enter__(self) -> Self:
@@ -230,21 +248,26 @@ class Journal:
     @classmethod
     def _open(cls, path: Path) -> Self:
         """Open for appending and take the lock, which the kernel drops when this process ends in whatever way."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise ResultsError(
-                f"{path} cannot be written: {error.strerror or error}. Choose another directory with --out."
-            ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        while True:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            except OSError as error:
+                raise ResultsError(
+                    f"{path} cannot be written: {error.strerror or error}. Choose another directory with --out."
+                ) from error
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(descriptor)
+                raise ResultsError(
+                    f"{path} is being written by another run. "
+                    "Wait for it to end, or choose another directory with --out."
+                ) from error
+            if os.fstat(descriptor).st_nlink > 0:
+                return cls(path, descriptor)
+            # Its owner came to nothing and removed it between our two calls.
             os.close(descriptor)
-            raise ResultsError(
-                f"{path} is being written by another run. Wait for it to end, or choose another directory with --out."
-            ) from error
-        return cls(path, descriptor)
 
     def _learn(self, kernels: Iterable[Kernel], tests: Iterable[Test], modes: Iterable[Mode]) -> None:
         self._kernels.update(kernel.id for kernel in kernels)

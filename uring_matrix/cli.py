@@ -6,6 +6,7 @@ Those modules are loaded when their command runs: `--help` and short commands st
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -453,4 +454,8 @@ def execute(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> NoReturn:
     """Run the command that this process was started for."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Whoever ends us wants what Ctrl-C does: what is done is kept, nothing stays behind.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     sys.exit(execute())

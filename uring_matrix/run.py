@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 import conformance
-from reports.results import Expectation, Results, ResultsError, Status, exit_code, judge_all, read
+from reports.results import Expectation, Result, Results, Status, exit_code, judge_all
 from uring_matrix.output import console, error_line
 from uring_matrix.progress import progress
 from uring_matrix.show import Show
@@ -40,7 +41,6 @@ def run(
     Returns:
         The exit code, as promised: 0, 1 (an unexpected verdict), 2 (usage), 3 (incomplete), 130 (interrupted).
     """
-    del snapshots  # every guest is booted afresh
     home = Path(conformance.__file__).resolve().parent
     arguments = [
         str(home),
@@ -53,28 +53,39 @@ def run(
         *(f"--mode={name}" for name in modes),
         *((f"--accel={accel}",) if accel else ()),
         *(("--matrix-resume",) if resume else ()),
+        *(() if snapshots else ("--no-snapshots",)),
         *((f"--matrix-lock={lock}",) if lock else ()),
-        *pytest_args,
     ]
     show = Show(console(), progress(), is_quiet=as_json)
-    try:
-        status = pytest.main(arguments, plugins=[show])
-    except KeyboardInterrupt:
-        # During the preparations, before there is a session that could end in good order.
-        status = pytest.ExitCode.INTERRUPTED
-    finally:
-        show.finish()
+    # pytest's default is shared by all runs of a user, which clean up behind each other's backs.
+    with tempfile.TemporaryDirectory(prefix="uring-matrix-", ignore_cleanup_errors=True) as temporary:
+        try:
+            status = pytest.main([*arguments, "--basetemp", f"{temporary}/pytest", *pytest_args], plugins=[show])
+        except KeyboardInterrupt:
+            # During the preparations, before there is a session that could end in good order.
+            status = pytest.ExitCode.INTERRUPTED
+        finally:
+            show.finish()
     if status == pytest.ExitCode.USAGE_ERROR:
         return USAGE
-    return _conclude(out, is_interrupted=status == pytest.ExitCode.INTERRUPTED, is_report=report, as_json=as_json)
-
-
-def _conclude(out: Path, *, is_interrupted: bool, is_report: bool, as_json: bool) -> int:
-    try:
-        results = read(out / "results.json")
-    except ResultsError:
-        # The session ended before anything could be recorded, and has said why.
+    is_interrupted = status == pytest.ExitCode.INTERRUPTED
+    # Only what this session recorded counts: what lies in the directory may be an earlier run's.
+    if show.failure is not None:
+        error_line(show.failure)
         return INTERRUPTED if is_interrupted else INCOMPLETE
+    if show.results is None:
+        if is_interrupted:
+            error_line(f"interrupted before the first test; nothing was written to {out}")
+            return INTERRUPTED
+        if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+            error_line(f"no test is selected by {' '.join(pytest_args)}; nothing was run" if pytest_args else "no test")
+            return USAGE
+        # The session ended before anything could be recorded, and has said why.
+        return INCOMPLETE
+    return _conclude(show.results, out, is_interrupted=is_interrupted, is_report=report, as_json=as_json)
+
+
+def _conclude(results: Results, out: Path, *, is_interrupted: bool, is_report: bool, as_json: bool) -> int:
     code = INTERRUPTED if is_interrupted else exit_code(results)
     page: Path | None = None
     if is_report:
@@ -122,7 +133,12 @@ def _print_summary(results: Results) -> None:
         for row, expectation in zip(results.results, judge_all(results), strict=True)
         if expectation in {Expectation.UNEXPECTED, Expectation.OPEN}
     ]
-    for row, _ in wrong[:_UNEXPECTED_LINES_MAX]:
-        console().print(Text(f"{row.status}  {row.kernel}  {row.test}: {row.reason}"))
-    if len(wrong) > _UNEXPECTED_LINES_MAX:
-        console().print(f"… and {len(wrong) - _UNEXPECTED_LINES_MAX} more; the report has them all")
+    # What keeps a whole kernel from being tested is one sentence, not one per test.
+    lines: dict[tuple[Status, str, str], list[Result]] = {}
+    for row, _ in wrong:
+        lines.setdefault((row.status, row.kernel, row.reason), []).append(row)
+    for (status, name, reason), rows in list(lines.items())[:_UNEXPECTED_LINES_MAX]:
+        what = rows[0].test if len(rows) == 1 else f"{len(rows)} tests"
+        console().print(Text(f"{status}  {name}  {what}: {reason}"), soft_wrap=True)
+    if len(lines) > _UNEXPECTED_LINES_MAX:
+        console().print(f"… and {len(lines) - _UNEXPECTED_LINES_MAX} more; the report has them all")

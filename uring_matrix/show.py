@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
@@ -15,8 +15,11 @@ from rich.text import Text
 from conformance.cells import Cell, split_node_id
 from conformance.prepare import PROGRESS
 from conformance.session import KERNEL, ROW
-from reports.results import Status
+from reports.results import Results, Status
 from vm.progress import Progress
+
+if TYPE_CHECKING:
+    from conformance.recorder import Recorder
 
 _BAR_WIDTH = 24
 # One colour per kind of verdict; the word beside it carries the meaning.
@@ -59,11 +62,27 @@ class Show:
         self._lines: dict[str, Line] = {}
         self._cells: dict[str, Cell] = {}
         self._live: Live | None = None
+        self._config: pytest.Config | None = None
+
+    @property
+    def _recorder(self) -> "Recorder | None":
+        return self._config.pluginmanager.get_plugin("uring-matrix-recorder") if self._config is not None else None
+
+    @property
+    def results(self) -> Results | None:
+        """What this session found; None when it came to nothing."""
+        return self._recorder.results if self._recorder is not None else None
+
+    @property
+    def failure(self) -> str | None:
+        """Why results could not be written, if so."""
+        return self._recorder.failure if self._recorder is not None else None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Have downloads and the like shown our way."""
         config.stash[PROGRESS] = self._progress
+        self._config = config
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:

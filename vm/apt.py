@@ -32,6 +32,8 @@ STALE_AFTER_S = 24 * 60 * 60
 _KERNEL = b"\nPackage: linux-"
 _KERNELS = tuple(_KERNEL + part for part in (b"image-", b"binary-", b"modules-", b"base-"))
 _EMPTY = hashlib.sha256().hexdigest()
+# With less than that free, a disk is full.
+_ROOM_LEAST_BYTES = 1 << 20
 _HELPER = "/usr/lib/apt/apt-helper"
 
 
@@ -249,7 +251,13 @@ class Archive:
             command = self._command("apt-get", "update", "-q", suites=wanted)
             self._drop_changed_lists(wanted)
             with self._progress.stage(f"reading the package lists of {len(wanted)} suites") as stage:
-                output = run(command, look=watch(self._lists, stage))
+                try:
+                    output = run(command, look=watch(self._lists, stage))
+                except FetchError as error:
+                    # apt tries and tries where it cannot write.
+                    if shutil.disk_usage(self._lists).free < _ROOM_LEAST_BYTES:
+                        raise self._full() from error
+                    raise
             failed = failures(output.text, wanted)
             self._judge(output, failed, state)
             targets = self._list_files(wanted)
@@ -493,6 +501,10 @@ class Archive:
         )
 
     def _full(self) -> CacheError:
+        # What came in part would keep the disk full.
+        for path in (self._lists / "partial").glob("*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
         return CacheError(
             f"no space left for package lists in {self._cache.directory}; free some, or choose another place with "
             "--cache or URING_MATRIX_CACHE"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from vm.archives import control
 from vm.catalogue import Candidate, Index, series_key, series_of
-from vm.errors import SpecError, VmError
+from vm.errors import SpecError, UnfitKernel, VmError
 from vm.kernel import KernelRef
+from vm.kernelimage import inspect
 
 ALL, LATEST, HOST = "all", "latest", "host"
 _GLOB = frozenset("*?[")
@@ -178,9 +179,18 @@ def _from_path(spec: str, arch: str) -> KernelRef:
             location=str(path),
             size_bytes=path.stat().st_size,
         )
+    _refuse_broken(path, arch)
     return KernelRef(
         id=path.name, series="", arch=arch, source="path", location=str(path), size_bytes=path.stat().st_size
     )
+
+
+def _refuse_broken(image: Path, arch: str) -> None:
+    """Refuse at once what cannot be meant: a file that is no kernel, is cut off, or is for another machine."""
+    try:
+        inspect(image, arch)
+    except UnfitKernel as error:
+        raise SpecError(str(error)) from error
 
 
 def _from_build_tree(path: Path, spec: str, arch: str) -> KernelRef:
@@ -190,6 +200,7 @@ def _from_build_tree(path: Path, spec: str, arch: str) -> KernelRef:
             f"{spec} is a folder without {image or 'a kernel image'}; a build tree has one after `make "
             f"{Path(image).name if image else 'bzImage'}`, or give the image's own path"
         )
+    _refuse_broken(path / image, arch)
     try:
         release = (path / "include/config/kernel.release").read_text().strip()
     except OSError:

@@ -502,7 +502,7 @@ def test_what_is_no_kernel_is_refused_with_a_sentence(
     content: bytes, message: str, tmp_path: Path, open_kernels: Open
 ) -> None:
     (tmp_path / "bzImage").write_bytes(content)
-    with pytest.raises(UnfitKernel, match=message):
+    with pytest.raises(SpecError, match=message):
         own(open_kernels, tmp_path / "bzImage")
 
 
