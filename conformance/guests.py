@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -12,10 +13,13 @@ from typing import Any, Self
 
 from conformance.cells import Cell
 from conformance.verdict import Facts, GuestEnd
+from vm.cache import Cache
 from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
 from vm.errors import BootError, VmError
 from vm.machine import Guest, MachineConfig, kernel_command_line
 from vm.monitor import MonitorError
+from vm.progress import SilentProgress
+from vm.snapshots import Snapshots
 
 ENTRY = "conformance.guest.agent:main"
 # How long a dying QEMU may take to write its last lines.
@@ -107,6 +111,7 @@ class Guests:
         columns: by kernel id and architecture.
         directory: where consoles are kept.
         unavailable: columns whose kernel could not be had, and why.
+        snapshots: the cache of guests that were booted before; None to boot each.
         test_s: seconds that a test may take, instead of the usual.
         is_isolated: whether each test gets a guest of its own.
         run_s: seconds until no further test is begun.
@@ -117,6 +122,7 @@ class Guests:
         columns: Mapping[tuple[str, str], Column],
         directory: Path,
         unavailable: Mapping[tuple[str, str], str],
+        snapshots: Path | None = None,
         *,
         test_s: float | None = None,
         is_isolated: bool = False,
@@ -139,6 +145,8 @@ class Guests:
         # Kernels that cannot be booted, and why: nobody waits for them twice.
         self._dead = {key: GuestEnd("no-boot", why) for key, why in unavailable.items()}
         self._news: dict[str, Any] | None = None
+        self._notes = _Notes()
+        self._snapshots = Snapshots(Cache(snapshots, self._notes), self._notes) if snapshots is not None else None
 
     @property
     def _limits(self) -> Deadlines:
@@ -266,6 +274,8 @@ class Guests:
                 self._guest = self._boot(key, column)
             except (BootError, ChannelError) as error:
                 self.close()
+                if self._snapshots is not None:  # whatever was wrong, the next guest owes nothing to an earlier one
+                    self._snapshots.discard(column.machine)
                 if attempt == _BOOT_TRIES:
                     self._tell(key, booted=False, error=str(error))
                     raise BootError(str(error)) from error
@@ -283,14 +293,23 @@ class Guests:
         directory = Path(
             tempfile.mkdtemp(prefix=f"{'-'.join(key).replace('/', '_')}-{self._boot_count}-", dir=self._directory)
         )
-        guest = Guest.boot(column.machine, directory, deadline_s=self._limits.boot_s)
+        if self._snapshots is not None:
+            guest = self._snapshots.start(column.machine, directory, deadline_s=self._limits.boot_s)
+        else:
+            guest = Guest.boot(column.machine, directory, deadline_s=self._limits.boot_s)
         self._guest = guest
-        self._pace.learn(guest.boot_seconds)
+        if not guest.is_restored:
+            self._pace.learn(guest.boot_seconds)
         started_s = time.monotonic()
         guest.start(ENTRY, {**column.session, "soft_timeout_s": self._deadlines.soft_s})
         message = guest.channel.receive(self._limits.collect_s)
         if message["type"] != "collected":
             raise _ended(message)
+        collect_seconds = time.monotonic() - started_s
+        if (
+            guest.is_restored
+        ):  # it has not booted here: its collecting, about a third of a boot, has to say how slow it is
+            self._pace.learn(3 * collect_seconds)
         self._known = frozenset(message["items"])
         self._collect_errors = message["errors"]
         self._tell(
@@ -303,9 +322,10 @@ class Guests:
             cmdline=kernel_command_line(column.machine),
             console=str(guest.console),
             features=message["features"],
+            notes=(*(self._news or {}).get("notes", ()), *self._notes.take()),
             phases={
-                "boot": round(guest.boot_seconds, 3),
-                "collect": round(time.monotonic() - started_s, 3),
+                "restore" if guest.is_restored else "boot": round(guest.boot_seconds, 3),
+                "collect": round(collect_seconds, 3),
             },
         )
         return guest
@@ -372,6 +392,22 @@ def _backtraces(guest: Guest, timeout_s: float) -> list[str]:
     guest.wait(timeout_s)
     printed = _console(guest, offset).splitlines()
     return ["the kernel, asked by an NMI where it is:", *printed] if printed else ["the kernel did not answer an NMI"]
+
+
+class _Notes(SilentProgress):
+    """Puts lines on standard error, which is the controller's in a worker, too, and keeps them for the results."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+        self._lines.append(line)
+
+    def take(self) -> list[str]:
+        """What was said since the last time."""
+        lines, self._lines = self._lines, []
+        return lines
 
 
 class _NotCollectedError(VmError):

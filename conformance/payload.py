@@ -34,6 +34,17 @@ PRELOAD = (
     "_pytest.unittest",
     "_pytest.python",
     "_pytest.assertion.rewrite",
+    # What pytest loads when it is configured and collects.
+    "_pytest._argcomplete",
+    "_pytest.helpconfig",
+    "_pytest.skipping",
+    "_pytest.threadexception",
+    "_pytest.tracemalloc",
+    "_pytest.unraisableexception",
+    "_pytest.warnings",
+    "encodings.unicode_escape",
+    "faulthandler",
+    "readline",
 )
 # The modules of ours that a guest needs beside the tests themselves.
 _GUEST_MODULES = ("__init__", "cells", "facts", "fixtures", "modes", "unsupported")

@@ -28,6 +28,8 @@ class GuestPlan:
     emulator: tuple[str, ...]
     accelerator: str
     environment: dict[str, str]
+    # What the guest finds in its window; None when it is part of the initrd.
+    payload: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Plan:
     host: Host
     # Where consoles are kept.
     consoles: Path
+    # The cache that has guests that were booted before; None when every guest is to boot.
+    snapshots: Path | None = None
     notes: tuple[str, ...] = field(default=())
     # Cells that a resumed run has verdicts for already: test, kernel, arch, mode.
     done: frozenset[CellKey] = frozenset()
@@ -62,6 +66,7 @@ class Plan:
                     Path(guest.kernel),
                     Path(guest.initrd),
                     memory_mib=memory_mib(Path(guest.initrd)),
+                    payload=Path(guest.payload) if guest.payload is not None else None,
                 ),
                 {**self.session, "cells": [cell.to_json() for cell in self.cells_of(guest.kernel_id, guest.arch)]},
             )

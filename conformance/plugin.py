@@ -1,4 +1,4 @@
-"""The pytest plugin, an entry point: `--kernel`, `--arch`, `--mode`, `--matrix-out`, `--accel`.
+"""The pytest plugin, an entry point: `--kernel`, `--arch`, `--mode`, `--matrix-out`, `--accel` and more.
 
 pytest loads this module in every session of an environment that has it installed, so it imports little: what needs
 kernels, guests or results comes in only when a session asks for it.
@@ -71,6 +71,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--matrix-out", metavar="DIR", help="write results.json and the guests' consoles to this directory")
     group.addoption("--matrix-resume", action="store_true", help="go on with the run that was stopped in --matrix-out")
     group.addoption("--matrix-lock", metavar="FILE", help="use exactly the kernels that this kernels.lock pins")
+    group.addoption(
+        "--no-snapshots",
+        action="store_true",
+        help="boot every guest anew instead of restoring one that was saved when it had booted",
+    )
     group.addoption("--accel", choices=("auto", "kvm", "tcg"), help="how guests run (auto: KVM if it proves to work)")
     group.addoption("--isolate", action="store_true", help="give each test a guest of its own")
     group.addoption(

@@ -138,15 +138,25 @@ def _prepare(
         sent = payload.collect(config)
         session = sent.session([])
         runtime = setup.runtime()
-        initrd = image.payload(runtime, setup.cache, files=sent.files, prepare=sent.prepare, recipe=sent.ini)
+        archive = image.payload(runtime, setup.cache, files=sent.files, prepare=sent.prepare, recipe=sent.ini)
         qemu = setup.qemu()
-        accel = setup.accel(qemu, next(iter(ready.values())).image, initrd)
-        guests += [
-            GuestPlan(
-                ref.id, ref.arch, str(kernel.image), str(initrd), qemu.command, accel.name, dict(qemu.environment)
+        accel = setup.accel(qemu, next(iter(ready.values())).image, runtime.initramfs)
+        for ref, kernel in ready.items():
+            # A kernel without PCI sees no window: what a test needs has to be in its initramfs.
+            has_window = kernel.config.get("CONFIG_PCI") == "y"
+            initrd = runtime.initramfs if has_window else image.join(runtime, setup.cache, archive)
+            guests.append(
+                GuestPlan(
+                    ref.id,
+                    ref.arch,
+                    str(kernel.image),
+                    str(initrd),
+                    qemu.command,
+                    accel.name,
+                    dict(qemu.environment),
+                    str(archive) if has_window else None,
+                )
             )
-            for ref, kernel in ready.items()
-        ]
     return Plan(
         cells=tuple(longest_first(cells)),
         guests=tuple(guests),
@@ -155,6 +165,7 @@ def _prepare(
         kernels=tuple(records),
         host=_host(qemu, accel),
         consoles=_consoles(config),
+        snapshots=None if config.getoption("no_snapshots") else settings.cache,
     )
 
 

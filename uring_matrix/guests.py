@@ -39,9 +39,9 @@ def machine_of(
     setup = setup_for(accel)
     kernel = setup.kernels.fetch(ref)
     runtime = setup.runtime()
-    initrd = image.payload(
-        runtime, setup.cache, files={**payload.own_files(), **extra_files}, prepare=payload.compile_only, recipe="bare"
-    )
+    files = {**payload.own_files(), **extra_files}
+    archive = image.payload(runtime, setup.cache, files=files, prepare=payload.compile_only, recipe="bare")
+    initrd = image.join(runtime, setup.cache, archive)
     qemu = setup.qemu()
     chosen = setup.accel(qemu, kernel.image, initrd)
     return setup.machine(qemu, chosen.name, kernel.image, initrd)

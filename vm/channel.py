@@ -27,11 +27,17 @@ class ChannelCorruptError(ChannelError):
 
 
 class Channel:
-    """Numbered, checksummed messages over a connected socket."""
+    """Numbered, checksummed messages over a connected socket.
 
-    def __init__(self, connection: socket.socket) -> None:
+    Args:
+        connection: our end.
+        received_count: messages of the other end's that somebody else has received.
+    """
+
+    def __init__(self, connection: socket.socket, received_count: int = 0) -> None:
         self._connection = connection
         self._decoder = Decoder()
+        self._decoder.sequence = received_count
         self._sent_count = 0
 
     def send(self, message: dict[str, Any], timeout_s: float) -> None:

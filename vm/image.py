@@ -1,9 +1,10 @@
 """The guest image: Debian's Python, pure-Python packages of the host, PID 1 and the user's files, as one initramfs.
 
 Two layers, each cached by the content of everything that went into it: the *runtime* (Debian's packages and the
-host's pytest; changes rarely) and the *payload* (the code under test; changes with every edit). The kernel unpacks one
-behind the other. Both carry bytecode, compiled by the guest's own Python, running on the host through its own loader:
-compiling in an emulated guest would cost more than booting it.
+host's pytest; changes rarely) and the *payload* (the code under test; changes with every edit), which a running guest
+takes from a window into the host's memory, or the kernel unpacks behind the first. Both carry bytecode, compiled by the
+guest's own Python, running on the host through its own loader: compiling in an emulated guest would cost more than
+booting it.
 """
 
 import hashlib
@@ -176,7 +177,7 @@ def payload(
     prepare: Callable[[Runtime, Path], None] | None = None,
     recipe: str = "",
 ) -> Path:
-    """Join the runtime and the files of this run into an initramfs, cached by content.
+    """Make an archive of the files of this run, cached by content; a guest takes it from its window, or `join` it.
 
     Args:
         base: the first layer.
@@ -196,13 +197,25 @@ def payload(
             shutil.copy2(path, target)
         if prepare is not None:
             prepare(base, work)
-        with (directory / "guest.cpio").open("wb") as file:
-            with base.initramfs.open("rb") as layer:
-                shutil.copyfileobj(layer, file, 1 << 20)
+        with (directory / "payload.cpio").open("wb") as file:
             cpio.write_cpio(file, [cpio.directory("work"), *_tree_entries(work, "work")])
         shutil.rmtree(directory / "root")
         return {"files": sorted(files)}
 
+    return cache.get_or_build("payload", key, build).path("payload.cpio")
+
+
+def join(base: Runtime, cache: Cache, archive: Path) -> Path:
+    """Join the runtime and a payload into one initramfs, for guests that have no window."""
+
+    def build(directory: Path) -> Mapping[str, object]:
+        with (directory / "guest.cpio").open("wb") as file:
+            for part in (base.initramfs, archive):
+                with part.open("rb") as layer:
+                    shutil.copyfileobj(layer, file, 1 << 20)
+        return {}
+
+    key = _digest([base.key, hashlib.sha256(archive.read_bytes()).hexdigest()])
     return cache.get_or_build("image", key, build).path("guest.cpio")
 
 

@@ -2,11 +2,12 @@
 
 import ctypes
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +16,16 @@ from typing import Any, Self
 from vm.architectures import Architecture
 from vm.channel import Channel, ChannelError
 from vm.errors import BootError
-from vm.monitor import Monitor
+from vm.monitor import Monitor, MonitorError
 
 _PR_SET_PDEATHSIG = 1
 _CONSOLE_TAIL_SIZE = 16_384
 _KILL_TIMEOUT_S = 10.0
+CONSOLE_NAME = "console.txt"
+_ENTROPY_SIZE = 64
+_POLL_S = 0.005
+# Of the window: a power of two, as PCI asks, and always the same, because a saved guest knows it.
+WINDOW_SIZE = 64 << 20
 # The kernel goes on with half an image. Source: init/initramfs.c.
 _UNPACKING_FAILED = "Initramfs unpacking failed"
 
@@ -54,6 +60,18 @@ class MachineConfig:
     parameters: tuple[str, ...] = ()
     # Whether the console is our terminal, too.
     is_interactive: bool = False
+    # An archive that the guest sees through its window, and unpacks when it is started. Needs a kernel with PCI.
+    payload: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Where the memory of a guest that can be saved, or was, lies."""
+
+    # A file of the guest's size.
+    descriptor: int
+    # What a saved guest was restored from, seen with `Memory`: the rest of its state.
+    state: Path | None = None
 
 
 def memory_mib(initrd: Path) -> int:
@@ -70,9 +88,15 @@ def kernel_command_line(config: MachineConfig) -> str:
 
 
 def qemu_arguments(
-    config: MachineConfig, *, console: Path, channel_descriptor: int, monitor_descriptor: int
+    config: MachineConfig,
+    *,
+    console: Path,
+    channel_descriptor: int,
+    monitor_descriptor: int,
+    window_descriptor: int = -1,
+    memory: Memory | None = None,
 ) -> list[str]:
-    """The whole QEMU command: nothing by default, two serial ports, a monitor, no disk, no network, no window."""
+    """The whole QEMU command: nothing by default, two serial ports, a monitor, no disk, no network, no display."""
     architecture = config.architecture
     is_emulated = config.emulator.accelerator == "tcg"
     # Emulated time counts instructions, one a nanosecond, and leaps to the next timer when the guest is idle: a guest
@@ -80,7 +104,7 @@ def qemu_arguments(
     clock = ("-icount", "shift=0,sleep=off") if is_emulated else ()
     return [
         *config.emulator.command,
-        *("-machine", architecture.qemu_machine),
+        *("-machine", architecture.qemu_machine + (",memory-backend=memory" if memory is not None else "")),
         *("-accel", config.emulator.accelerator),
         *("-cpu", architecture.qemu_cpu if is_emulated else "host"),
         *clock,
@@ -98,13 +122,37 @@ def qemu_arguments(
         *("-serial", "chardev:channel"),
         *("-chardev", f"socket,id=monitor,fd={monitor_descriptor}"),
         *("-mon", "chardev=monitor,mode=control"),
+        *_window(config, window_descriptor, memory),
+        *_memory(config, memory),
     ]
+
+
+def _window(config: MachineConfig, descriptor: int, memory: Memory | None) -> Sequence[str]:
+    """A PCI device whose memory is a file of ours."""
+    if config.payload is None:
+        return ()
+    backend = f"memory-backend-file,id=window,mem-path=/proc/self/fd/{descriptor},size={WINDOW_SIZE},{_share(memory)}"
+    return ("-object", backend, "-device", "ivshmem-plain,memdev=window,master=on")
+
+
+def _memory(config: MachineConfig, memory: Memory | None) -> Sequence[str]:
+    """Memory in a file: shared with us in order to be saved; a private copy, page by page as it writes, if restored."""
+    if memory is None:
+        return ()
+    path, size = f"/proc/self/fd/{memory.descriptor}", f"{config.memory_mib}M"
+    backend = ("-object", f"memory-backend-file,id=memory,mem-path={path},size={size},{_share(memory)}")
+    return backend if memory.state is None else (*backend, "-incoming", "defer")
+
+
+def _share(memory: Memory | None) -> str:
+    """What is shared is left out when a guest is saved, and when one is restored nothing is: it would be looked for."""
+    return "share=on" if memory is None or memory.state is None else "share=off"
 
 
 def _console(config: MachineConfig, path: Path) -> str:
     if config.is_interactive:
         return f"stdio,id=console,signal=off,logfile={_escape(path)}"
-    return f"file,id=console,path={_escape(path)}"
+    return f"file,id=console,append=on,path={_escape(path)}"
 
 
 def _escape(path: Path) -> str:
@@ -123,18 +171,24 @@ class Guest:
         console: the file that everything the guest prints goes to.
         ready: what PID 1 said of itself: ``release``, ``version``, ``uptime_s``.
         boot_seconds: from the start of QEMU to that message.
+        is_restored: whether it goes on from a saved state.
     """
 
-    def __init__(self, config: MachineConfig, directory: Path) -> None:
+    def __init__(self, config: MachineConfig, directory: Path, memory: Memory | None = None) -> None:
         self.config = config
-        self.console = directory / "console.txt"
+        self.console = directory / CONSOLE_NAME
         self.log = directory / "qemu.txt"
         self.ready: dict[str, Any] = {}
         self.boot_seconds = 0.0
+        self.is_restored = memory is not None and memory.state is not None
         self._started_s = time.monotonic()
+        window = _open_window(config)
         ours, theirs = socket.socketpair()
         our_monitor, their_monitor = socket.socketpair()
-        self.channel = Channel(ours)
+        given = [theirs.fileno(), their_monitor.fileno()]
+        given += [descriptor for descriptor in (window, memory.descriptor if memory else -1) if descriptor >= 0]
+        # A restored guest has said that it is ready, once, to whoever saved it.
+        self.channel = Channel(ours, received_count=1 if self.is_restored else 0)
         self.monitor = Monitor(our_monitor)
         try:
             arguments = qemu_arguments(
@@ -142,11 +196,13 @@ class Guest:
                 console=self.console,
                 channel_descriptor=theirs.fileno(),
                 monitor_descriptor=their_monitor.fileno(),
+                window_descriptor=window,
+                memory=memory,
             )
             with self.log.open("wb") as log:
                 self.process = subprocess.Popen(
                     arguments,
-                    pass_fds=(theirs.fileno(), their_monitor.fileno()),
+                    pass_fds=given,
                     stdin=None if config.is_interactive else subprocess.DEVNULL,
                     stdout=None if config.is_interactive else log,
                     stderr=log,
@@ -164,26 +220,27 @@ class Guest:
         finally:
             theirs.close()
             their_monitor.close()
+            if window >= 0:
+                os.close(window)
 
     @classmethod
-    def boot(cls, config: MachineConfig, directory: Path, *, deadline_s: float) -> Self:
+    def boot(cls, config: MachineConfig, directory: Path, *, deadline_s: float, memory: Memory | None = None) -> Self:
         """Start a guest and wait until its PID 1 is ready.
 
         Args:
             config: the machine.
             directory: an existing directory for the console and QEMU's own messages.
             deadline_s: seconds until a silent guest is given up.
+            memory: a file for its memory, so that it can be saved.
 
         Raises:
             BootError: QEMU did not start, ended, or the guest did not answer in time; with the console's end.
         """
-        guest = cls(config, directory)
+        guest = cls(config, directory, memory)
         try:
-            message = guest.channel.receive(deadline_s)
+            guest._await_ready(deadline_s)
             if _UNPACKING_FAILED in guest.console_tail():
                 raise BootError("the guest image was not unpacked whole; the guest needs more memory")
-            if message.get("type") != "ready":
-                raise BootError(f"the guest's first message is {message.get('type')!r}, not 'ready'")
         except (ChannelError, BootError) as error:
             guest.kill()
             raise BootError(
@@ -193,16 +250,80 @@ class Guest:
         except BaseException:
             guest.kill()
             raise
-        guest.ready = message
-        guest.boot_seconds = time.monotonic() - guest._started_s
         return guest
+
+    @classmethod
+    def restore(cls, config: MachineConfig, directory: Path, memory: Memory, *, deadline_s: float) -> Self:
+        """Have a saved guest go on, as one of its own: with its own time, random numbers and payload.
+
+        Raises:
+            BootError: it did not; with what QEMU said.
+        """
+        guest = cls(config, directory, memory)
+        try:
+            capabilities = [{"capability": "x-ignore-shared", "state": True}]
+            guest.monitor.execute("migrate-set-capabilities", deadline_s, capabilities=capabilities)
+            guest.monitor.execute("migrate-incoming", deadline_s, uri=f"exec:cat {shlex.quote(str(memory.state))}")
+            guest._await_migration(deadline_s)
+            guest.go_on(deadline_s)  # it was saved standing still
+            guest.channel.send(
+                {"type": "renew", "time": time.time(), "entropy": os.urandom(_ENTROPY_SIZE).hex()}, deadline_s
+            )
+            guest._await_ready(deadline_s)
+        except (ChannelError, MonitorError, BootError) as error:
+            guest.kill()
+            raise BootError(f"the saved guest did not go on: {error}; {guest.how_qemu_ended()}") from error
+        except BaseException:
+            guest.kill()
+            raise
+        return guest
+
+    def save(self, state: Path, deadline_s: float) -> None:
+        """Write everything but its memory to a file, and stop. The memory is in the file it was booted with.
+
+        Raises:
+            MonitorError: QEMU could not.
+        """
+        self.monitor.execute("stop", deadline_s)
+        capabilities = [{"capability": "x-ignore-shared", "state": True}]
+        self.monitor.execute("migrate-set-capabilities", deadline_s, capabilities=capabilities)
+        self.monitor.execute("migrate", deadline_s, uri=f"exec:cat > {shlex.quote(str(state))}")
+        self._await_migration(deadline_s)
+
+    def go_on(self, deadline_s: float) -> None:
+        """Let a stopped guest run again."""
+        self.monitor.execute("cont", deadline_s)
+
+    def _await_ready(self, deadline_s: float) -> None:
+        message = self.channel.receive(deadline_s)
+        if message.get("type") != "ready":
+            raise BootError(f"the guest's first message is {message.get('type')!r}, not 'ready'")
+        self.ready = message
+        self.boot_seconds = time.monotonic() - self._started_s
+
+    def _await_migration(self, deadline_s: float) -> None:
+        """Wait until QEMU has written or read a state; it has no command that waits."""
+        end_s = time.monotonic() + deadline_s
+        while True:
+            answer = self.monitor.execute("query-migrate", deadline_s)
+            match answer.get("status"):
+                case "completed":
+                    return
+                case "failed" | "cancelled":
+                    raise MonitorError(f"QEMU could not move the state: {answer.get('error-desc', answer['status'])}")
+            if not self.is_running() or time.monotonic() > end_s:
+                raise MonitorError(f"QEMU did not move the state within {deadline_s:.0f} s: {answer}")
+            time.sleep(_POLL_S)
 
     def start(self, entry: str, argument: Any, *, timeout_s: float = 30.0) -> None:
         """Have PID 1 run ``module:function`` in a child; from now on the channel is that function's.
 
         The guest's clock is set to ours. When the child ended, an ``exit`` message with its wait status comes.
         """
-        self.channel.send({"type": "start", "entry": entry, "argument": argument, "time": time.time()}, timeout_s)
+        message = {"type": "start", "entry": entry, "argument": argument, "time": time.time()}
+        if self.config.payload is not None:
+            message["payload_size"] = self.config.payload.stat().st_size
+        self.channel.send(message, timeout_s)
 
     def is_running(self) -> bool:
         """Whether QEMU still runs."""
@@ -248,6 +369,19 @@ class Guest:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.kill()
+
+
+def _open_window(config: MachineConfig) -> int:
+    """A file in memory with the payload in it, as large as the device; -1 when there is none."""
+    if config.payload is None:
+        return -1
+    content = config.payload.read_bytes()
+    if len(content) > WINDOW_SIZE:
+        raise BootError(f"{config.payload} has {len(content)} bytes; at most {WINDOW_SIZE} can be handed to a guest")
+    descriptor = os.memfd_create("window")
+    os.truncate(descriptor, WINDOW_SIZE)
+    os.pwrite(descriptor, content, 0)
+    return descriptor
 
 
 def _die_with(parent: int) -> Callable[[], None]:

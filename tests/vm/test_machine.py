@@ -42,7 +42,7 @@ def test_the_command_has_nothing_a_guest_does_not_need(tmp_path: Path) -> None:
     assert pairs["-cpu"] == AMD64.qemu_cpu
     assert pairs["-kernel"] == str(tmp_path / "vmlinuz")
     assert {"-nodefaults", "-no-reboot", "-no-user-config"} <= set(arguments)
-    assert "file,id=console,path=/a,,b/console" in arguments
+    assert "file,id=console,append=on,path=/a,,b/console" in arguments
     assert "socket,id=channel,fd=7" in arguments
     assert "socket,id=monitor,fd=8" in arguments
     assert not {"-netdev", "-net", "-nic", "-hda"} & set(arguments)

@@ -1,14 +1,14 @@
 """PID 1 of a guest: makes the machine usable, then runs entry points the host names, one after another.
 
-The host's messages: ``start`` {entry, argument, payload, time} runs ``entry`` in a child process, ``power-off`` ends
-the guest. Ours: ``ready`` once, then ``exit`` {status} each time the child ended, however it ended.
+The host's messages: ``start`` {entry, argument, payload_size, time} runs ``entry`` in a child process, ``renew`` {time,
+entropy} tells a restored guest that it is another one now, ``power-off`` ends the guest. Ours: ``ready`` at first and
+after ``renew``, then ``exit`` {status} each time the child ended, however it ended.
 """
 
 import ctypes
 import fcntl
 import gc
 import importlib
-import io
 import json
 import os
 import signal
@@ -19,6 +19,7 @@ import time
 import traceback
 from typing import Any
 
+from vm.guest import window
 from vm.guest.port import Port
 
 CONFIG_PATH = "/etc/guest.json"
@@ -33,6 +34,7 @@ MOUNTS = (
     ("devpts", "/dev/pts", "devpts", 0, ""),
 )
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+RNDADDENTROPY, RNDRESEEDCRNG = 0x40085203, 0x5207
 RB_POWER_OFF, RB_AUTOBOOT = 0x4321FEDC, 0x01234567
 SETTINGS = (
     # What a kernel has no file for, it lacks: nothing to set.
@@ -69,19 +71,27 @@ def main() -> None:
         importlib.import_module(name)
     gc.freeze()  # children share these pages, and never search them
     gc.enable()
-    port.send({"type": "ready", "release": os.uname().release, "version": os.uname().version, "uptime_s": uptime_s()})
+    say_ready(port)
     while True:
         message = port.receive()
-        if message["type"] == "start":
+        if message["type"] == "renew":
+            renew(message)
+            say_ready(port)
+        elif message["type"] == "start":
             port.send({"type": "exit", "status": run_child(port, message)})
         elif message["type"] == "power-off":
             power_off()
 
 
+def say_ready(port: Port) -> None:
+    """Tell the host who is there."""
+    name = os.uname()
+    port.send({"type": "ready", "release": name.release, "version": name.version, "uptime_s": uptime_s()})
+
+
 def run_child(port: Port, message: dict[str, Any]) -> int:
     """Run one entry point in a child and wait for it, reaping what it leaves behind. Returns its wait status."""
-    if message.get("time") is not None:
-        time.clock_settime(time.CLOCK_REALTIME, message["time"])
+    set_clock(message)
     child = os.fork()
     if child == 0:
         status = 1
@@ -103,8 +113,8 @@ def run_child(port: Port, message: dict[str, Any]) -> int:
 
 def run_entry(port: Port, message: dict[str, Any]) -> None:
     """Unpack the payload and call the entry point, ``module:function``, with the port and its argument."""
-    if message.get("payload"):
-        unpack(message["payload"], WORK_PATH)
+    if message.get("payload_size"):
+        window.unpack("/", message["payload_size"])
     os.chdir(WORK_PATH)
     if WORK_PATH not in sys.path:
         sys.path.insert(0, WORK_PATH)
@@ -113,13 +123,23 @@ def run_entry(port: Port, message: dict[str, Any]) -> None:
     getattr(importlib.import_module(module), function)(port, message["argument"])
 
 
-def unpack(payload: str, directory: str) -> None:
-    """Write a base64 tar.gz made by the host below ``directory``."""
-    import base64  # noqa: PLC0415 - only when there is one
-    import tarfile  # noqa: PLC0415
+def renew(message: dict[str, Any]) -> None:
+    """Bring what a machine has of its own up to date: this one may be a copy of another, restored."""
+    set_clock(message)
+    add_entropy(bytes.fromhex(message["entropy"]))
 
-    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(payload)), mode="r:*") as archive:
-        archive.extractall(directory, filter="data")
+
+def set_clock(message: dict[str, Any]) -> None:
+    """Take the host's time."""
+    if message.get("time") is not None:
+        time.clock_settime(time.CLOCK_REALTIME, message["time"])
+
+
+def add_entropy(entropy: bytes) -> None:
+    """Credit random bytes of the host's, and have the kernel's generator seeded with them at once."""
+    with open("/dev/urandom", "wb") as device:  # noqa: PTH123
+        fcntl.ioctl(device, RNDADDENTROPY, struct.pack("ii", 8 * len(entropy), len(entropy)) + entropy)
+        fcntl.ioctl(device, RNDRESEEDCRNG)
 
 
 def mount_all() -> None:
