@@ -273,16 +273,27 @@ class Guests:
             try:
                 self._guest = self._boot(key, column)
             except (BootError, ChannelError) as error:
+                sentence = self._how_boot_ended(error)
                 self.close()
                 if self._snapshots is not None:  # whatever was wrong, the next guest owes nothing to an earlier one
                     self._snapshots.discard(column.machine)
                 if attempt == _BOOT_TRIES:
-                    self._tell(key, booted=False, error=str(error))
-                    raise BootError(str(error)) from error
-                self._note(key, f"a boot failed and was tried again: {str(error).splitlines()[0]}")
+                    self._tell(key, booted=False, error=sentence)
+                    raise BootError(sentence) from error
+                self._note(key, f"a boot failed and was tried again: {sentence.splitlines()[0]}")
             else:
                 return self._guest
         raise AssertionError
+
+    def _how_boot_ended(self, error: VmError) -> str:
+        """Why there is no guest: also one that was lost when it had booted and was collecting owes an account."""
+        guest = self._guest
+        if guest is None or isinstance(error, BootError):
+            return str(error)
+        if isinstance(error, ChannelClosedError):
+            guest.wait(_END_TIMEOUT_S)  # so that its last words are on the console
+        tail = guest.console_tail() or "(nothing was printed)"
+        return f"{error}\n{guest.how_qemu_ended()}\nthe console's end ({guest.console}):\n{tail}"
 
     def _tell(self, key: tuple[str, str], **facts: Any) -> None:
         """Keep news about the kernel for the results, beside its notes."""

@@ -145,8 +145,8 @@ class Cache:
     def folder(self, name: str) -> Path:
         """Make a folder of the cache that its user looks after himself, such as apt's private root."""
         path = self.directory / name
-        if not path.is_dir():
-            with self.writing(f"make {path}"):
+        with self.writing(f"make {path}"):
+            if not path.is_dir():
                 self._make_root()
                 path.mkdir(parents=True, exist_ok=True)
         return path
