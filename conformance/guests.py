@@ -30,8 +30,9 @@ _BOOT_TRIES = 2
 # How often a guest may be gone before it began with a test, until that is the machine's fault.
 _START_TRIES = 3
 _CONSOLE_SIZE_MAX = 1 << 20
-# The first line of the list of all tasks.
-_TASKS = re.compile(r"^.*\btask:\S+ +state:|^.*\bsysrq: Show State|^ *task +PC stack", re.MULTILINE)
+# Before each task in the list of all of them; and those that are programs of ours, or of a test's.
+_TASK = re.compile(r"^(?=.*\btask:\S+ +state:)", re.MULTILINE)
+_OUR_TASK = re.compile(r".*\btask:(?:init|python)")
 # How a test can end the process it runs in, by the agent's word for it.
 _ENDED = frozenset({"died", "quit", "overdue"})
 
@@ -218,7 +219,7 @@ class Guests:
 
     def _follow(self, guest: Guest, item: str, ran: Ran) -> Facts:
         """Take in what the guest says of the item it began with, until it is over."""
-        offset = guest.console.stat().st_size
+        offset = _size(guest)
         phases: list[Mapping[str, Any]] = []
         test_s = self._limits.test_s
         deadline_s = time.monotonic() + test_s
@@ -377,17 +378,27 @@ class Guests:
         return GuestEnd(how, str(error), qemu, console, stacks)
 
 
-def _console(guest: Guest, offset: int) -> str:
+def _size(guest: Guest) -> int:
+    try:
+        return guest.console.stat().st_size
+    except OSError:
+        return 0
+
+
+def _printed(guest: Guest, offset: int) -> str:
     """What the guest printed since then: as much of its end as one wants to search."""
     try:
         with guest.console.open("rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - _CONSOLE_SIZE_MAX, offset))
-            text = file.read().decode(errors="replace").replace("\r\n", "\n")
+            return file.read().decode(errors="replace").replace("\r\n", "\n")
     except OSError as error:
         return f"({guest.console} cannot be read: {error.strerror})"
-    # A panic prints every task behind its own stack: good to have, but in the file.
-    head, panic, tail = text.partition("Kernel panic - not syncing")
-    return head + panic + _TASKS.split(tail, maxsplit=1)[0]
+
+
+def _console(guest: Guest, offset: int) -> str:
+    """What the guest printed since then, but for the list of all tasks that a panic ends with: it is in the file."""
+    head, panic, tail = _printed(guest, offset).partition("Kernel panic - not syncing")
+    return head + panic + re.split(_TASK, tail, maxsplit=1)[0]
 
 
 def _backtraces(guest: Guest, timeout_s: float) -> list[str]:
@@ -395,14 +406,23 @@ def _backtraces(guest: Guest, timeout_s: float) -> list[str]:
 
     PID 1 has set `unknown_nmi_panic`, so that an NMI makes a panic of it even where interrupts are off.
     """
-    offset = guest.console.stat().st_size
+    offset = _size(guest)
     try:
         guest.monitor.execute("inject-nmi", timeout_s=timeout_s)
     except MonitorError as error:
         return [f"no backtraces: {error}"]
     guest.wait(timeout_s)
-    printed = _console(guest, offset).splitlines()
-    return ["the kernel, asked by an NMI where it is:", *printed] if printed else ["the kernel did not answer an NMI"]
+    printed = _printed(guest, offset)
+    if not printed.strip():
+        return ["the kernel did not answer an NMI"]
+    own, *tasks = re.split(_TASK, printed)
+    ours = [line for task in tasks if _OUR_TASK.match(task) for line in task.splitlines()]
+    return [
+        "the kernel, asked by an NMI where it is:",
+        *own.splitlines(),
+        *ours,
+        f"(the kernel's own tasks are in {guest.console.parent.name}/{guest.console.name})",
+    ]
 
 
 class _Notes(SilentProgress):

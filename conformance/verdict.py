@@ -30,7 +30,7 @@ _PRIORITY_MAX = 7
 _TRACE_END = re.compile(r"---\[ end |Kernel Offset: ")
 _TRACE_LINES_MAX = 60
 _WARNINGS_MAX = 20
-_STACKS_MAX = 60
+_STACKS_MAX = 150
 
 
 @dataclass(frozen=True, slots=True)

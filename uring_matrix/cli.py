@@ -244,6 +244,15 @@ Examples:
     metavar="FILE",
     help="Use exactly the kernels that this file pins; `uring-matrix kernels lock` writes it.",
 )
+@click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Run each test N times, to find those that waver.",
+)
+@click.option("--isolate", is_flag=True, help="Give each test a guest of its own.")
+@click.option("--allow-flaky", is_flag=True, help="Exit with 0 where a test wavered and was good at last; it is shown.")
 @_json
 @_settings
 def run(*, no_report: bool, no_snapshots: bool, **options: Any) -> int:

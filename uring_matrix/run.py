@@ -33,6 +33,9 @@ def run(
     report: bool,
     snapshots: bool,
     lock: Path | None,
+    repeat: int,
+    isolate: bool,
+    allow_flaky: bool,
     as_json: bool,
     pytest_args: Sequence[str],
 ) -> int:
@@ -55,6 +58,9 @@ def run(
         *(("--matrix-resume",) if resume else ()),
         *(() if snapshots else ("--no-snapshots",)),
         *((f"--matrix-lock={lock}",) if lock else ()),
+        *((f"--matrix-repeat={repeat}",) if repeat > 1 else ()),
+        *(("--isolate",) if isolate else ()),
+        *(("--allow-flaky",) if allow_flaky else ()),
     ]
     show = Show(console(), progress(), is_quiet=as_json)
     # pytest's default is shared by all runs of a user, which clean up behind each other's backs.
@@ -82,11 +88,11 @@ def run(
             return USAGE
         # The session ended before anything could be recorded, and has said why.
         return INCOMPLETE
-    return _conclude(show.results, out, is_interrupted=is_interrupted, is_report=report, as_json=as_json)
+    code = INTERRUPTED if is_interrupted else exit_code(show.results, is_flaky_allowed=allow_flaky)
+    return _conclude(show.results, out, code, is_report=report, as_json=as_json)
 
 
-def _conclude(results: Results, out: Path, *, is_interrupted: bool, is_report: bool, as_json: bool) -> int:
-    code = INTERRUPTED if is_interrupted else exit_code(results)
+def _conclude(results: Results, out: Path, code: int, *, is_report: bool, as_json: bool) -> int:
     page: Path | None = None
     if is_report:
         from reports.site import write_site  # noqa: PLC0415 - a run without a report needs no Jinja2

@@ -31,6 +31,7 @@ from conformance.guest.wire import WireError
 _PR_SET_CHILD_SUBREAPER = 36
 # How long a process that shall end may take, in the guest's own seconds.
 _END_TIMEOUT_S = 5.0
+_THREADS_END_S = 0.2
 _OUTPUT_SIZE_MAX = 20_000
 _INI = "guest-pytest.ini"
 # Of no use to a session whose terminal is on another machine.
@@ -96,6 +97,8 @@ class Agent:
         self._errors: list[dict[str, str]] = []
         self._log = KernelLog(is_guest=traces.is_guest())
         self._runner: Runner | None = None
+        # What it and the guest were like before the tests whose shared fixtures are still in use.
+        self._baseline: traces.State | None = None
         # What happened to the runner since the last test.
         self._notes: list[str] = []
         # The console as it was before pytest captures.
@@ -143,12 +146,17 @@ class Agent:
             return
         left: list[str] = []
         found, is_empty = traces.Traces(), True
+        before = self._baseline or before
+        self._baseline = None if message["is_settled"] else before
         if message["is_settled"]:
             left, is_empty = traces.end_processes((os.getpid(), runner.process), (runner.process,))
-            try:
-                after = traces.take(runner.process)
-            except OSError:
-                left.append("its own process ended as soon as the test was over")
+            after = _state(runner)
+            deadline_s = time.monotonic() + _THREADS_END_S
+            while after and after.thread_count > before.thread_count and time.monotonic() < deadline_s:
+                time.sleep(0.01)  # one that was joined takes a moment to be gone
+                after = _state(runner)
+            if after is None:
+                left.append(f"the process that runs the tests ended when the test was over: {_how(runner.poll())}")
             else:
                 found = traces.compare(before, after)
                 left += found.left
@@ -170,14 +178,10 @@ class Agent:
         while True:
             if self._runner is None:
                 self._runner = Runner.fork(session, self._console)
-            try:
-                state = traces.take(self._runner.process)
-            except OSError:
-                state = None
-            status = self._runner.poll()
-            if status is None and state is not None:
+            if (state := _state(self._runner)) is not None:
                 return self._runner, state
-            self._notes.append(f"the process that runs the tests ended between two tests: {_how(status)}")
+            how = _how(self._runner.poll())
+            self._notes.append(f"the process that runs the tests ended between two tests: {how}")
             self._end_runner()
 
     def _watch(self, runner: Runner, item: str, following: str | None) -> tuple[tuple[str, str], dict[str, Any] | None]:
@@ -238,7 +242,7 @@ class Agent:
     def _end_runner(self) -> None:
         if self._runner is not None:
             self._runner.kill(_END_TIMEOUT_S)
-            self._runner = None
+            self._runner = self._baseline = None
 
 
 def _protect() -> None:
@@ -248,6 +252,15 @@ def _protect() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
+
+
+def _state(runner: Runner) -> traces.State | None:
+    """What the tests' process is like; None when it is not there any more."""
+    try:
+        state = traces.take(runner.process)
+    except OSError:
+        return None
+    return state if runner.poll() is None else None
 
 
 def _readable(stacks: list[str]) -> list[str]:

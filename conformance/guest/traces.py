@@ -15,6 +15,7 @@ _KEPT_PREFIX = "pytest-of-"
 _STATUS_FIELDS = ("Umask", "SigBlk", "SigIgn", "SigCgt")
 # Of the kernel's settings those that decide what the next test sees, or whether its failures show.
 _SETTINGS = ("io_uring_disabled", "panic_on_oops", "printk", "hung_task_timeout_secs")
+_INTERNAL_SIGNALS = 1 << 31 | 1 << 32  # 32 and 33
 _CLOCK_ERROR_MAX_S = 1.0
 _MEMORY_LOST_MAX_KIB = 32 << 10
 _KILL_ROUNDS = 20
@@ -67,7 +68,7 @@ def take(process: int) -> State:
     return State(
         descriptors=_descriptors(home / "fd"),
         directory=_link(home / "cwd"),
-        status={name: status[name].strip() for name in _STATUS_FIELDS if name in status},
+        status={name: _without_internal(name, status[name].strip()) for name in _STATUS_FIELDS if name in status},
         limits=(home / "limits").read_text(),
         thread_count=_thread_count(home / "task") if int(status["Threads"]) > 1 else 1,
         mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines() if is_ours else ()),
@@ -213,6 +214,11 @@ def _tasks(process: int) -> list[Path]:
 def _command(process: int) -> str:
     home = Path("/proc") / str(process)
     return _text(home / "cmdline").replace("\0", " ").strip()[:80] or _text(home / "comm")
+
+
+def _without_internal(name: str, value: str) -> str:
+    """A field without the two signals that the C library keeps for itself: it takes them with the first thread."""
+    return f"{int(value, 16) & ~_INTERNAL_SIGNALS:016x}" if name.startswith("Sig") else value
 
 
 def _descriptors(directory: Path) -> dict[int, str]:

@@ -39,6 +39,9 @@ PROMISED = {
         "--no-report",
         "--no-snapshots",
         "--lock",
+        "--repeat",
+        "--isolate",
+        "--allow-flaky",
     ],
     "kernels list": ["--json"],
     "kernels fetch": [],
@@ -300,6 +303,9 @@ def test_run_without_options(cli: Call, called: list[Any]) -> None:
                 "report": True,
                 "snapshots": True,
                 "lock": None,
+                "repeat": 1,
+                "isolate": False,
+                "allow_flaky": False,
                 "as_json": False,
                 "pytest_args": (),
             },
@@ -309,7 +315,7 @@ def test_run_without_options(cli: Call, called: list[Any]) -> None:
 
 def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
     options = "--kernel 6.1 --kernel 6.* --arch arm64 --mode default --mode coop-taskrun --out o -n 3 --accel tcg"
-    flags = "--resume --no-report --no-snapshots --lock kernels.lock --json"
+    flags = "--resume --no-report --no-snapshots --lock kernels.lock --repeat 5 --isolate --allow-flaky --json"
     assert cli("run", *options.split(), *flags.split(), "--", "-k", "accept", "--", "-x").code == 0
     assert called == [
         (
@@ -325,6 +331,9 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
                 "report": False,
                 "snapshots": False,
                 "lock": Path("kernels.lock"),
+                "repeat": 5,
+                "isolate": True,
+                "allow_flaky": True,
                 "as_json": True,
                 "pytest_args": ("-k", "accept", "--", "-x"),
             },

@@ -4,7 +4,7 @@ import pytest
 import sample
 from msgspec.structs import replace
 
-from reports.results import Expectation, Kernel, Mode, Result, Status, Test, annotate, exit_code, judge
+from reports.results import Attempt, Expectation, Kernel, Mode, Result, Status, Test, annotate, exit_code, judge
 
 E = Expectation
 
@@ -101,3 +101,12 @@ CODES = {
 @pytest.mark.parametrize(("change", "expected"), CODES.values(), ids=CODES)
 def test_exit_code(change, expected):
     assert expected == exit_code(change(sample.whole()))
+
+
+def test_what_wavered_may_be_allowed_if_it_was_good_at_last():
+    tries = (Attempt(status=Status.CRASH), Attempt(status=Status.PASS))
+    wavered = {"status": Status.CRASH, "qualifiers": ("flaky",)}
+    good = sample.with_cell(sample.whole(), *CELL, **wavered, attempts=tries)
+    assert (exit_code(good), exit_code(good, is_flaky_allowed=True)) == (1, 0)
+    bad = sample.with_cell(sample.whole(), *CELL, **wavered, attempts=tries[::-1])
+    assert exit_code(bad, is_flaky_allowed=True) == 1

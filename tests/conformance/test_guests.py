@@ -1,0 +1,219 @@
+"""What befalls a guest, and whose fault that is: guests whose every message is written down here."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from conformance.cells import Cell
+from conformance.guests import Column, Deadlines, Guests, Pace
+from conformance.verdict import judge
+from reports.results import Status
+from vm.architectures import AMD64
+from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
+from vm.errors import BootError
+from vm.machine import Emulator, Guest, MachineConfig
+
+CELL = Cell("6.1", "amd64", "default")
+ITEM = "test_x.py::test_nop[6.1-default]"
+STARTED = {"type": "started", "between": [], "notes": []}
+DONE = {"type": "done", "dmesg": [], "left": [], "taint": "", "is_spoiled": False}
+COLLECTED = {"type": "collected", "items": [ITEM], "errors": [], "features": {}}
+
+
+def report(when: str) -> dict[str, Any]:
+    return {"type": "report", "data": {"matrix_facts": {"when": when, "outcome": "passed", "kind": "none"}}}
+
+
+PASSED = [STARTED, report("setup"), report("call"), report("teardown"), DONE]
+Script = Sequence[Mapping[str, Any] | ChannelError]
+
+
+class ScriptedChannel:
+    """Gives one message after another; what stands in front of a `None` comes unasked."""
+
+    def __init__(self, script: Sequence[Any]) -> None:
+        self.script = [COLLECTED, *script]
+        self.sent: list[Mapping[str, Any]] = []
+
+    def poll(self) -> Mapping[str, Any] | None:
+        if self.script and isinstance(self.script[0], tuple):
+            return cast(Mapping[str, Any], self.script.pop(0)[0])
+        return None
+
+    def send(self, message: Mapping[str, Any], timeout_s: float) -> None:
+        self.sent.append(message)
+
+    def receive(self, timeout_s: float) -> Mapping[str, Any]:
+        if not self.script:
+            raise ChannelTimeoutError("the script is over")
+        message = self.script.pop(0)
+        if isinstance(message, ChannelError):
+            raise message
+        return cast(Mapping[str, Any], message)
+
+
+class ScriptedGuest:
+    boot_seconds = 1.0
+    ready: Mapping[str, Any] = {"release": "6.1.0", "version": "#1"}
+    is_restored = False
+
+    def __init__(self, script: Script, directory: Path) -> None:
+        self.channel = ScriptedChannel(script)
+        self.console = directory / "console.txt"
+        self.console.touch()
+        self.is_killed = False
+
+    def start(self, entry: str, argument: Any) -> None:
+        pass
+
+    def is_running(self) -> bool:
+        return False
+
+    def wait(self, timeout_s: float) -> int:
+        return 0
+
+    def how_qemu_ended(self) -> str:
+        return "QEMU ended with status 0"
+
+    def kill(self) -> None:
+        self.is_killed = True
+
+
+Make = Callable[..., tuple[Guests, list[ScriptedGuest]]]
+
+
+@pytest.fixture
+def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Makes guests that follow scripts, the first one the first script."""
+
+    def make(*scripts: Script | BootError, **options: Any) -> tuple[Guests, list[ScriptedGuest]]:
+        rest, booted = list(scripts), []
+
+        def boot(config: MachineConfig, directory: Path, *, deadline_s: float) -> ScriptedGuest:
+            script = rest.pop(0)
+            if isinstance(script, BootError):
+                raise script
+            booted.append(ScriptedGuest(script, directory))
+            return booted[-1]
+
+        monkeypatch.setattr(Guest, "boot", boot)
+        machine = MachineConfig(AMD64, Emulator(("qemu",)), tmp_path / "vmlinuz", tmp_path / "initrd")
+        columns = {("6.1", "amd64"): Column(machine, {})}
+        return Guests(columns, tmp_path, {}, **options), booted
+
+    return make
+
+
+def test_an_ordinary_test(guests: Make) -> None:
+    some, booted = guests(PASSED)
+    ran = some.run(CELL, ITEM, None)
+    assert Status.PASS is judge(ran.facts).status
+    assert {"type": "run", "item": ITEM, "next": None} == booted[0].channel.sent[-1]
+    assert not booted[0].is_killed
+    some.close()
+    assert booted[0].is_killed
+
+
+EXIT: Mapping[str, Any] = {"type": "exit", "status": 9}
+BETWEEN: dict[str, Sequence[Any]] = {
+    "the agent's end came before it was asked": [(EXIT,)],
+    "the agent's end came instead of an answer": [EXIT],
+    "the machine is gone": [ChannelClosedError("the guest is gone")],
+    "it does not begin": [ChannelTimeoutError("nothing whole")],
+    "garbage": [ChannelCorruptError("bad checksum")],
+    "another message": [DONE],
+}
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_what_happens_between_two_tests_is_charged_to_none(guests: Make, name: str) -> None:
+    some, booted = guests([*PASSED, *BETWEEN[name]], PASSED)
+    some.run(CELL, ITEM, ITEM)
+    ran = some.run(CELL, ITEM, None)
+    assert Status.PASS is judge(ran.facts).status
+    assert [True, False] == [guest.is_killed for guest in booted]
+    assert ran.kernel is not None
+    (note,) = ran.kernel["notes"]
+    assert f"the guest was lost after {ITEM} and before {ITEM}" in note
+
+
+def test_guests_that_are_lost_again_and_again_are_no_verdict_about_the_kernel(guests: Make) -> None:
+    some, booted = guests(*[[ChannelClosedError("the guest is gone")]] * 3)
+    verdict = judge(some.run(CELL, ITEM, None).facts)
+    assert Status.INFRA is verdict.status
+    assert "3 guests were lost before they began with the test" in verdict.reason
+    assert all(guest.is_killed for guest in booted)
+
+
+DURING: dict[str, tuple[Any, Status]] = {
+    "the machine is gone": (ChannelClosedError("the guest is gone"), Status.CRASH),
+    "no answer": (ChannelTimeoutError("nothing whole"), Status.TIMEOUT),
+    "garbage": (ChannelCorruptError("bad checksum"), Status.INFRA),
+    "the agent is gone": (EXIT, Status.CRASH),
+    "another message": (COLLECTED, Status.INFRA),
+}
+
+
+@pytest.mark.parametrize("name", DURING)
+def test_what_happens_during_a_test_is_the_tests(guests: Make, name: str) -> None:
+    event, status = DURING[name]
+    some, booted = guests([STARTED, report("setup"), event], PASSED)
+    assert status is judge(some.run(CELL, ITEM, ITEM).facts).status
+    assert booted[0].is_killed
+    assert Status.PASS is judge(some.run(CELL, ITEM, None).facts).status
+
+
+def test_a_spoiled_guest_is_replaced(guests: Make) -> None:
+    some, booted = guests([*PASSED[:-1], {**DONE, "is_spoiled": True, "left": ["mounted: /x"]}], PASSED)
+    assert ("mounted: /x",) == tuple(some.run(CELL, ITEM, ITEM).facts.left)
+    assert booted[0].is_killed
+    assert Status.PASS is judge(some.run(CELL, ITEM, None).facts).status
+
+
+def test_isolated_tests_have_a_guest_each(guests: Make) -> None:
+    some, booted = guests(PASSED, PASSED, is_isolated=True)
+    some.run(CELL, ITEM, ITEM)
+    some.run(CELL, ITEM, None)
+    assert [True, True] == [guest.is_killed for guest in booted]
+    assert all(guest.channel.sent[-1]["next"] is None for guest in booted)
+
+
+def test_a_boot_that_fails_once_is_tried_again_and_noted(guests: Make) -> None:
+    some, _ = guests(BootError("6.1 did not boot: silence"), PASSED)
+    ran = some.run(CELL, ITEM, None)
+    assert Status.PASS is judge(ran.facts).status
+    assert ran.kernel is not None
+    assert ran.kernel["booted"]
+    assert ("a boot failed and was tried again: 6.1 did not boot: silence",) == tuple(ran.kernel["notes"])
+
+
+def test_nobody_waits_twice_for_a_kernel_that_does_not_boot(guests: Make) -> None:
+    some, _ = guests(BootError("silence"), BootError("silence"))
+    assert [Status.INFRA, Status.INFRA] == [judge(some.run(CELL, ITEM, None).facts).status for _ in range(2)]
+
+
+def test_no_test_begins_after_the_runs_deadline(guests: Make) -> None:
+    some, booted = guests(run_s=1e-9)
+    time.sleep(0.001)
+    verdict = judge(some.run(CELL, ITEM, None).facts)
+    assert (Status.INFRA, []) == (verdict.status, booted)
+    assert "were over before this test's turn" in verdict.reason
+
+
+def test_deadlines_grow_with_the_slowest_boot_and_not_without_end() -> None:
+    pace = Pace()
+    assert 1.0 == pace.factor
+    pace.learn(0.2)  # a restored guest says nothing about the machine
+    assert 1.0 == pace.factor
+    pace.learn(10.0)
+    pace.learn(2.5)
+    assert 4.0 == pace.factor
+    pace.learn(1000.0)
+    assert 10.0 == pace.factor
+    usual = Deadlines.of_test(None)
+    assert usual.test_s * 4 == usual.scaled(4).test_s
+    assert usual.soft_s == usual.scaled(4).soft_s  # the guest's own clock
+    assert (20.0, 10.0) == (Deadlines.of_test(20).test_s, Deadlines.of_test(20).soft_s)
