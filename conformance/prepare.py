@@ -10,9 +10,8 @@ import psutil
 import pytest
 
 from conformance import payload
-from conformance.cells import Cell
-from conformance.plan import HOST, GuestPlan, Plan
-from conformance.plugin import native_architecture
+from conformance.cells import HOST, Cell, native_architecture
+from conformance.plan import GuestPlan, Plan
 from conformance.schedule import longest_first
 from reports.results import Host, Kernel
 from vm import image
@@ -142,8 +141,8 @@ def _prepare(
         qemu = setup.qemu()
         accel = setup.accel(qemu, next(iter(ready.values())).image, runtime.initramfs)
         for ref, kernel in ready.items():
-            # A kernel without PCI sees no window: what a test needs has to be in its initramfs.
-            has_window = kernel.config.get("CONFIG_PCI") == "y"
+            # A kernel without PCI sees no window: what a test needs has to be in its initramfs. Unknown ones have it.
+            has_window = kernel.config.get("CONFIG_PCI", "n" if kernel.config else "y") == "y"
             initrd = runtime.initramfs if has_window else image.join(runtime, setup.cache, archive)
             guests.append(
                 GuestPlan(

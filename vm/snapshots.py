@@ -6,7 +6,8 @@ restored guest maps `memory` as its own private copy, so that nothing is read be
 side share it. Its key is made of the content of everything that shaped it. No snapshot is ever needed: whatever is
 wrong with one is said in a line, and the guest boots.
 
-Only emulated guests are saved: under KVM a state belongs to the processor it was saved on.
+Only emulated guests are saved: under KVM a state belongs to the processor it was saved on. And only those that take the
+code under test from their window: in a snapshot there is nothing of it.
 """
 
 import functools
@@ -59,7 +60,7 @@ class Snapshots:
         Raises:
             BootError: the guest does not boot either.
         """
-        if config.emulator.accelerator != "tcg" or config.is_interactive:
+        if config.emulator.accelerator != "tcg" or config.is_interactive or config.payload is None:
             return Guest.boot(config, directory, deadline_s=deadline_s)
         key = key_of(config)
         entry = self._cache.get(KIND, key)

@@ -145,9 +145,12 @@ def test_where_files_lie_does_not_matter(config: MachineConfig, tmp_path: Path) 
     assert key_of(replace(config, kernel=tmp_path / "moved")) == key_of(config)
 
 
-def test_only_emulated_guests_are_saved(start: Any, config: MachineConfig, guest: Any, cache: Cache) -> None:
+def test_some_guests_are_never_saved(start: Any, config: MachineConfig, guest: Any, cache: Cache) -> None:
+    """Under KVM; at somebody's terminal; with the code under test in their image."""
     start(replace(config, emulator=Emulator(config.emulator.command, "kvm")))
-    assert guest.log == ["boot"]
+    start(replace(config, is_interactive=True))
+    start(replace(config, payload=None))
+    assert guest.log == ["boot"] * 3
     assert cache.keys(KIND) == []
 
 
@@ -244,7 +247,7 @@ class Notes(SilentProgress):
 class Guest:
     ready = {"release": "6.1.0"}
     log = []
-    config = MachineConfig(AMD64, Emulator(("qemu",)), place / "vmlinuz", place / "initrd")
+    config = MachineConfig(AMD64, Emulator(("qemu",)), place / "vmlinuz", place / "initrd", payload=place / "payload")
     console = place / "printed.txt"
     @classmethod
     def boot(cls, config, directory, *, deadline_s, memory=None):

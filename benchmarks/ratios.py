@@ -1,0 +1,235 @@
+"""What a cell and a run cost, next to a bare boot of the same kernel, measured side by side in one run.
+
+    python benchmarks/ratios.py [--kernel SERIES]... [--rounds N] [--matrix] [--out docs/performance.md]
+
+A bare boot is the same QEMU command and kernel, and an init of a few bytes that powers off at once. A cell is
+`uring-matrix run` with one kernel: cold boots the guest, warm restores it. Rounds alternate, so that a busy machine hurts
+all of them, and the smallest figure of each counts. The ratios are of processor time, of every process there was:
+that hardly depends on what else the machine does. Elapsed time is given, too.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from uring_matrix.guests import machine_of, references
+from vm import cpio
+from vm.machine import Guest, MachineConfig
+from vm.settings import Settings
+from vm.snapshots import KIND
+
+ROOT = Path(__file__).resolve().parent.parent
+_DEADLINE_S = 600.0
+_SAMPLE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What something took."""
+
+    processor_s: float
+    elapsed_s: float
+    # Of this process's children together, each page of memory counted once.
+    memory_mib: float
+
+
+def main() -> None:
+    """Measure, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--kernel", action="append", metavar="SERIES", help="default: 5.10 and 7.3")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--matrix", action="store_true", help="measure the whole matrix, too")
+    parser.add_argument("--out", type=Path, help="write the page there instead of printing it")
+    options = parser.parse_args()
+    lines = [
+        "# Performance",
+        "",
+        "Written by `python benchmarks/ratios.py`; not edited by hand. "
+        "Processor seconds are of all processes together, the best of "
+        f"{options.rounds} rounds; in brackets the elapsed seconds of that round.",
+        "",
+        *machine_lines(),
+        "",
+        "| kernel | bare boot | cold cell | ÷ bare | warm cell | ÷ bare | peak memory, cold | warm |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    with tempfile.TemporaryDirectory(prefix="ratios-") as name:
+        directory = Path(name)
+        for series in options.kernel or ["5.10", "7.3"]:
+            lines.append(kernel_row(series, options.rounds, directory))
+        if options.matrix:
+            lines += ["", *matrix_lines(directory)]
+    lines += ["", f"The load average was {os.getloadavg()[0]:.1f} at the end."]
+    text = "\n".join(lines) + "\n"
+    if options.out is not None:
+        options.out.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def kernel_row(series: str, rounds: int, directory: Path) -> str:
+    """One kernel's line of the table."""
+    bare_machine = replace(machine_of(references([series], None)[0], None), initrd=bare_image(directory))
+    run([f"--kernel={series}"], directory)  # whatever has to be fetched, made or saved is there now
+    bare, cold, warm = [], [], []
+    for _ in range(rounds):
+        bare.append(measured(lambda: boot_bare(bare_machine, directory)))
+        cold.append(measured(lambda: run([f"--kernel={series}", "--no-snapshots"], directory)))
+        warm.append(measured(lambda: run([f"--kernel={series}"], directory)))
+    base, slow, fast = (min(costs, key=lambda cost: cost.processor_s) for costs in (bare, cold, warm))
+    return (
+        f"| {series} | {shown(base)} | {shown(slow)} | {slow.processor_s / base.processor_s:.2f} "
+        f"| {shown(fast)} | {fast.processor_s / base.processor_s:.2f} "
+        f"| {max(cost.memory_mib for cost in cold):.0f} MiB | {max(cost.memory_mib for cost in warm):.0f} MiB |"
+    )
+
+
+def matrix_lines(directory: Path) -> list[str]:
+    """The whole matrix, once without snapshots and once with all of them there."""
+    cold = measured(lambda: run(["--no-snapshots"], directory))
+    run([], directory)
+    warm = measured(lambda: run([], directory))
+    return [
+        "| every kernel | processor time (elapsed) | peak memory |",
+        "| --- | ---: | ---: |",
+        f"| cold | {shown(cold)} | {cold.memory_mib:.0f} MiB |",
+        f"| warm | {shown(warm)} | {warm.memory_mib:.0f} MiB |",
+        "",
+        f"The snapshots of the cache occupy {occupied_mib():.0f} MiB.",
+    ]
+
+
+def shown(cost: Cost) -> str:
+    """Processor seconds, and elapsed ones."""
+    return f"{cost.processor_s:.2f} s ({cost.elapsed_s:.1f})"
+
+
+def run(arguments: Sequence[str], directory: Path) -> None:
+    """The command, as a user types it."""
+    out = directory / "matrix"
+    subprocess.run(
+        [sys.executable, "-m", "uring_matrix", "run", *arguments, "--no-report", "--out", str(out)],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    shutil.rmtree(out)
+
+
+def boot_bare(machine: MachineConfig, directory: Path) -> None:
+    """Boot until the kernel has started init, and init has powered off."""
+    guest = Guest(machine, directory)
+    try:
+        if guest.wait(_DEADLINE_S) != 0:
+            raise SystemExit(f"the bare boot did not end well: {guest.how_qemu_ended()}\n{guest.console_tail()}")
+    finally:
+        guest.kill()
+
+
+def bare_image(directory: Path) -> Path:
+    """An initramfs with nothing but an init that resets the machine, which QEMU's -no-reboot makes its end."""
+    code = b"".join((
+        b"\xb8" + struct.pack("<I", 169),  # mov eax, reboot
+        b"\xbf" + struct.pack("<I", 0xFEE1DEAD),  # mov edi, LINUX_REBOOT_MAGIC1
+        b"\xbe" + struct.pack("<I", 0x28121969),  # mov esi, LINUX_REBOOT_MAGIC2
+        b"\xba" + struct.pack("<I", 0x01234567),  # mov edx, LINUX_REBOOT_CMD_RESTART
+        b"\x0f\x05",  # syscall
+        b"\xeb\xfe",  # jmp $
+    ))  # fmt: skip
+    base, header_size = 0x400000, 64 + 56
+    size = header_size + len(code)
+    elf = b"\x7fELF\x02\x01\x01" + bytes(9)
+    elf += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, base + header_size, 64, 0, 0, 64, 56, 1, 64, 0, 0)
+    elf += struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 4096)
+    path = directory / "bare.cpio"
+    with path.open("wb") as file:
+        cpio.write_cpio(
+            file,
+            [
+                cpio.directory("dev"),
+                cpio.character_device("dev/console", 5, 1),
+                cpio.Entry("init", stat.S_IFREG | 0o755, elf + code),
+            ],
+        )
+    return path
+
+
+def measured(work: Callable[[], None]) -> Cost:
+    """Do it, and say what it cost."""
+    peak_mib = 0.0
+    is_over = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak_mib
+        while not is_over.wait(_SAMPLE_S):
+            peak_mib = max(peak_mib, memory_mib())
+
+    before, started_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        work()
+    finally:
+        is_over.set()
+        watcher.join()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(processor_s, time.monotonic() - started_s, peak_mib)
+
+
+def memory_mib() -> float:
+    """What this process's children occupy now; of what several share, each has its part."""
+    total_bytes = 0
+    for process in psutil.Process().children(recursive=True):
+        try:
+            total_bytes += process.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return total_bytes / (1 << 20)
+
+
+def occupied_mib() -> float:
+    """What the snapshots occupy on the disk, without their holes."""
+    directory = Settings.load().cache / KIND
+    return sum(path.stat().st_blocks * 512 for path in directory.rglob("*") if path.is_file()) / (1 << 20)
+
+
+def machine_lines() -> list[str]:
+    """Where and when."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.machine(),
+    )
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return [
+        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit or 'unknown'}",
+        f"- {len(os.sched_getaffinity(0))} processors ({model}), {psutil.virtual_memory().total >> 20} MiB, "
+        f"Linux {os.uname().release}, Python {platform.python_version()}",
+        f"- load average when it began: {os.getloadavg()[0]:.1f}",
+    ]
+
+
+if __name__ == "__main__":
+    main()
