@@ -161,6 +161,15 @@ def _check_workers(ctx: click.Context, parameter: click.Parameter, value: str) -
     return value
 
 
+def _check_lock(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse what is no lock file at once, and not after minutes of preparations."""
+    if value is not None:
+        from vm.lock import read_lock
+
+        read_lock(value)
+    return value
+
+
 # -- commands ---------------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +251,7 @@ Examples:
     "--lock",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
+    callback=_check_lock,
     help="Use exactly the kernels that this file pins; `uring-matrix kernels lock` writes it.",
 )
 @click.option(

@@ -21,6 +21,7 @@ from uring_matrix import output
 from uring_matrix.cli import cli as group
 from uring_matrix.cli import execute
 from vm.errors import CacheError, FetchError, SettingsError, SpecError
+from vm.lock import Pin, render_lock
 
 from .conftest import ROOT, Ended
 
@@ -150,6 +151,7 @@ def test_the_version_is_the_distributions(command: Call) -> None:
         (["run", "--accel", "xen"], "'xen' is not one of"),
         (["run", "--mode", "turbo"], "coop-taskrun"),
         (["run", "-n", "many"], "neither a number nor auto"),
+        (["run", "--lock", "absent.lock"], "absent.lock cannot be read"),
         (["report", "x"], "--out"),
         (["report", "--out", "x"], "RESULTS"),
         (["diff", "a"], "NEW"),
@@ -316,6 +318,8 @@ def test_run_without_options(cli: Call, called: list[Any]) -> None:
 def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
     options = "--kernel 6.1 --kernel 6.* --arch arm64 --mode default --mode coop-taskrun --out o -n 3 --accel tcg"
     flags = "--resume --no-report --no-snapshots --lock kernels.lock --repeat 5 --isolate --allow-flaky --json"
+    pin = Pin("6.1", "6.1", "amd64", "6.1.0", "0" * 64, package="linux-image-6.1", package_version="1-1")
+    Path("kernels.lock").write_text(render_lock([pin]))
     assert cli("run", *options.split(), *flags.split(), "--", "-k", "accept", "--", "-x").code == 0
     assert called == [
         (
