@@ -1,5 +1,6 @@
 """Cells: which kernel, architecture and mode a test item is for, and how that reads in its id."""
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -7,6 +8,16 @@ from typing import Any, Self
 import pytest
 
 FIXTURE = "matrix_cell"
+# The kernel id of this machine's own kernel, where items run in process.
+HOST = "host"
+# Debian's names for what `uname -m` says.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def native_architecture() -> str:
+    """Debian's name of this machine's architecture."""
+    machine = os.uname().machine
+    return _ARCHITECTURES.get(machine, machine)
 
 
 @dataclass(frozen=True, slots=True)

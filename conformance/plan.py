@@ -7,13 +7,11 @@ from typing import Any, Self
 
 import msgspec
 
-from conformance.cells import Cell
+from conformance.cells import HOST, Cell
 from conformance.guests import Column
 from reports.results import CellKey, Host, Kernel
 from vm.architectures import ARCHITECTURES
 from vm.machine import Emulator, MachineConfig, memory_mib
-
-HOST = "host"
 
 
 @dataclass(frozen=True, slots=True)

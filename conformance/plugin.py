@@ -7,28 +7,18 @@ kernels, guests or results comes in only when a session asks for it.
 from __future__ import annotations
 
 import argparse
-import platform
 from collections.abc import Iterable
 
 import pytest
 
 from conformance import fixtures
-from conformance.cells import Cell, parametrize
+from conformance.cells import HOST, Cell, native_architecture, parametrize
 from conformance.fixtures import loopback, matrix_cell, mode, ring, scratch, scratch_ext4
 from conformance.modes import MODES
 
 __all__ = ["loopback", "matrix_cell", "mode", "ring", "scratch", "scratch_ext4"]
 
-HOST = "host"
 CELLS = pytest.StashKey[Iterable[Cell]]()
-# Debian's names for what `uname -m` says.
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-
-
-def native_architecture() -> str:
-    """Debian's name of this machine's architecture."""
-    machine = platform.machine()
-    return _ARCHITECTURES.get(machine, machine)
 
 
 def _count(text: str) -> int:

@@ -15,10 +15,10 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
+from conformance.carried import JOURNAL_NAME, KERNEL, ROW, TEST
 from conformance.cells import Cell, short_ids, split_node_id
 from conformance.modes import MODES
 from conformance.plan import Plan
-from conformance.session import JOURNAL_NAME, KERNEL, ROW, TEST
 from reports.results import Attempt, CellKey, Generator, Journal, Mode, Result, Results, ResultsError, Status, Test
 
 # A disk's own trouble; everything else about a directory is how it was named.

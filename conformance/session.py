@@ -12,6 +12,7 @@ from typing import Any, Self, cast
 import pytest
 
 from conformance import facts as facts_room
+from conformance.carried import JOURNAL_NAME, KERNEL, ROW, TEST
 from conformance.cells import Cell, cell_of, short_ids, split_node_id
 from conformance.guests import Guests, Ran
 from conformance.payload import guest_path
@@ -19,9 +20,6 @@ from conformance.plan import Plan
 from conformance.verdict import Facts, Verdict, judge
 from reports.results import Qualifier, Results, ResultsError, Status, fold, remaining, severity
 
-JOURNAL_NAME = "results.jsonl"
-# Attributes of the reports that carry more than pytest's own.
-ROW, TEST, KERNEL = "matrix_row", "matrix_test", "matrix_kernel"
 _GOOD = frozenset({Status.PASS, Status.UNSUPPORTED, Status.SKIP})
 _PHASES = pytest.StashKey[list[Mapping[str, Any]]]()
 _DMESG_LINES_MAX = 300

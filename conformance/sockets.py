@@ -1,6 +1,5 @@
 """Connected TCP sockets for the ported tests, made as the seed makes them: accepted and connected through the ring."""
 
-
 from __future__ import annotations
 
 import os

@@ -1,6 +1,5 @@
 """Rings and queues: the structures, the no-op, and a completion queue that wraps."""
 
-
 from __future__ import annotations
 
 import ctypes

@@ -1,6 +1,5 @@
 """Buffers: the kernel chooses one of those it was given, by request or through a shared ring."""
 
-
 from __future__ import annotations
 
 import os

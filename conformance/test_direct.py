@@ -1,6 +1,5 @@
 """Direct descriptors: files and sockets that live in the ring's own table."""
 
-
 from __future__ import annotations
 
 import os

@@ -1,6 +1,5 @@
 """Files: read and write in every form, open, close, splice, allocate, stat, and registered files."""
 
-
 from __future__ import annotations
 
 import ctypes

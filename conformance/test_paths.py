@@ -1,6 +1,5 @@
 """Paths: rename, unlink, make directories, links of both kinds."""
 
-
 from __future__ import annotations
 
 import os

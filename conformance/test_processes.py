@@ -1,6 +1,5 @@
 """Processes: waiting for a child to end."""
 
-
 from __future__ import annotations
 
 import contextlib

@@ -1,6 +1,5 @@
 """Sockets: create, bind, listen, accept, connect, send, receive, cancel, shut down."""
 
-
 from __future__ import annotations
 
 import os

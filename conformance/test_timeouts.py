@@ -1,6 +1,5 @@
 """Timeouts: relative, counted, removed, and linked to a request."""
 
-
 from __future__ import annotations
 
 import time

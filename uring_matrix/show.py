@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from conformance.carried import KERNEL, ROW
 from conformance.cells import Cell, split_node_id
 from conformance.prepare import PROGRESS
-from conformance.session import KERNEL, ROW
 from reports.results import Results, Status
 from vm.progress import Progress
 
