@@ -7,14 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
 from tree import ROOT
 
 import uring
+from conformance import plugin
 from uring_matrix.cli import cli
 from uring_matrix.kernels import Row
+from vm.lock import Pin, render_lock
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 # A command in a line of its own; a comment stands behind it.
@@ -40,8 +43,13 @@ def test_there_are_commands_to_try() -> None:
 
 
 @pytest.mark.parametrize("command", ALL_COMMANDS)
-def test_a_command_of_the_documents_is_understood(command: str) -> None:
+def test_a_command_of_the_documents_is_understood(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Parsed, down to the last option; not run."""
+    monkeypatch.chdir(tmp_path)
+    pin = Pin("6.1", "6.1", "amd64", "6.1.0", "0" * 64, package="linux-image-6.1", package_version="1-1")
+    Path("kernels.lock").write_text(render_lock([pin]))
     arguments = shlex.split(command)[1:]
     group: click.Command = cli
     context = cli.make_context("uring-matrix", [*arguments])
@@ -98,6 +106,22 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_the_fields_of_the_list_are_documented_for_ci() -> None:
     text = (ROOT / "docs" / "ci.md").read_text()
     assert [name for name in Row.__dataclass_fields__ if not re.search(rf'[`"]{name}[`"]', text)] == []
+
+
+def test_every_option_of_a_run_is_explained() -> None:
+    text = (ROOT / "docs" / "usage.md").read_text()
+    run = cli.commands["run"]
+    shown = {parameter.opts[0] for parameter in run.params} - {"--cache", "--mirror", "--offline"}
+    assert [option for option in sorted(shown) if f"`{option}" not in text] == []
+
+
+def test_every_option_of_the_plugin_is_explained() -> None:
+    text = (ROOT / "docs" / "pytest.md").read_text()
+    options: list[str] = []
+    group = SimpleNamespace(addoption=lambda name, **_: options.append(name))
+    plugin.pytest_addoption(SimpleNamespace(getgroup=lambda *_: group, addini=lambda *_, **__: None))
+    assert "--kernel" in options
+    assert [option for option in options if f"`{option}" not in text] == []
 
 
 def test_the_settings_of_the_readme_are_the_programs() -> None:
