@@ -32,7 +32,7 @@ MIRRORS = {
 _ADDRESS = re.compile(r"(?:https?|ftp|mirror\+\w+)://[^\s\"'<>\]]+")
 # Somebody's home, root's included, where no longer path or name goes before it.
 _HOME = re.compile(
-    r"(?<![\w.}/…`-])/(?:home|Users)/(?!(?:user|you|me|runner)\b)[\w.-]+/|(?<![\w.}/…`-])/root/(?=[\w.])"
+    r"(?<![\w.}/…`-])/(?:home|Users)/(?!(?:user|you|me|runner)\b)[\w.-]+/|(?<![\w.}/…`*-])/root/(?=[\w.])"
 )
 
 
@@ -95,6 +95,7 @@ def test_no_file_has_a_path_of_somebodys_machine() -> None:
         ("/home/user/linux", False),
         ("`…/root/work`", False),
         ("{base}/root/usr", False),
+        ("runtime/*/root/usr", False),
         ("the guest's /root and /home", False),
     ],
 )
