@@ -279,7 +279,6 @@ from .structs import (
     io_uring_sync_cancel_reg,
     kernel_timespec,
     siginfo_t,
-    sockaddr,
     socklen_t,
     statx_timestamp,
 )
@@ -528,7 +527,6 @@ __all__ = [
     "msghdr",
     "setup_buf_ring",
     "siginfo_t",
-    "sockaddr",
     "sockaddr_in",
     "sockaddr_in6",
     "sockaddr_storage",

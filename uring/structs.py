@@ -6,7 +6,7 @@ where it holds pointers, a constructor that takes Python objects and keeps them 
 
 from __future__ import annotations
 
-from ctypes import Structure, c_char, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64
+from ctypes import Structure, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64
 from os import uname
 
 from .opcodes import IORING_OP
@@ -214,9 +214,3 @@ class io_uring_sync_cancel_reg(Structure):  # noqa: N801 - the kernel's name
         ("pad", c_uint8 * 7),
         ("pad2", c_uint64 * 3),
     )
-
-
-class sockaddr(Structure):  # noqa: N801 - the system's name
-    """The head that every socket address shares."""
-
-    _fields_ = (("family", c_uint16), ("data", c_char * 14))

@@ -38,14 +38,14 @@ TESTS = {
     "memory": ["encoding", "operations", "lifetime"],
     "addresses": ["encoding", "operations"],
     "sqe_fields": ["encoding", "ring"],
-    "prep_files": ["encoding"],
-    "prep_network": ["encoding"],
-    "sqe": ["encoding"],
+    "prep_files": ["encoding", "pins"],
+    "prep_network": ["encoding", "pins"],
+    "sqe": ["encoding", "pins"],
     "cqe": ["encoding", "ring"],
     "errno_tables": ["errors"],
     "syscalls": ["encoding", "errors", "registration", "ring", "closing"],
-    "ring_files": ["operations"],
-    "ring_network": ["operations"],
+    "ring_files": ["operations", "buffers"],
+    "ring_network": ["operations", "buffers", "pins"],
     "ring_control": ["operations"],
     "ring": ["registration", "errors", "lifetime"],
     "buffers": ["buffers", "lifetime", "barriers", "closing"],
@@ -200,7 +200,11 @@ def call_arguments(module: str, tree: ast.Module) -> Iterator[Mutant]:
                 node.args[number] = expression(zero)  # type: ignore[attr-defined]
 
             yield Mutant(module, f"{where}: {text} -> {zero}", replacing(index, clear))
-            if number + 1 < len(node.args) and ast.unparse(node.args[number + 1]) != text:
+            # NOP is 0.
+            if number + 1 < len(node.args) and ast.unparse(node.args[number + 1]) not in (
+                text,
+                text.replace("OP.NOP", "0"),
+            ):
 
                 def swap(node: ast.AST, number: int = number) -> None:
                     arguments = node.args  # type: ignore[attr-defined]
@@ -452,11 +456,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("modules", nargs="*", help=f"of {', '.join(TESTS)}; default: all")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--only", default="", metavar="TEXT", help="those whose description contains TEXT")
     parser.add_argument("--list", action="store_true", help="only print the mutants")
     arguments = parser.parse_args()
     if unknown := set(arguments.modules) - set(TESTS):
         parser.error(f"no mutants for {', '.join(sorted(unknown))}")
-    found = mutants(set(arguments.modules))
+    found = [mutant for mutant in mutants(set(arguments.modules)) if arguments.only in mutant.what]
     if arguments.list:
         for mutant in found:
             print(f"{mutant.module}: {mutant.what}")

@@ -140,6 +140,30 @@ def test_every_errno_of_every_call(ring: uring.IoUring, monkeypatch: pytest.Monk
             assert name in text
 
 
+# What the advice must mention where the same class means something of its own.
+ADVICE = {
+    ("register_files", errno.EBADF): "sparse",
+    ("register_files_update", errno.EBADF): "sparse",
+    ("register_file_alloc_range", errno.EINVAL): "range",
+    ("register_eventfd", errno.EBADF): "the descriptor",
+    ("register_eventfd", errno.EINVAL): "eventfd",
+    ("register_buffers", errno.EINVAL): "buffers",
+    ("get_probe", errno.EINVAL): "5.6",
+    ("register_napi", errno.EINVAL): "6.9",
+    ("setup_buf_ring", errno.EINVAL): "5.19",
+}
+
+
+@pytest.mark.parametrize(("call", "number"), ADVICE, ids=lambda value: errno.errorcode.get(value, value))
+def test_advice_fits_the_call(ring: uring.IoUring, monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> None:
+    """A general class comes with a particular reason."""
+    with monkeypatch.context() as patch:
+        fail_with(patch, number)
+        with pytest.raises(uring.SyscallError) as caught:
+            CALLS[call](ring)
+    assert ADVICE[call, number] in str(caught.value).partition("): ")[2]
+
+
 def test_unknown_errno_number(ring: uring.IoUring, monkeypatch: pytest.MonkeyPatch) -> None:
     """An errno without a name is still reported, with its number."""
     with monkeypatch.context() as patch:
@@ -153,7 +177,9 @@ def test_unregister_of_a_buffer_ring_has_a_table() -> None:
     from uring import errno_tables as tables
 
     assert tables.UNREGISTER_PBUF_RING[errno.ENOENT][0] is uring.BufferGroupNotRegistered
-    assert tables.UNREGISTER_PBUF_RING[errno.EINVAL][0] is uring.ArgumentsInvalid
+    kind, advice = tables.UNREGISTER_PBUF_RING[errno.EINVAL]
+    assert kind is uring.ArgumentsInvalid
+    assert "of the other kind" in advice
 
 
 ALL_ERRORS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.UringError)]

@@ -62,9 +62,9 @@ def test_every_operation_is_compared() -> None:
 
 def test_accept_direct_lets_the_kernel_choose_the_slot(ring: uring.IoUring) -> None:
     """Zig's accept_direct has no slot argument."""
-    sqe = ring.accept_direct(7, 5, None, None, 3)
+    sqe = ring.accept_direct(7, 5, 0x1000, 0x2000, 3)
     expected = uring.io_uring_sqe()
-    expected.prep_accept_direct(5, None, None, 3, uring.IORING_FILE_INDEX_ALLOC)
+    expected.prep_accept_direct(5, 0x1000, 0x2000, 3, uring.IORING_FILE_INDEX_ALLOC)
     expected.user_data = 7
     assert sqe == expected
 

@@ -91,7 +91,7 @@ fn cases() void {
         const slot = slots[index % 5];
         var iov = posix.iovec{ .base = @ptrFromInt(here), .len = len };
         const open_flags: linux.O = @bitCast(flag);
-        const mode: linux.mode_t = flag;
+        const mode: linux.mode_t = flags[3 - index % 4];
         const address: ?*linux.sockaddr = if (index % 2 == 0) at(*linux.sockaddr, here) else null;
         const address_len: ?*linux.socklen_t = if (index % 2 == 0) at(*linux.socklen_t, there) else null;
 
