@@ -25,7 +25,7 @@ ENTRY = "conformance.guest.agent:main"
 # How long a dying QEMU may take to write its last lines.
 _END_TIMEOUT_S = 5.0
 # How long a guest that does not answer may take to print where all its tasks are.
-_BACKTRACES_S = 20.0
+_BACKTRACES_S, _BACKTRACES_MAX_S = 20.0, 60.0
 _BOOT_TRIES = 2
 # How often a guest may be gone before it began with a test, until that is the machine's fault.
 _START_TRIES = 3
@@ -141,8 +141,9 @@ class Guests:
         self._known: frozenset[str] = frozenset()
         self._collect_errors: list[dict[str, str]] = []
         self._boot_count = 0
-        # The item that ran last in this guest.
+        # The item that ran last in this column, and in this very guest.
         self._previous = ""
+        self._previous_here = ""
         # Kernels that cannot be booted, and why: nobody waits for them twice.
         self._dead = {key: GuestEnd("no-boot", why) for key, why in unavailable.items()}
         self._news: dict[str, Any] | None = None
@@ -172,14 +173,14 @@ class Guests:
             guest, started = self._begin(key, item, None if self._is_isolated else following)
             ran.started_s = time.time()
             ran.facts = self._follow(guest, item, ran)
-            ran.facts = replace(ran.facts, between=started["between"], previous=self._previous)
+            ran.facts = replace(ran.facts, between=started["between"], previous=self._previous_here)
         except _NotCollectedError as error:
             ran.facts = Facts(guest_end=GuestEnd("not-collected", str(error)))
         except _LostError as error:
             ran.facts = Facts(guest_end=GuestEnd("lost", str(error)))
         except BootError as error:
             ran.facts = Facts(guest_end=self._dead.setdefault(key, GuestEnd("no-boot", str(error))))
-        self._previous = item
+        self._previous = self._previous_here = item
         if self._is_isolated:
             self.close()
         ran.kernel, self._news = self._news, None
@@ -302,6 +303,7 @@ class Guests:
 
     def _boot(self, key: tuple[str, str], column: Column) -> Guest:
         self._boot_count += 1
+        self._previous_here = ""
         directory = Path(
             tempfile.mkdtemp(prefix=f"{'-'.join(key).replace('/', '_')}-{self._boot_count}-", dir=self._directory)
         )
@@ -373,7 +375,7 @@ class Guests:
         if how in {"corrupt", "exited"} and guest.is_running():
             qemu = ""  # as it should
         if how == "timeout" and guest.is_running():
-            stacks = _backtraces(guest, _BACKTRACES_S * self._pace.factor)
+            stacks = _backtraces(guest, min(_BACKTRACES_S * self._pace.factor, _BACKTRACES_MAX_S))
         self.close()
         return GuestEnd(how, str(error), qemu, console, stacks)
 
@@ -417,11 +419,13 @@ def _backtraces(guest: Guest, timeout_s: float) -> list[str]:
         return ["the kernel did not answer an NMI"]
     own, *tasks = re.split(_TASK, printed)
     ours = [line for task in tasks if _OUR_TASK.match(task) for line in task.splitlines()]
+    rest = f"the kernel's own tasks are in {guest.console.parent.name}/{guest.console.name}"
+    # Linux 5.10 cannot print that much from within an NMI.
     return [
         "the kernel, asked by an NMI where it is:",
         *own.splitlines(),
         *ours,
-        f"(the kernel's own tasks are in {guest.console.parent.name}/{guest.console.name})",
+        f"({rest if tasks else 'it did not list its tasks'})",
     ]
 
 

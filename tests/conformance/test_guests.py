@@ -65,15 +65,25 @@ class ScriptedGuest:
         self.console = directory / "console.txt"
         self.console.touch()
         self.is_killed = False
+        self.is_up = False
+        self.answer = ""
 
     def start(self, entry: str, argument: Any) -> None:
         pass
 
     def is_running(self) -> bool:
-        return False
+        return self.is_up
 
     def wait(self, timeout_s: float) -> int:
         return 0
+
+    @property
+    def monitor(self) -> "ScriptedGuest":
+        return self
+
+    def execute(self, command: str, **_: Any) -> None:
+        assert command == "inject-nmi"
+        self.console.write_text(self.answer)
 
     def how_qemu_ended(self) -> str:
         return "QEMU ended with status 0"
@@ -171,6 +181,44 @@ def test_a_spoiled_guest_is_replaced(guests: Make) -> None:
     assert ("mounted: /x",) == tuple(some.run(CELL, ITEM, ITEM).facts.left)
     assert booted[0].is_killed
     assert Status.PASS is judge(some.run(CELL, ITEM, None).facts).status
+
+
+def test_what_comes_between_two_tests_names_the_one_before_in_the_same_guest(guests: Make) -> None:
+    line = "<4>[9.0] WARNING: CPU: 0 PID: 1"
+    begun = [{**STARTED, "between": [line]}, *PASSED[1:]]
+    some, _ = guests([*begun, *begun, ChannelClosedError("the guest is gone")], begun)
+    said = [judge(some.run(CELL, ITEM, ITEM).facts).evidence[0] for _ in range(3)]
+    assert [f"kernel: between {before} and this test: {line}" for before in ("the boot", ITEM, "the boot")] == said
+
+
+NMI = """\
+[ 9.1] Uhhuh. NMI received for unknown reason 21 on CPU 0.
+[ 9.2] Kernel panic - not syncing: NMI: Not continuing
+[ 9.3] RIP: 0010:native_safe_halt+0xb/0x10
+"""
+TASKS = """\
+[ 9.4] task:init            state:T stack:0     pid:80    ppid:1      flags:0x00000002
+[ 9.5]  do_signal_stop+0x1/0x2
+[ 9.6] task:kworker/0:0     state:I stack:0     pid:7     ppid:2      flags:0x00000002
+[ 9.7]  worker_thread+0x1/0x2
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "last"), [(NMI + TASKS, "own tasks are in"), (NMI, "did not list"), ("", "did not answer")]
+)
+def test_a_guest_that_does_not_answer_is_asked_where_it_is(guests: Make, answer: str, last: str) -> None:
+    """The panic that this makes of it is our doing, and no crash of the test's."""
+    some, booted = guests([*PASSED, STARTED])
+    some.run(CELL, ITEM, ITEM)
+    booted[0].is_up, booted[0].answer = True, answer
+    verdict = judge(some.run(CELL, ITEM, None).facts)
+    assert Status.TIMEOUT is verdict.status
+    evidence = "\n".join(verdict.evidence)
+    assert last in evidence
+    assert ("native_safe_halt" in evidence) is bool(answer)
+    assert ("do_signal_stop" in evidence) is ("task:" in answer)
+    assert "worker_thread" not in evidence
 
 
 def test_isolated_tests_have_a_guest_each(guests: Make) -> None:
