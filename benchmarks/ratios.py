@@ -3,9 +3,9 @@
     python benchmarks/ratios.py [--kernel SERIES]... [--rounds N] [--matrix] [--out docs/performance.md]
 
 A bare boot is the same QEMU command and kernel, and an init of a few bytes that powers off at once. A cell is
-`uring-matrix run` with one kernel: cold boots the guest, warm restores it. Rounds alternate, so that a busy machine hurts
-all of them, and the smallest figure of each counts. The ratios are of processor time, of every process there was:
-that hardly depends on what else the machine does. Elapsed time is given, too.
+`uring-matrix run` with one kernel: cold boots the guest, warm restores it. Rounds alternate, so that a busy machine
+hurts all of them, and the smallest figure of each counts. The ratios are of processor time, of every process there was:
+that depends least on what else the machine does. Elapsed time is given, too.
 """
 
 import argparse
