@@ -170,7 +170,7 @@ def _from_path(spec: str, arch: str) -> KernelRef:
         if built_for != arch:
             raise SpecError(f"{spec} is a package for {built_for}, and the guest is {arch}; say --arch {built_for}")
         return KernelRef(
-            id=path.stem,
+            id=_plain(path.stem),
             series=series_of(version or ""),
             arch=arch,
             source="path",
@@ -181,7 +181,14 @@ def _from_path(spec: str, arch: str) -> KernelRef:
         )
     _refuse_broken(path, arch)
     return KernelRef(
-        id=path.name, series="", arch=arch, source="path", location=str(path), size_bytes=path.stat().st_size
+        id=_plain(path.name), series="", arch=arch, source="path", location=str(path), size_bytes=path.stat().st_size
+    )
+
+
+def _plain(name: str) -> str:
+    """Make an id of a file's name: it is part of test ids, in which pytest escapes some characters and reads others."""
+    return "".join(
+        letter if letter.isascii() and letter.isprintable() and letter not in "[]:\\" else "_" for letter in name
     )
 
 
@@ -206,7 +213,7 @@ def _from_build_tree(path: Path, spec: str, arch: str) -> KernelRef:
     except OSError:
         release = None
     return KernelRef(
-        id=path.name,
+        id=_plain(path.name),
         series=series_of(release or ""),
         arch=arch,
         source="path",

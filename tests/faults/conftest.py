@@ -58,6 +58,7 @@ def stand_in(world: World, tmp_path: Path) -> Callable[..., World]:
         guests = tmp_path / "guests"
         guests.mkdir(exist_ok=True)
         world.environment |= {"URING_MATRIX_ACCEL": "tcg", "STAND_IN_WORK": str(guests)}
+        world.options = ("--no-snapshots",)  # a process cannot be put by
         return world
 
     return install

@@ -118,6 +118,7 @@ class World:
     Attributes:
         place: the current directory of what is run.
         temporary: TMPDIR of what is run.
+        options: of `uring-matrix run`, before others.
         environment: more of it, or instead.
     """
 
@@ -125,6 +126,7 @@ class World:
     temporary: Path
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
     _running: list[Running] = field(default_factory=list)
 
     def start(self, *arguments: object, before: Sequence[str] = (), **environment: str) -> Running:
@@ -158,7 +160,8 @@ class World:
 
     def start_matrix(self, *arguments: object, before: Sequence[str] = (), **environment: str) -> Running:
         """Start `uring-matrix` with these arguments."""
-        return self.start("-m", "uring_matrix", *arguments, before=before, **environment)
+        options = self.options if arguments[0] == "run" else ()
+        return self.start("-m", "uring_matrix", arguments[0], *options, *arguments[1:], before=before, **environment)
 
     def matrix(self, *arguments: object, before: Sequence[str] = (), **environment: str) -> Ended:
         """Run `uring-matrix` to its end."""

@@ -71,11 +71,11 @@ class Port:
         return message
 
 
-def unpack(initrd: Path, directory: Path) -> None:
-    """Take what lies in /work out of an initramfs."""
+def unpack(initrd: Path, directory: Path, size_bytes: int = sys.maxsize) -> None:
+    """Take what lies in /work out of an initramfs, or out of what the guest sees through its window."""
     with initrd.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         at = 0
-        while at < len(content):
+        while at < min(len(content), size_bytes):
             if content[at : at + 4] == b"\0\0\0\0":  # between two archives
                 at += 4
                 continue
@@ -110,6 +110,9 @@ def main() -> None:
         except FileExistsError:
             fault = ""
     options = dict(itertools.pairwise(arguments))
+    for word in arguments:
+        if word.startswith("socket,id=monitor"):
+            os.close(int(word.rpartition("=")[2]))
     descriptor = next(int(word.rpartition("=")[2]) for word in arguments if word.startswith("socket,id=channel"))
     console = next(word for word in arguments if word.startswith("file,id=console")).partition("path=")[2]
     Path(console.replace(",,", ",")).write_text("the stand-in's console\n")
@@ -129,6 +132,10 @@ def main() -> None:
         message = port.receive()
         if message["type"] == "power-off":
             return
+        if message.get("payload_size"):
+            window = next(word for word in arguments if "id=window" in word)
+            unpack(Path(window.partition("mem-path=")[2].partition(",")[0]), work, message["payload_size"])
+            importlib.invalidate_caches()
         module, _, function = message["entry"].partition(":")
         getattr(importlib.import_module(module), function)(port, message["argument"])
         port.send({"type": "exit", "status": 0})

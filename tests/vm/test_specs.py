@@ -202,3 +202,10 @@ def test_a_path_that_is_no_kernel_gets_a_sentence(name: str, message: str, tmp_p
 def test_a_home_that_is_not_there_is_an_error() -> None:
     with pytest.raises(SpecError, match="~nobody-of-that-name/bzImage"):
         resolve(["~nobody-of-that-name/bzImage"], no_index, "amd64")
+
+
+def test_a_path_with_other_letters_gets_a_plain_id(tmp_path: Path) -> None:
+    """Test ids have it: pytest would escape it there, and nobody would know the rows again."""
+    (tmp_path / "größer [1]").write_bytes(bzimage())
+    (ref,) = resolve([str(tmp_path / "größer [1]")], no_index, "amd64")
+    assert (ref.id, ref.location) == ("gr__er _1_", str(tmp_path / "größer [1]"))
