@@ -142,7 +142,10 @@ def _serve(session: pytest.Session, wire: Wire, stacks: int) -> None:
     wire.send({"type": "ready"})
     while (message := wire.receive()) is not None:
         item = items[message["item"]]
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=items.get(message["next"]))
+        following: Any = items.get(message["next"])
+        if following is item:
+            following = item.parent  # the same once more: what it shares with others stays up, its own does not
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         wire.send({"type": "done", "is_settled": reporter.is_settled})
 
 

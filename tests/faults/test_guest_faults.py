@@ -228,6 +228,14 @@ def test_a_flaky_test_may_be_allowed(tmp_path: Path) -> None:
     assert done.status == 0, done.output
 
 
+def test_a_repeated_test_has_its_fixtures_each_time(tmp_path: Path) -> None:
+    done = run(tmp_path, "in_guest.py", "--matrix-repeat", "3", "-k", "after_fills_scratch or TestSharing")
+    assert [(Status.PASS, (), 3)] * 3 == [
+        (row.status, row.qualifiers, len(row.attempts)) for row in done.results.results
+    ], done.output
+    assert done.status == 0
+
+
 def test_repeating_and_isolating_are_options(tmp_path: Path) -> None:
     done = run(tmp_path, "in_guest.py", "--matrix-repeat", "3", "--isolate", "-k", "test_first or test_last")
     assert [3, 3] == [len(row.attempts) for row in done.results.results]
