@@ -180,12 +180,13 @@ def test_buffer_group_of_a_closed_ring(make_ring: MakeRing) -> None:
         uring.BufferGroup(ring, 1, 16, 2)
 
 
-def test_ring_closed_while_another_thread_waits(make_ring: MakeRing) -> None:
+def test_ring_closed_while_another_thread_waits(make_ring: MakeRing, pair: tuple[socket.socket, socket.socket]) -> None:
     """The waiting thread wakes to an error instead of reading unmapped memory."""
-    soon = uring.kernel_timespec(0, 30_000_000)
+    first, second = pair
+    buffer = bytearray(4)
     # Without bookkeeping, so that closing does not cancel the request that will wake the thread.
     ring = make_ring(4, keep_alive=False)
-    ring.timeout(1, soon, 0, 0)
+    ring.recv(1, first.fileno(), buffer, 0)
     ring.submit()
     results: list[object] = []
     started = threading.Event()
@@ -205,6 +206,7 @@ def test_ring_closed_while_another_thread_waits(make_ring: MakeRing) -> None:
     while not waiting.read_text().startswith("426 "):
         assert thread.is_alive()
     ring.deinit()
+    second.send(b"wake")
     thread.join(10)
     assert [uring.RingClosed] == [type(result) for result in results]
 
