@@ -20,9 +20,10 @@ def main(path: Path) -> None:
         f"{results.started:%Y-%m-%d}, {host.cpus} processors ({host.machine}), {host.qemu}, {host.accel}; "
         f"uring-matrix {results.generator.version} {results.generator.commit or ''}".rstrip()
     )
-    print("\n| kernel | release | boot | collection | tests | all |\n| --- | --- | ---: | ---: | ---: | ---: |")
+    print("\n| kernel | release | boot or restore | collection | tests | all |\n| --- | --- | ---: | ---: | ---: | ---: |")
     for kernel in results.kernels:
-        boot, collect = kernel.phases.get("boot", 0.0), kernel.phases.get("collect", 0.0)
+        boot = kernel.phases.get("boot", kernel.phases.get("restore", 0.0))
+        collect = kernel.phases.get("collect", 0.0)
         tests = tests_seconds(results, kernel)
         seconds = " | ".join(f"{value:.1f} s" for value in (boot, collect, tests, boot + collect + tests))
         print(f"| {kernel.id} | {kernel.release} | {seconds} |")

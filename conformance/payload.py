@@ -60,6 +60,7 @@ _INI_NAMES = (
 )
 _OPTION_NAMES = ("verbose", "tbstyle", "showlocals", "showcapture")
 _SIZE_MAX_MIB = 32
+_DISK_FIXTURE = b"scratch_ext4"
 _PRECOMPILE = "import json, sys; from conformance.guest.agent import precompile; precompile(json.loads(sys.argv[1]))"
 
 
@@ -73,6 +74,15 @@ class Payload:
     paths: tuple[str, ...]
     ini: str
     options: Mapping[str, Any]
+
+    @property
+    def needs_disk(self) -> bool:
+        """Whether a test, or a conftest.py, names the fixture that wants one."""
+        return any(
+            _DISK_FIXTURE in path.read_bytes()
+            for name, path in self.files.items()
+            if not name.startswith("conformance/") or path.name.startswith("test_")
+        )
 
     def session(self, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The agent's argument."""

@@ -28,6 +28,7 @@ class GuestPlan:
     environment: dict[str, str]
     # What the guest finds in its window; None when it is part of the initrd.
     payload: str | None = None
+    has_disk: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Plan:
                     Path(guest.initrd),
                     memory_mib=memory_mib(Path(guest.initrd)),
                     payload=Path(guest.payload) if guest.payload is not None else None,
+                    has_disk=guest.has_disk,
                 ),
                 {**self.session, "cells": [cell.to_json() for cell in self.cells_of(guest.kernel_id, guest.arch)]},
             )

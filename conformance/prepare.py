@@ -154,6 +154,7 @@ def _prepare(
                     accel.name,
                     dict(qemu.environment),
                     str(archive) if has_window else None,
+                    sent.needs_disk,
                 )
             )
     return Plan(

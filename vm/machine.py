@@ -24,6 +24,8 @@ _KILL_TIMEOUT_S = 10.0
 CONSOLE_NAME = "console.txt"
 _ENTROPY_SIZE = 64
 _POLL_S = 0.005
+# Of the disk: what ext4 and a few test files need.
+DISK_SIZE = 64 << 20
 # Of the window: a power of two, as PCI asks, and always the same, because a saved guest knows it.
 WINDOW_SIZE = 64 << 20
 # The kernel goes on with half an image. Source: init/initramfs.c.
@@ -62,6 +64,8 @@ class MachineConfig:
     is_interactive: bool = False
     # An archive that the guest sees through its window, and unpacks when it is started. Needs a kernel with PCI.
     payload: Path | None = None
+    # Whether the guest has an empty disk, /dev/nvme0n1. NVMe is built into every stock kernel, and cannot be saved.
+    has_disk: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ def qemu_arguments(
     channel_descriptor: int,
     monitor_descriptor: int,
     window_descriptor: int = -1,
+    disk_descriptor: int = -1,
     memory: Memory | None = None,
 ) -> list[str]:
     """The whole QEMU command: nothing by default, two serial ports, a monitor, no disk, no network, no display."""
@@ -123,6 +128,7 @@ def qemu_arguments(
         *("-chardev", f"socket,id=monitor,fd={monitor_descriptor}"),
         *("-mon", "chardev=monitor,mode=control"),
         *_window(config, window_descriptor, memory),
+        *_disk(disk_descriptor),
         *_memory(config, memory),
     ]
 
@@ -133,6 +139,18 @@ def _window(config: MachineConfig, descriptor: int, memory: Memory | None) -> Se
         return ()
     backend = f"memory-backend-file,id=window,mem-path=/proc/self/fd/{descriptor},size={WINDOW_SIZE},{_share(memory)}"
     return ("-object", backend, "-device", "ivshmem-plain,memdev=window,master=on")
+
+
+def _disk(descriptor: int) -> Sequence[str]:
+    """An NVMe drive that is a file of ours."""
+    if descriptor < 0:
+        return ()
+    return (
+        "-drive",
+        f"if=none,id=disk,format=raw,file=/proc/self/fd/{descriptor}",
+        "-device",
+        "nvme,drive=disk,serial=1",
+    )
 
 
 def _memory(config: MachineConfig, memory: Memory | None) -> Sequence[str]:
@@ -183,10 +201,11 @@ class Guest:
         self.is_restored = memory is not None and memory.state is not None
         self._started_s = time.monotonic()
         window = _open_window(config)
+        disk = _open_disk(config)
         ours, theirs = socket.socketpair()
         our_monitor, their_monitor = socket.socketpair()
         given = [theirs.fileno(), their_monitor.fileno()]
-        given += [descriptor for descriptor in (window, memory.descriptor if memory else -1) if descriptor >= 0]
+        given += [descriptor for descriptor in (window, disk, memory.descriptor if memory else -1) if descriptor >= 0]
         # A restored guest has said that it is ready, once, to whoever saved it.
         self.channel = Channel(ours, received_count=1 if self.is_restored else 0)
         self.monitor = Monitor(our_monitor)
@@ -197,6 +216,7 @@ class Guest:
                 channel_descriptor=theirs.fileno(),
                 monitor_descriptor=their_monitor.fileno(),
                 window_descriptor=window,
+                disk_descriptor=disk,
                 memory=memory,
             )
             with self.log.open("wb") as log:
@@ -220,8 +240,9 @@ class Guest:
         finally:
             theirs.close()
             their_monitor.close()
-            if window >= 0:
-                os.close(window)
+            for descriptor in (window, disk):
+                if descriptor >= 0:
+                    os.close(descriptor)
 
     @classmethod
     def boot(cls, config: MachineConfig, directory: Path, *, deadline_s: float, memory: Memory | None = None) -> Self:
@@ -369,6 +390,15 @@ class Guest:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.kill()
+
+
+def _open_disk(config: MachineConfig) -> int:
+    """Memory that QEMU takes for a file, as large as the disk; it is gone with the guest."""
+    if not config.has_disk:
+        return -1
+    descriptor = os.memfd_create("disk")
+    os.truncate(descriptor, DISK_SIZE)
+    return descriptor
 
 
 def _open_window(config: MachineConfig) -> int:

@@ -60,7 +60,8 @@ class Snapshots:
         Raises:
             BootError: the guest does not boot either.
         """
-        if config.emulator.accelerator != "tcg" or config.is_interactive or config.payload is None:
+        is_plain = not config.is_interactive and not config.has_disk and config.payload is not None
+        if config.emulator.accelerator != "tcg" or not is_plain:
             return Guest.boot(config, directory, deadline_s=deadline_s)
         key = key_of(config)
         entry = self._cache.get(KIND, key)
