@@ -114,27 +114,25 @@ class CqeArray:
         is_big: 32-byte completions, for a ring with IORING_SETUP_CQE32; rows then have five items.
     """
 
-    __slots__ = ("_layout", "memory")
+    __slots__ = ("_layout", "entry_bytes", "length", "memory")
 
     def __init__(self, length: int, *, is_big: bool = False) -> None:
         self._layout = CQE32_LAYOUT if is_big else CQE_LAYOUT
-        self.memory = memoryview(bytearray(length * self._layout.size))
-
-    @property
-    def entry_bytes(self) -> int:
-        """Size of one completion: 16 or 32."""
-        return self._layout.size
+        self.length = length
+        # Size of one completion: 16 or 32.
+        self.entry_bytes = self._layout.size
+        self.memory = memoryview(bytearray(length * self.entry_bytes))
 
     def __len__(self) -> int:
-        return self.memory.nbytes // self._layout.size
+        return self.length
 
     def __getitem__(self, index: int) -> io_uring_cqe:
-        if not 0 <= index < len(self):
-            raise IndexError(f"completion {index} of {len(self)}")
-        return io_uring_cqe(*self._layout.unpack_from(self.memory, index * self._layout.size))
+        if not 0 <= index < self.length:
+            raise IndexError(f"completion {index} of {self.length}")
+        return io_uring_cqe(*self._layout.unpack_from(self.memory, index * self.entry_bytes))
 
     def rows(self, count: int | None = None) -> Iterator[tuple[int, ...]]:
         """The first `count` completions (all, if None) as (user_data, res, flags)."""
         if count is None:
             return self._layout.iter_unpack(self.memory)
-        return self._layout.iter_unpack(self.memory[: count * self._layout.size])
+        return self._layout.iter_unpack(self.memory[: count * self.entry_bytes])

@@ -390,11 +390,12 @@ class CompletionQueue:
                 "the array holds completions of another size than this ring's; see CqeArray(is_big=True), "
                 "and use a list with IORING_SETUP_CQE_MIXED"
             )
-        count = min(self.ready(), len(array))
+        count = (self._words[self._tail_at] - self._head) & _U32
         if not count:
             return 0
         if self._order is not None:
             self._order()
+        count = min(count, array.length)
         stride = self._stride
         first = (self._head & self.mask) * stride
         size_bytes = count * stride

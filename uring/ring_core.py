@@ -424,7 +424,7 @@ class RingCore:
     def _reap_into(self, cqes: MutableSequence[Any] | CqeArray) -> int:
         if isinstance(cqes, CqeArray):
             count = self.cq.take_into(cqes)
-            if self._keep_alive and count:
+            if count and (self._in_flight.counts or self._in_flight.unnoticed):
                 self._account(cqes.rows(count), count)
             return count
         rows = self._reap(len(cqes))
@@ -448,7 +448,7 @@ class RingCore:
 
     def _reap(self, limit: int) -> list[io_uring_cqe]:
         rows = self.cq.take(limit)
-        if self._keep_alive and rows:
+        if rows and (self._in_flight.counts or self._in_flight.unnoticed):
             self._account(rows, len(rows))
         return rows
 
