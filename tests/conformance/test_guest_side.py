@@ -100,6 +100,8 @@ def test_a_machine_that_is_no_guest_is_let_alone():
 
 def test_what_a_test_started_is_ended_and_reaped(process):
     tell(process, "import subprocess; kept = [subprocess.Popen(['sleep', '1000']) for _ in range(3)]")
+    # A program that has just been started has no command line yet.
+    tell(process, "while not all(open(f'/proc/{one.pid}/cmdline').read() for one in kept): pass")
     found, is_empty = traces.end_processes((process.pid,), (process.pid,))
     # They are dead, but only their parent can take them off the list; in a guest that is the agent, later.
     assert (3, False) == (len(found), is_empty)
