@@ -72,6 +72,14 @@ class Recorder:
         if ids and not self._is_planned:
             self._plan_or_stop(ids)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object | None) -> None:
+        """Say that a worker was lost: another one runs again what it was at."""
+        if error is not None and self._is_begun and self.failure is None:
+            name = node.gateway.id
+            with contextlib.suppress(ResultsError):  # the next verdict meets the same disk, and stops the run
+                self._journal.note(f"worker {name} was lost ({error}); the test it was at was run again by another")
+
     def _plan_or_stop(self, node_ids: Sequence[str]) -> None:
         try:
             self._write_plan(node_ids)

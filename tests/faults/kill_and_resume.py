@@ -28,8 +28,12 @@ def undisturbed(world: World, arguments: Sequence[object]) -> dict[tuple[str, st
     return world.verdicts("undisturbed")
 
 
+def _rows(journal: Path) -> int:
+    return journal.read_bytes().count(b'"event":"result"') if journal.exists() else 0
+
+
 def disturbed(
-    world: World, arguments: Sequence[object], out: str, chance: random.Random, seconds: float
+    world: World, arguments: Sequence[object], out: str, chance: random.Random, cell_count: int
 ) -> tuple[dict[tuple[str, str, str], str], list[str]]:
     """Run, kill, resume, kill again perhaps, and let it end.
 
@@ -38,7 +42,7 @@ def disturbed(
         arguments: of `uring-matrix run`.
         out: the name of the results' directory.
         chance: says when.
-        seconds: how long an undisturbed run takes.
+        cell_count: how many verdicts an undisturbed run gives.
 
     Returns:
         The verdicts at the end, and a line per kill.
@@ -48,17 +52,18 @@ def disturbed(
     for _ in range(chance.randint(1, _KILLS_MAX)):
         resume = ["--resume"] if journal.exists() and journal.stat().st_size else []
         run = world.start_matrix("run", *arguments, *resume, "--out", out)
-        moment_s = chance.uniform(0.5, seconds)
-        end_s = time.monotonic() + moment_s
-        while time.monotonic() < end_s and run.process.poll() is None:
-            time.sleep(0.005)
+        # Counted in verdicts, because seconds are worth something else on a busy machine; then a little by the clock.
+        enough = _rows(journal) + chance.randint(0, cell_count // 2)
+        while _rows(journal) < enough and run.process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 1))
         if run.process.poll() is not None:
             break
         run.signal(signal.SIGKILL)
         run.end()
-        rows = journal.read_text(errors="replace").count('"event":"result"') if journal.exists() else 0
+        rows = _rows(journal)
         left = [line for line in world.leftovers() if line[0].isdigit()]
-        story.append(f"killed after {moment_s:.1f} s with {rows} verdicts" + (f", left {left}" if left else ""))
+        story.append(f"killed with {rows} verdicts" + (f", left {left}" if left else ""))
         if left:
             raise AssertionError(story)
     resume = ["--resume"] if journal.exists() and journal.stat().st_size else []
@@ -89,7 +94,7 @@ def main() -> None:
         seconds = time.monotonic() - started_s
         print(f"undisturbed: {len(expected)} verdicts in {seconds:.1f} s", flush=True)
         for number in range(options.times):
-            verdicts, story = disturbed(world, arguments, f"run-{number}", chance, seconds)
+            verdicts, story = disturbed(world, arguments, f"run-{number}", chance, len(expected))
             differing = {key: (expected.get(key), got) for key, got in verdicts.items() if expected.get(key) != got}
             is_same = not differing and verdicts.keys() == expected.keys()
             failures += not is_same

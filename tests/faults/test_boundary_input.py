@@ -267,7 +267,7 @@ def test_an_interruption_during_the_image(
 ) -> None:
     """While the guest image is made, which runs the guest's Python: nothing half made is ever used."""
     world = stand_in()
-    cache = cache_without("runtime", "image")
+    cache = cache_without("runtime", "image", "payload")
     arguments = ["run", "--kernel", kernel("one"), "--out", "m", "--cache", cache]
     run = world.start_matrix(*arguments)
     run.wait_until(lambda: run.find("ld-linux"))
