@@ -439,10 +439,10 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         result = cli.main(
             list(arguments) if arguments is not None else None, prog_name="uring-matrix", standalone_mode=False
         )
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True, color=output.use_color())
-        return output.USAGE
     except click.UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # since click 8.2; its message is the help
+            output.tell(error.format_message())
+            return output.USAGE
         if error.ctx is not None:
             output.tell(error.ctx.get_usage())
         output.error_line(error.format_message())

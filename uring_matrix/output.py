@@ -21,17 +21,6 @@ PIPE_CLOSED = 141
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
-class Failure(Exception):  # noqa: N818 -- how a command ended, not a kind of mistake
-    """A command ends here, with a sentence and an exit code."""
-
-    def __init__(self, message: str, exit_code: int = INFRASTRUCTURE) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-    def __reduce__(self) -> tuple[type["Failure"], tuple[str, int]]:
-        return type(self), (str(self), self.exit_code)
-
-
 def use_color() -> bool | None:
     """Say whether to colour: False and True are the user's wish, None leaves it to what the stream is."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
@@ -73,11 +62,6 @@ def bold(text: str) -> str:
     return click.style(text, bold=True)
 
 
-def dim(text: str) -> str:
-    """Make text fainter where colour is welcome."""
-    return click.style(text, dim=True)
-
-
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> list[str]:
     """Lay out a table in plain text.
 
@@ -117,8 +101,6 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     from reports.errors import ResultsError  # noqa: PLC0415
     from vm.errors import SettingsError, SpecError, VmError  # noqa: PLC0415
 
-    if isinstance(error, Failure):
-        return str(error), error.exit_code
     if isinstance(error, SpecError | SettingsError | ResultsError):
         cause = error.__cause__
         is_disk = isinstance(cause, OSError) and cause.errno in _DISK_ERRORS

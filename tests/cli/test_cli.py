@@ -181,7 +181,6 @@ def test_no_command_at_all_shows_the_help(cli: Call) -> None:
         (ResultsError("no such file"), 2),
         (FetchError("no network"), 3),
         (CacheError("no room"), 3),
-        (output.Failure("done for", 1), 1),
         (OSError(28, "No space left on device", "/x"), 3),
         (KeyboardInterrupt(), 130),
         (click.Abort(), 130),
