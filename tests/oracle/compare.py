@@ -19,22 +19,24 @@ import build
 
 from reports.results import Results, Status, read
 from uring_matrix.guests import machine_of, references
+from vm.guest.init import WORK_PATH
 from vm.machine import Guest
 
 # How Zig's three outcomes read in the matrix. Zig's one skip that is not about support is the timing margin's.
 AGREE = {"pass": {Status.PASS}, "skip": {Status.UNSUPPORTED, Status.SKIP}, "fail": {Status.FAIL}}
 _DEADLINE_S = 300.0
+_BINARY = "zig-iouring-tests"
 
 
 def run_in_guest(kernel: str, binary: Path) -> dict[str, build.Verdict]:
     """Boot a kernel and run the binary there."""
     [ref] = references([kernel], None)
-    machine = machine_of(ref, None, extra_files={"zig-iouring-tests": binary})
+    machine = machine_of(ref, None, extra_files={_BINARY: binary})
     with (
         tempfile.TemporaryDirectory(prefix="zig-oracle-") as directory,
         Guest.boot(machine, Path(directory), deadline_s=_DEADLINE_S) as guest,
     ):
-        guest.start("vm.guest.command:main", {"command": build.run_command("/work/zig-iouring-tests")})
+        guest.start("vm.guest.command:main", {"command": build.run_command(f"{WORK_PATH}/{_BINARY}")})
         ran = guest.channel.receive(_DEADLINE_S)
         if "output" not in ran:
             raise build.OracleError(f"the guest could not run Zig's tests: {ran}\n{guest.console_tail()}")
