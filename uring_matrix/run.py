@@ -17,6 +17,8 @@ from uring_matrix.output import console, error_line
 from uring_matrix.progress import progress
 from uring_matrix.show import Show
 
+# What in a spec may make it several.
+_SEVERAL = frozenset("*?[,")
 OK, USAGE, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 _UNEXPECTED_LINES_MAX = 20
 
@@ -50,7 +52,7 @@ def run(
         *("-c", str(home / "suite.ini"), "--rootdir", str(home.parent)),
         *("-p", "no:terminalreporter", "-p", "no:cacheprovider"),
         *("--matrix-out", str(out)),
-        *("-n", str(len(os.sched_getaffinity(0))) if workers == "auto" else workers),
+        *("-n", worker_count(kernels) if workers == "auto" else workers),
         *(f"--kernel={spec}" for spec in kernels or ["all"]),
         *(f"--arch={name}" for name in archs),
         *(f"--mode={name}" for name in modes),
@@ -90,6 +92,19 @@ def run(
         return INCOMPLETE
     code = INTERRUPTED if is_interrupted else exit_code(show.results, is_flaky_allowed=allow_flaky)
     return _conclude(show.results, out, code, is_report=report, as_json=as_json)
+
+
+def worker_count(specs: Sequence[str]) -> str:
+    """How many workers are of use: one per processor, but no more than kernels; none for a single one.
+
+    Args:
+        specs: as the user gave them. `all`, globs and lists may name any number of kernels.
+    """
+    processors = len(os.sched_getaffinity(0))
+    if not specs or any(spec == "all" or not _SEVERAL.isdisjoint(spec) for spec in specs):
+        return str(processors)
+    count = min(processors, len(set(specs)))
+    return str(count if count > 1 else 0)
 
 
 def _conclude(results: Results, out: Path, code: int, *, is_report: bool, as_json: bool) -> int:
