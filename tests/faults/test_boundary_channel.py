@@ -15,7 +15,7 @@ import pytest
 from fault_world import World, as_mortal
 from kill_and_resume import disturbed
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.slow]  # `tox -e faults`
 
 Kernel = Callable[..., Path]
 StandIn = Callable[..., World]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fault_world import Ended, Running, World, as_mortal, no_network, shared_cache, with_mount
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.slow]  # `tox -e faults`
 
 Kernel = Callable[..., Path]
 StandIn = Callable[..., World]

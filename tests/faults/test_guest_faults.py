@@ -12,7 +12,7 @@ import pytest
 
 from reports.results import Qualifier, Result, Results, Status, read
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.slow]  # `tox -e faults`
 
 HERE = Path(__file__).parent
 LEFT, WARNED, FLAKY = Qualifier.LEFT_BEHIND, Qualifier.KERNEL_WARNING, Qualifier.FLAKY

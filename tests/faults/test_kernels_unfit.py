@@ -7,7 +7,7 @@ import pytest
 from fault_world import World
 from own_archive import bzimage
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.slow]  # `tox -e faults`
 
 Kernel = Callable[..., Path]
 StandIn = Callable[..., World]

@@ -12,7 +12,7 @@ from fault_world import ROOT, World, as_mortal, with_mount
 
 from vm.qemu import kvm_obstacle
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.slow]  # `tox -e faults`
 
 Kernel = Callable[..., Path]
 StandIn = Callable[..., World]
