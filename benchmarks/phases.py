@@ -17,10 +17,11 @@ def main(path: Path) -> None:
     results = read(path)
     host = results.host
     print(
-        f"{results.started:%Y-%m-%d}, {host.cpus} processors ({host.machine}), {host.qemu}, {host.accel}; "
+        f"{results.started:%Y-%m-%d}, {host.cpus} processors, {host.qemu}, {host.accel}; "
         f"uring-matrix {results.generator.version} {results.generator.commit or ''}".rstrip()
     )
-    print("\n| kernel | release | boot or restore | collection | tests | all |\n| --- | --- | ---: | ---: | ---: | ---: |")
+    print("\n| kernel | release | boot or restore | collection | tests | all |")
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
     for kernel in results.kernels:
         boot = kernel.phases.get("boot", kernel.phases.get("restore", 0.0))
         collect = kernel.phases.get("collect", 0.0)

@@ -345,7 +345,7 @@ def _events(content: bytes, name: str) -> tuple[list[Event], int]:
     for number, line in enumerate(lines, 1):
         try:
             if not line.endswith(b"\n"):
-                raise msgspec.DecodeError("the line was cut off")  # noqa: TRY301
+                raise msgspec.DecodeError("the line was cut off")
             tag = msgspec.json.decode(line, type=_Tag).event
             # An event that a later version added is nothing to this one.
             if kind := _EVENTS.get(tag):
