@@ -40,9 +40,19 @@ class FactsPlugin:
         return report
 
 
+def phase_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """All that a report says of its phase: what pytest knows, and the facts attached to it."""
+    return {
+        "when": report.get("when"),
+        "outcome": report.get("outcome"),
+        "started_s": report.get("start"),
+        "duration_s": report.get("duration", 0.0),
+        **(report.get(ATTRIBUTE) or {}),
+    }
+
+
 def _facts(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> dict[str, Any]:
-    facts: dict[str, Any] = {"when": report.when, "outcome": report.outcome, "kind": "none"}
-    facts |= {"started_s": call.start, "duration_s": call.duration}
+    facts: dict[str, Any] = {"kind": "none"}
     if call.excinfo is None:
         if report.outcome == "failed":  # a strict xfail that passed
             facts |= {"kind": "assertion", "message": str(report.longrepr)}

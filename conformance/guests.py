@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from conformance.cells import Cell
+from conformance.facts import phase_of
 from conformance.verdict import Facts, GuestEnd
 from vm.cache import Cache
 from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
@@ -227,10 +228,12 @@ class Guests:
         try:
             while True:
                 message = guest.channel.receive(max(deadline_s - time.monotonic(), 0.001))
-                if message["type"] == "report":
-                    ran.reports.append(message["data"])
-                    phases.append(message["data"].get("matrix_facts") or {})
-                elif message["type"] == "done":
+                for report in message.get("reports", ()):
+                    ran.reports.append(report)
+                    phases.append(phase_of(report))
+                if message["type"] == "reports":
+                    continue
+                if message["type"] == "done":
                     if message["is_spoiled"]:
                         self.close()
                     return Facts(phases, True, None, message["dmesg"], left=message["left"], taint=message["taint"])

@@ -125,7 +125,7 @@ class Session:
         cell = cell_of(item)
         if cell is not None:
             phases = item.stash.setdefault(_PHASES, [])
-            phases.append(getattr(report, facts_room.ATTRIBUTE))
+            phases.append(facts_room.phase_of(vars(report)))
             if report.when == "teardown":
                 facts = Facts(phases, is_done=True)
                 self._attach(report, item, cell, judge(facts), Ran(facts, [], phases[0]["started_s"]))
@@ -219,8 +219,16 @@ class Session:
         setattr(report, TEST, _describe(item))
 
     def _report(self, item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
-        report = self._config.hook.pytest_report_from_serializable(config=self._config, data=data)
-        report.nodeid, report.location = item.nodeid, item.location
+        """A report of the guest's, with what the host knows better, or as well."""
+        known = {
+            "$report_type": "TestReport",
+            "nodeid": item.nodeid,
+            "location": item.location,
+            "keywords": dict.fromkeys(item.keywords, 1),
+            "longrepr": None,
+            "stop": data["start"] + data["duration"],
+        }
+        report = self._config.hook.pytest_report_from_serializable(config=self._config, data=known | data)
         if isinstance(report.longrepr, list):  # a skip's (path, line, reason), after a trip through JSON
             report.longrepr = (str(item.path), *report.longrepr[1:])
         return cast(pytest.TestReport, report)

@@ -5,9 +5,10 @@ the agent is there to say so, and has another one for the next test. One process
 each leaves it as it was.
 
 From the host: ``run`` {item, next}, ``finish``. To the host: ``collected`` {items, errors, features}; then for each
-item ``started`` {between, notes}, ``report`` {data} messages in pytest's own serialized form, and one of ``done``
-{dmesg, left, taint, is_spoiled}, ``died``, ``quit`` and ``overdue`` {how, dmesg, output, stacks, left, is_spoiled}: the
-test's process was killed, ended itself, or had to be ended.
+item ``started`` {between, notes}, and one of ``done`` {reports, dmesg, left, taint, is_spoiled}, ``died``, ``quit`` and
+``overdue`` {reports, how, dmesg, output, stacks, left, is_spoiled}: the test's process was killed, ended itself, or had
+to be ended. Reports are in pytest's own serialized form. Those that are no plain pass come at once, in ``reports``
+{reports}: whatever happens next, they are known.
 """
 
 import ctypes
@@ -99,6 +100,10 @@ class Agent:
         self._runner: Runner | None = None
         # What it and the guest were like before the tests whose shared fixtures are still in use.
         self._baseline: traces.State | None = None
+        # What it and the guest were like when the last test was over and had left nothing.
+        self._state: traces.State | None = None
+        # Of the test that is running: reports that the host does not have yet.
+        self._reports: list[dict[str, Any]] = []
         # What happened to the runner since the last test.
         self._notes: list[str] = []
         # The console as it was before pytest captures.
@@ -139,10 +144,12 @@ class Agent:
         between = self._log.begin(item)
         self._port.send({"type": "started", "between": between, "notes": self._notes})
         self._notes = []
+        self._reports = []
         how, message = self._watch(runner, item, following)
         if message is None:
             kind, sentence = how
-            self._port.send({"type": kind, "how": sentence, **self._last_words(runner, item, session, before)})
+            words = self._last_words(runner, item, session, before)
+            self._port.send({"type": kind, "reports": self._reports, "how": sentence, **words})
             return
         left: list[str] = []
         found, is_empty = traces.Traces(), True
@@ -161,11 +168,13 @@ class Agent:
                 found = traces.compare(before, after)
                 left += found.left
                 traces.mend(before, after)
+            self._state = after
             if left:
                 self._end_runner()
         self._port.send(
             {
                 "type": "done",
+                "reports": self._reports,
                 "dmesg": self._log.end(item),
                 "left": left,
                 "taint": found.taint,
@@ -178,7 +187,8 @@ class Agent:
         while True:
             if self._runner is None:
                 self._runner = Runner.fork(session, self._console)
-            if (state := _state(self._runner)) is not None:
+            state, self._state = self._state or _state(self._runner), None
+            if state is not None and self._runner.poll() is None:
                 return self._runner, state
             how = _how(self._runner.poll())
             self._notes.append(f"the process that runs the tests ended between two tests: {how}")
@@ -200,14 +210,15 @@ class Agent:
             runner.wire.send({"item": item, "next": following})
             while (left_s := deadline_s - time.monotonic()) > 0:
                 ready = dict(poll.poll(left_s * 1000 if runner.end_descriptor >= 0 else 100))
-                self._log.collect()
+                if self._log.descriptor in ready:
+                    self._log.collect()
                 is_over = runner.poll() is not None
                 if runner.wire.descriptor in ready and not runner.wire.feed():
                     return _ended(runner.wait(_END_TIMEOUT_S)), None
                 while (message := runner.wire.next()) is not None:
                     if message["type"] == "done":
                         return ("done", ""), message
-                    self._port.send(message)
+                    self._keep(message["data"])
                 if is_over and runner.wire.descriptor not in ready:
                     return _ended(runner.poll()), None
         except WireError as error:
@@ -215,6 +226,13 @@ class Agent:
         except OSError as error:
             return ("died", f"the process that runs the tests cannot be reached: {error}"), None
         return ("overdue", f"the test did not end within {self._soft_timeout_s:.0f} s of the guest's time"), None
+
+    def _keep(self, report: dict[str, Any]) -> None:
+        """Take in a report; what must not get lost goes to the host at once."""
+        self._reports.append(report)
+        if report["outcome"] != "passed":
+            self._port.send({"type": "reports", "reports": self._reports})
+            self._reports = []
 
     def _last_words(self, runner: Runner, item: str, session: pytest.Session, before: traces.State) -> dict[str, Any]:
         """Take down what is known of a test that did not end, and end its process."""
@@ -242,7 +260,7 @@ class Agent:
     def _end_runner(self) -> None:
         if self._runner is not None:
             self._runner.kill(_END_TIMEOUT_S)
-            self._runner = self._baseline = None
+            self._runner = self._baseline = self._state = None
 
 
 def _protect() -> None:

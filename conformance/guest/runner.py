@@ -17,6 +17,8 @@ _STACKS_SIGNAL = signal.SIGRTMAX - 1
 _STACKS_TIMEOUT_S = 1.0
 _TEXT_SIZE_MAX = 64 << 10
 _REPORT_SIZE_MAX = 512 << 10
+# Of a report: the host has the item, too, and can add up.
+_KNOWN = frozenset({"$report_type", "nodeid", "location", "keywords", "stop"})
 # Session-wide fixtures that hold nothing a test could be blamed for.
 _HARMLESS = frozenset({"matrix_cell", "mode", "loopback", "tmp_path_factory"})
 
@@ -122,7 +124,7 @@ class Reporter:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Send the report of a phase at once: what was reported before a crash is known."""
         data = self._session.config.hook.pytest_report_to_serializable(config=self._session.config, report=report)
-        self._wire.send({"type": "report", "data": _clipped(data)})
+        self._wire.send({"type": "report", "data": _clipped(_without_known(data))})
 
 
 def _serve(session: pytest.Session, wire: Wire, stacks: int) -> None:
@@ -149,9 +151,15 @@ def _serve(session: pytest.Session, wire: Wire, stacks: int) -> None:
         wire.send({"type": "done", "is_settled": reporter.is_settled})
 
 
+def _without_known(data: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what the host knows of the item anyway, and what is empty: a serial port costs by the byte."""
+    return {name: value for name, value in data.items() if name not in _KNOWN and value not in (None, [])}
+
+
 def _clipped(data: dict[str, Any]) -> dict[str, Any]:
     """Keep a report small enough for a serial port: a test that prints megabytes is heard, but not in full."""
-    data["sections"] = [(name, _clip(text)) for name, text in data.get("sections", ())]
+    if "sections" in data:
+        data["sections"] = [(name, _clip(text)) for name, text in data["sections"]]
     longrepr = data.get("longrepr")
     if isinstance(longrepr, Mapping) and len(str(longrepr)) > _REPORT_SIZE_MAX:
         crash = longrepr.get("reprcrash")

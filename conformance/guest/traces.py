@@ -1,6 +1,10 @@
-"""What a test leaves behind: the state of its process and of the machine, seen from outside, before and after it."""
+"""What a test leaves behind: the state of its process and of the machine, seen from outside, before and after it.
+
+It looks after every test, in guests that are emulated: hence plain system calls, and no paths as objects.
+"""
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -8,11 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_GUEST = Path("/etc/guest.json")
+_GUEST = "/etc/guest.json"
 _SCRATCH = ("/tmp", "/dev/shm")  # noqa: S108 - the guest's own
 # pytest keeps the directories of `tmp_path` there for the session; they are meant to stay.
 _KEPT_PREFIX = "pytest-of-"
-_STATUS_FIELDS = ("Umask", "SigBlk", "SigIgn", "SigCgt")
+_STATUS = re.compile(r"^(Threads|Umask|SigBlk|SigIgn|SigCgt):\s*(\S+)", re.MULTILINE)
+_AVAILABLE = re.compile(r"^MemAvailable:\s*(\d+)", re.MULTILINE)
+_CHUNK_SIZE = 1 << 16
 # Of the kernel's settings those that decide what the next test sees, or whether its failures show.
 _SETTINGS = ("io_uring_disabled", "panic_on_oops", "printk", "hung_task_timeout_secs")
 _INTERNAL_SIGNALS = 1 << 31 | 1 << 32  # 32 and 33
@@ -57,21 +63,26 @@ class Traces:
 
 def is_guest() -> bool:
     """Whether this machine is ours to watch and to mend: PID 1's settings lie there."""
-    return _GUEST.is_file()
+    return os.path.isfile(_GUEST)  # noqa: PTH113
 
 
 def take(process: int) -> State:
-    """Look at the process that runs the tests, and at the machine if that is a guest."""
-    home = Path("/proc") / str(process)
-    status = dict(line.split(":", 1) for line in (home / "status").read_text().splitlines())
+    """Look at the process that runs the tests, and at the machine if that is a guest.
+
+    Raises:
+        OSError: the process is gone.
+    """
+    home = f"/proc/{process}"
+    status = dict(_STATUS.findall(_read(f"{home}/status")))
+    thread_count = int(status.pop("Threads"))
     is_ours = is_guest()
     return State(
-        descriptors=_descriptors(home / "fd"),
-        directory=_link(home / "cwd"),
-        status={name: _without_internal(name, status[name].strip()) for name in _STATUS_FIELDS if name in status},
-        limits=(home / "limits").read_text(),
-        thread_count=_thread_count(home / "task") if int(status["Threads"]) > 1 else 1,
-        mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines() if is_ours else ()),
+        descriptors=_descriptors(f"{home}/fd"),
+        directory=_link(f"{home}/cwd"),
+        status={name: _without_internal(name, value) for name, value in status.items()},
+        limits=_read(f"{home}/limits"),
+        thread_count=_thread_count(process) if thread_count > 1 else 1,
+        mounts=frozenset(_read("/proc/self/mountinfo").splitlines() if is_ours else ()),
         scratch=frozenset(
             f"{folder}/{name}"
             for folder in (_SCRATCH if is_ours else ())
@@ -188,9 +199,10 @@ def stacks(process: int) -> list[str]:
     """Where each thread of a process is in the kernel: what a debugger would ask first."""
     lines = []
     for task in _tasks(process):
-        name, wait, state = _text(task / "comm"), _text(task / "wchan"), _text(task / "stat").rpartition(") ")[2][:1]
-        lines.append(f"thread {task.name} ({name}): state {state}, waits in {wait or '?'}")
-        lines += [f"    {line}" for line in _text(task / "stack").splitlines()]
+        name, wait = _text(f"{task}/comm"), _text(f"{task}/wchan")
+        state = _text(f"{task}/stat").rpartition(") ")[2][:1]
+        lines.append(f"thread {task.rpartition('/')[2]} ({name}): state {state}, waits in {wait or '?'}")
+        lines += [f"    {line}" for line in _text(f"{task}/stack").splitlines()]
     return lines
 
 
@@ -201,19 +213,16 @@ def _listed_only(found: dict[int, str]) -> list[str]:
 
 def _children(parent: int) -> Iterator[int]:
     for task in _tasks(parent):
-        yield from map(int, _text(task / "children").split())
+        yield from map(int, _text(f"{task}/children").split())
 
 
-def _tasks(process: int) -> list[Path]:
-    try:
-        return sorted((Path("/proc") / str(process) / "task").iterdir())
-    except OSError:
-        return []
+def _tasks(process: int) -> list[str]:
+    directory = f"/proc/{process}/task"
+    return [f"{directory}/{name}" for name in sorted(_listed(directory), key=int)]
 
 
 def _command(process: int) -> str:
-    home = Path("/proc") / str(process)
-    return _text(home / "cmdline").replace("\0", " ").strip()[:80] or _text(home / "comm")
+    return _text(f"/proc/{process}/cmdline").replace("\0", " ").strip()[:80] or _text(f"/proc/{process}/comm")
 
 
 def _without_internal(name: str, value: str) -> str:
@@ -221,12 +230,12 @@ def _without_internal(name: str, value: str) -> str:
     return f"{int(value, 16) & ~_INTERNAL_SIGNALS:016x}" if name.startswith("Sig") else value
 
 
-def _descriptors(directory: Path) -> dict[int, str]:
-    return {int(name): _link(directory / name) for name in _listed(str(directory))}
+def _descriptors(directory: str) -> dict[int, str]:
+    return {int(name): _link(f"{directory}/{name}") for name in _listed(directory)}
 
 
-def _thread_count(directory: Path) -> int:
-    return sum(not _text(task / "comm").startswith("iou-") for task in directory.iterdir())
+def _thread_count(process: int) -> int:
+    return sum(not _text(f"{task}/comm").startswith("iou-") for task in _tasks(process))
 
 
 def _new_lines(before: str, after: str) -> list[str]:
@@ -242,34 +251,43 @@ def _mount(line: str) -> str:
 
 def _listed(directory: str) -> list[str]:
     try:
-        return os.listdir(directory)  # noqa: PTH208 - called before and after every test
+        return os.listdir(directory)  # noqa: PTH208
     except OSError:
         return []
 
 
-def _link(path: Path) -> str:
+def _link(path: str) -> str:
     try:
-        return str(path.readlink())
+        return os.readlink(path)  # noqa: PTH115
     except OSError as error:
         return f"({error.strerror})"
 
 
 def _setting(name: str) -> str:
-    return _text(Path("/proc/sys/kernel") / name)
+    return _text(f"/proc/sys/kernel/{name}")
 
 
-def _text(path: Path) -> str:
+def _text(path: str) -> str:
     try:
-        return path.read_text(errors="replace").strip()
+        return _read(path).strip()
     except OSError:
         return ""
 
 
+def _read(path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = b""
+        while part := os.read(descriptor, _CHUNK_SIZE):
+            content += part
+        return content.decode(errors="replace")
+    finally:
+        os.close(descriptor)
+
+
 def _available_kib() -> int:
-    for line in _text(Path("/proc/meminfo")).splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1])
-    return 0
+    found = _AVAILABLE.search(_text("/proc/meminfo"))
+    return int(found[1]) if found is not None else 0
 
 
 def _signal(process: int, number: int) -> None:

@@ -23,11 +23,11 @@ DONE = {"type": "done", "dmesg": [], "left": [], "taint": "", "is_spoiled": Fals
 COLLECTED = {"type": "collected", "items": [ITEM], "errors": [], "features": {}}
 
 
-def report(when: str) -> dict[str, Any]:
-    return {"type": "report", "data": {"matrix_facts": {"when": when, "outcome": "passed", "kind": "none"}}}
+def report(when: str, outcome: str = "passed", **facts: str) -> dict[str, Any]:
+    return {"when": when, "outcome": outcome, "start": 1.0, "duration": 0.5, "matrix_facts": {"kind": "none", **facts}}
 
 
-PASSED = [STARTED, report("setup"), report("call"), report("teardown"), DONE]
+PASSED = [STARTED, {**DONE, "reports": [report("setup"), report("call"), report("teardown")]}]
 Script = Sequence[Mapping[str, Any] | ChannelError]
 
 
@@ -117,6 +117,15 @@ def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     return make
 
 
+def test_what_failed_before_a_guest_was_gone_is_evidence(guests: Make) -> None:
+    failed = report("call", "failed", kind="assertion", message="assert 1 == 2")
+    sent = {"type": "reports", "reports": [report("setup"), failed]}
+    some, _ = guests([STARTED, sent, ChannelClosedError("gone")])
+    verdict = judge(some.run(CELL, ITEM, None).facts)
+    assert Status.CRASH is verdict.status
+    assert "also fail: assert 1 == 2" in verdict.evidence
+
+
 def test_an_ordinary_test(guests: Make) -> None:
     some, booted = guests(PASSED)
     ran = some.run(CELL, ITEM, None)
@@ -170,7 +179,7 @@ DURING: dict[str, tuple[Any, Status]] = {
 @pytest.mark.parametrize("name", DURING)
 def test_what_happens_during_a_test_is_the_tests(guests: Make, name: str) -> None:
     event, status = DURING[name]
-    some, booted = guests([STARTED, report("setup"), event], PASSED)
+    some, booted = guests([STARTED, {"type": "reports", "reports": [report("setup")]}, event], PASSED)
     assert status is judge(some.run(CELL, ITEM, ITEM).facts).status
     assert booted[0].is_killed
     assert Status.PASS is judge(some.run(CELL, ITEM, None).facts).status
