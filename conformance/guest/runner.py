@@ -129,6 +129,7 @@ class Reporter:
 
 def _serve(session: pytest.Session, wire: Wire, stacks: int) -> None:
     """Run what the agent asks for, until it hangs up."""
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.setsid()  # a signal to the test's process group is not for the agent
     Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")  # the first to go when memory runs out
     os.dup2(stacks, FIRST_DESCRIPTOR - 1, inheritable=False)
