@@ -11,6 +11,8 @@ import pytest
 from conformance.unsupported import Unsupported
 
 ATTRIBUTE = "matrix_facts"
+# What there is to say of a phase in which nothing was raised.
+NOTHING: Mapping[str, Any] = {"kind": "none"}
 _TEXT_SIZE_MAX = 2_000
 _COMPARED = pytest.StashKey[tuple[str, str, str]]()
 
@@ -47,12 +49,12 @@ def phase_of(report: Mapping[str, Any]) -> dict[str, Any]:
         "outcome": report.get("outcome"),
         "started_s": report.get("start"),
         "duration_s": report.get("duration", 0.0),
-        **(report.get(ATTRIBUTE) or {}),
+        **report.get(ATTRIBUTE, NOTHING),
     }
 
 
 def _facts(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> dict[str, Any]:
-    facts: dict[str, Any] = {"kind": "none"}
+    facts = dict(NOTHING)
     if call.excinfo is None:
         if report.outcome == "failed":  # a strict xfail that passed
             facts |= {"kind": "assertion", "message": str(report.longrepr)}

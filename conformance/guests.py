@@ -139,7 +139,8 @@ class Guests:
         self._pace = Pace()
         self._current: tuple[str, str] | None = None
         self._guest: Guest | None = None
-        self._known: frozenset[str] = frozenset()
+        # Item to its place in what the guest collected.
+        self._known: Mapping[str, int] = {}
         self._collect_errors: list[dict[str, str]] = []
         self._boot_count = 0
         # The item that ran last in this column, and in this very guest.
@@ -174,7 +175,7 @@ class Guests:
             guest, started = self._begin(key, item, None if self._is_isolated else following)
             ran.started_s = time.time()
             ran.facts = self._follow(guest, item, ran)
-            ran.facts = replace(ran.facts, between=started["between"], previous=self._previous_here)
+            ran.facts = replace(ran.facts, between=started.get("between", ()), previous=self._previous_here)
         except _NotCollectedError as error:
             ran.facts = Facts(guest_end=GuestEnd("not-collected", str(error)))
         except _LostError as error:
@@ -200,7 +201,8 @@ class Guests:
             try:
                 if (stray := guest.channel.poll()) is not None:
                     raise _ended(stray)
-                guest.channel.send({"type": "run", "item": item, "next": following}, self._limits.start_s)
+                places = {"item": self._known[item], "next": self._known.get(following or "")}
+                guest.channel.send({"type": "run", **places}, self._limits.start_s)
                 message = guest.channel.receive(self._limits.start_s)
                 if message["type"] != "started":
                     raise _ended(message)
@@ -214,7 +216,7 @@ class Guests:
                         f"{attempt} guests were lost before they began with the test: {sentence}"
                     ) from error
             else:
-                for note in message["notes"]:
+                for note in message.get("notes", ()):
                     self._note(key, f"before {item}: {note}")
                 return guest, message
         raise AssertionError
@@ -233,18 +235,23 @@ class Guests:
                     phases.append(phase_of(report))
                 if message["type"] == "reports":
                     continue
-                if message["type"] == "done":
-                    if message["is_spoiled"]:
-                        self.close()
-                    return Facts(phases, True, None, message["dmesg"], left=message["left"], taint=message["taint"])
-                elif message["type"] in _ENDED:
-                    ran.output = message["output"]
-                    end = GuestEnd(message["type"], message["how"], "", _console(guest, offset), message["stacks"])
-                    if message["is_spoiled"]:
-                        self.close()
-                    return Facts(phases, False, end, message["dmesg"], left=message["left"])
-                else:
+                if message["type"] != "done" and message["type"] not in _ENDED:
                     raise _ended(message)
+                end = None
+                if message["type"] in _ENDED:
+                    ran.output = message.get("output", "")
+                    stacks = message.get("stacks", ())
+                    end = GuestEnd(message["type"], message["how"], "", _console(guest, offset), stacks)
+                if message.get("is_spoiled"):
+                    self.close()
+                return Facts(
+                    phases,
+                    end is None,
+                    end,
+                    message.get("dmesg", ()),
+                    left=message.get("left", ()),
+                    taint=message.get("taint", ""),
+                )
         except ChannelTimeoutError:
             return Facts(
                 phases,
@@ -327,8 +334,8 @@ class Guests:
             guest.is_restored
         ):  # it has not booted here: its collecting, about a third of a boot, has to say how slow it is
             self._pace.learn(3 * collect_seconds)
-        self._known = frozenset(message["items"])
-        self._collect_errors = message["errors"]
+        self._known = {name: place for place, name in enumerate(message.get("items", ()))}
+        self._collect_errors = message.get("errors", [])
         self._tell(
             key,
             booted=True,

@@ -4,7 +4,8 @@ Tests run in a process of their own, forked when the session has been collected:
 the agent is there to say so, and has another one for the next test. One process runs test after test for as long as
 each leaves it as it was.
 
-From the host: ``run`` {item, next}, ``finish``. To the host: ``collected`` {items, errors, features}; then for each
+From the host: ``run`` {item, next}, the items' places in what was collected, ``finish``. What is empty is left out: a
+serial port costs by the byte. To the host: ``collected`` {items, errors, features}; then for each
 item ``started`` {between, notes}, and one of ``done`` {reports, dmesg, left, taint, is_spoiled}, ``died``, ``quit`` and
 ``overdue`` {reports, how, dmesg, output, stacks, left, is_spoiled}: the test's process was killed, ended itself, or had
 to be ended. Reports are in pytest's own serialized form. Those that are no plain pass come at once, in ``reports``
@@ -128,28 +129,27 @@ class Agent:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Serve the host until it has had enough."""
         _protect()
-        items = {item.nodeid: item for item in session.items}
-        self._port.send(
-            {"type": "collected", "items": list(items), "errors": self._errors, "features": features.features()}
-        )
+        items = [item.nodeid for item in session.items]
+        self._send("collected", items=items, errors=self._errors, features=features.features())
         while True:
             message = self._port.receive()
             if message["type"] != "run":
                 return True
-            self._run(session, message["item"], message["next"])
+            item, following = (None if at is None else items[at] for at in (message["item"], message["next"]))
+            self._run(session, str(item), following)
 
     def _run(self, session: pytest.Session, item: str, following: str | None) -> None:
         """Have one item run, and say how that went."""
         runner, before = self._ready(session)
         between = self._log.begin(item)
-        self._port.send({"type": "started", "between": between, "notes": self._notes})
+        self._send("started", between=between, notes=self._notes)
         self._notes = []
         self._reports = []
         how, message = self._watch(runner, item, following)
         if message is None:
             kind, sentence = how
             words = self._last_words(runner, item, session, before)
-            self._port.send({"type": kind, "reports": self._reports, "how": sentence, **words})
+            self._send(kind, reports=self._reports, how=sentence, **words)
             return
         left: list[str] = []
         found, is_empty = traces.Traces(), True
@@ -171,16 +171,17 @@ class Agent:
             self._state = after
             if left:
                 self._end_runner()
-        self._port.send(
-            {
-                "type": "done",
-                "reports": self._reports,
-                "dmesg": self._log.end(item),
-                "left": left,
-                "taint": found.taint,
-                "is_spoiled": found.is_machine_changed or not is_empty,
-            }
+        self._send(
+            "done",
+            reports=self._reports,
+            dmesg=self._log.end(item),
+            left=left,
+            taint=found.taint,
+            is_spoiled=found.is_machine_changed or not is_empty,
         )
+
+    def _send(self, kind: str, **said: Any) -> None:
+        self._port.send({"type": kind, **{name: value for name, value in said.items() if value}})
 
     def _ready(self, session: pytest.Session) -> tuple[Runner, traces.State]:
         """The process for the next test, the last one's if it is still there; and what it and the guest look like."""
@@ -231,7 +232,7 @@ class Agent:
         """Take in a report; what must not get lost goes to the host at once."""
         self._reports.append(report)
         if report["outcome"] != "passed":
-            self._port.send({"type": "reports", "reports": self._reports})
+            self._send("reports", reports=self._reports)
             self._reports = []
 
     def _last_words(self, runner: Runner, item: str, session: pytest.Session, before: traces.State) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import pytest
 
+from conformance.facts import NOTHING
 from conformance.guest.wire import FIRST_DESCRIPTOR, Wire
 
 _STACKS_SIGNAL = signal.SIGRTMAX - 1
@@ -154,7 +155,11 @@ def _serve(session: pytest.Session, wire: Wire, stacks: int) -> None:
 
 def _without_known(data: dict[str, Any]) -> dict[str, Any]:
     """Leave out what the host knows of the item anyway, and what is empty: a serial port costs by the byte."""
-    return {name: value for name, value in data.items() if name not in _KNOWN and value not in (None, [])}
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in data.items()
+        if name not in _KNOWN and value not in (None, [], NOTHING)
+    }
 
 
 def _clipped(data: dict[str, Any]) -> dict[str, Any]:
