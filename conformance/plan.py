@@ -55,8 +55,12 @@ class Plan:
         """Whether a cell is this machine's kernel, in process."""
         return cell.kernel == HOST
 
-    def columns(self) -> Mapping[tuple[str, str], Column]:
-        """What `Guests` needs."""
+    def columns(self, paths: Sequence[str]) -> Mapping[tuple[str, str], Column]:
+        """What `Guests` needs.
+
+        Args:
+            paths: the files that guests have to collect.
+        """
         return {
             (guest.kernel_id, guest.arch): Column(
                 MachineConfig(
@@ -68,7 +72,11 @@ class Plan:
                     payload=Path(guest.payload) if guest.payload is not None else None,
                     has_disk=guest.has_disk,
                 ),
-                {**self.session, "cells": [cell.to_json() for cell in self.cells_of(guest.kernel_id, guest.arch)]},
+                {
+                    **self.session,
+                    "paths": paths,
+                    "cells": [cell.to_json() for cell in self.cells_of(guest.kernel_id, guest.arch)],
+                },
             )
             for guest in self.guests
         }

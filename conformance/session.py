@@ -51,6 +51,8 @@ class Session:
         self._directory = directory
         self._cells_by_id = {cell.id: cell for cell in plan.cells}
         self._guests: Guests | None = None
+        # The files of the items that are to run, as guests know them.
+        self._paths: list[str] = []
         self._facts = facts_room.FactsPlugin()
         config.pluginmanager.register(self._facts, "uring-matrix-facts")
 
@@ -104,6 +106,11 @@ class Session:
         ]
         config.hook.pytest_deselected(items=done)
         items[:] = [item for item in items if item not in set(done)]
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Have guests collect no more files than there are items of: who runs one test waits for no other."""
+        paths = (guest_path(item.path, self._config.rootpath) for item in session.items if cell_of(item) is not None)
+        self._paths = list(dict.fromkeys(paths))
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -243,7 +250,7 @@ class Session:
         unavailable = {(kernel, arch): why for kernel, arch, why in self.plan.unavailable}
         option = self._config.getoption
         self._guests = Guests(
-            self.plan.columns(),
+            self.plan.columns(self._paths),
             directory,
             unavailable,
             self.plan.snapshots,

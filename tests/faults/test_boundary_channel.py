@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.vm, pytest.mark.slow]  # `tox -e faults`
 Kernel = Callable[..., Path]
 StandIn = Callable[..., World]
 SLOW = pytest.mark.slow
-# Frames: 0 is `ready`, 1 `collected`, then five for each test: `started`, three phases and `done`.
-SECOND_TEST = 9
+# Frames: 0 is `ready`, 1 `collected`, then two for each test. Of the second test:
+STARTED, DONE = 4, 5
 # What is no fault's doing: the stand-in calls this machine's kernel an old one.
 HARMLESS = {"earlier-than-documented"}
 
@@ -43,21 +43,21 @@ def struck(world: World, out: str = "m") -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("fault", "statuses", "word"),
     [
-        ("flip-bit", {"infra"}, "checksum"),
-        pytest.param("swallow-half", {"timeout", "infra"}, "checksum", marks=SLOW),
-        ("twice", {"infra"}, "lost or repeated"),
-        pytest.param("lose", {"infra"}, "lost or repeated", marks=SLOW),
-        pytest.param("noise", {"infra"}, "expected a frame", marks=SLOW),
-        ("break-off", {"crash"}, "SIGKILL"),
-        pytest.param("die", {"crash"}, "SIGKILL", marks=SLOW),
-        pytest.param("stop", {"timeout"}, "no verdict within", marks=SLOW),
+        (f"flip-bit:{DONE}", {"infra"}, "checksum"),
+        pytest.param(f"swallow-half:{DONE}", {"timeout"}, "no verdict on", marks=SLOW),
+        (f"twice:{STARTED}", {"infra"}, "lost or repeated"),
+        pytest.param(f"lose:{DONE}", {"timeout"}, "no verdict on", marks=SLOW),
+        pytest.param(f"noise:{DONE}", {"infra"}, "expected a frame", marks=SLOW),
+        (f"break-off:{DONE}", {"crash"}, "SIGKILL"),
+        pytest.param(f"die:{DONE}", {"crash"}, "SIGKILL", marks=SLOW),
+        pytest.param(f"stop:{DONE}", {"timeout"}, "no verdict on", marks=SLOW),
     ],
 )
 def test_one_test_is_struck(
     fault: str, statuses: set[str], word: str, stand_in: StandIn, kernel: Kernel, tmp_path: Path
 ) -> None:
     """The fault happens once, in the middle of the second test."""
-    world = stand_in(f"{fault}:{SECOND_TEST}")
+    world = stand_in(fault)
     ended = world.matrix("run", "--kernel", kernel("one"), "--out", "m", "-n", "1", **once(tmp_path))
     rows = struck(world)
     assert len(rows) == 1, rows
@@ -67,6 +67,19 @@ def test_one_test_is_struck(
     assert world.results()["complete"] is True
     assert ended.code == (3 if rows[0]["status"] == "infra" else 1), ended
     assert world.statuses().count("pass") >= 38
+    assert world.leftovers() == []
+
+
+@pytest.mark.parametrize("fault", [f"lose:{STARTED}", f"flip-bit:{STARTED}", f"twice:{DONE}"])
+def test_a_guest_that_is_lost_between_tests_is_charged_to_none(
+    fault: str, stand_in: StandIn, kernel: Kernel, tmp_path: Path
+) -> None:
+    """What is wrong with the channel before a guest says that it began with a test: a note, and a fresh guest."""
+    world = stand_in(fault)
+    ended = world.matrix("run", "--kernel", kernel("one"), "--out", "m", "-n", "1", **once(tmp_path))
+    assert (ended.code, struck(world)) == (0, []), ended
+    (said,) = world.results()["kernels"][0]["notes"]
+    assert "It was booted again" in said
     assert world.leftovers() == []
 
 

@@ -32,7 +32,7 @@ SLOW = pytest.mark.slow
         (["--mode", "fast"], "'fast' is none of default"),
         (["--kernel", "host", "--out", "empty"], "'empty' is a file"),
         (["--kernel", "host", "--", "--no-such-option"], "unrecognized arguments: --no-such-option"),
-        (["--kernel", "host", "--", "no-such-file.py"], "no test is selected by no-such-file.py"),
+        (["--kernel", "host", "--", "no-such-file.py"], "no-such-file.py"),
         (["--kernel", "host", "--", "-k", "nothing_is_called_so"], "no test is selected by -k nothing_is_called_so"),
         (["--kernel", "host", "-n", "0", "--", "-k", "nothing_is_called_so"], "no test is selected by -k"),
         (["--kernel", "host", "--resume"], "there is no run to go on with in "),

@@ -72,10 +72,16 @@ import errno, os, pathlib
 import pytest
 
 
-def test_switch_it_off():
+@pytest.fixture(scope="module", autouse=True)  # what a test alone changes is the end of its guest
+def switched_off():
     setting = pathlib.Path("/proc/sys/kernel/io_uring_disabled")
     setting.write_text("2")
-    assert setting.read_text() == "2\\n"
+    yield setting
+    setting.write_text("0")
+
+
+def test_it_is_off(switched_off):
+    assert switched_off.read_text() == "2\\n"
 
 
 @pytest.mark.parametrize("number", range(3))

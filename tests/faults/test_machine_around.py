@@ -95,7 +95,7 @@ def test_no_home(home: str | None, stand_in: StandIn, kernel: Kernel) -> None:
 def test_a_home_that_cannot_be_written(world: World, kernel: Kernel) -> None:
     """Without a cache's place, and without a home: the sentence says what to choose."""
     ended = world.matrix(
-        "run", "--kernel", kernel("one"), "--out", "m", *NOP, HOME="/proc/nowhere", URING_MATRIX_CACHE=""
+        "run", "--kernel", kernel("one"), "--out", "m", *NOP, HOME="/proc", URING_MATRIX_CACHE="", XDG_CACHE_HOME=""
     )
     assert (ended.code, "URING_MATRIX_CACHE" in ended.said) == (3, True), ended
     assert "Traceback" not in ended.said

@@ -1,8 +1,8 @@
 r"""The framing both ends of the channel speak: numbered, length-checked, checksummed messages of JSON.
 
 A frame is ``@SEQUENCE LENGTH CRC32 PAYLOAD\n``, eight hexadecimal digits in each of the three fields; the payload is
-JSON, or that compressed by zlib with `WORDS`. Anything else in between, a gap in the sequence or a wrong checksum is corruption, and
-says so: a damaged verdict must never be believed.
+JSON, or that compressed by zlib with `WORDS`. Anything else in between, a gap in the sequence or a wrong checksum is
+corruption, and says so: a damaged verdict must never be believed.
 """
 
 import json
