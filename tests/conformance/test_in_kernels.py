@@ -91,3 +91,19 @@ def test_what_is_unsupported_comes_with_its_proof(results: Results) -> None:
 
 def verdicts(results: Results, kernel: Kernel) -> dict[str, Status]:
     return {row.test: row.status for row in results.results if row.kernel == kernel.id}
+
+
+def test_a_guest_collects_no_more_than_is_to_run(tmp_path: Path) -> None:
+    """Who asks for one test does not wait for the files of the others to be loaded."""
+    (tmp_path / "test_one.py").write_text("import sys\ndef test_one(): assert 'test_two' not in sys.modules\n")
+    (tmp_path / "test_two.py").write_text("import sys\ndef test_two(): assert 'test_one' in sys.modules\n")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        words = ["-m", "pytest", str(tmp_path), "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
+        words += ["--kernel", oldest_and_newest()[-1], *arguments]
+        return subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    alone = run("-k", "test_one")
+    assert (alone.returncode, "1 passed" in alone.stdout) == (0, True), alone.stdout
+    both = run()
+    assert (both.returncode, "1 failed, 1 passed" in both.stdout) == (1, True), both.stdout
