@@ -14,13 +14,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from vm.architectures import Architecture
-from vm.channel import Channel, ChannelError
+from vm.channel import Channel, ChannelClosedError, ChannelError
 from vm.errors import BootError
 from vm.monitor import Monitor, MonitorError
 
 _PR_SET_PDEATHSIG = 1
 _CONSOLE_TAIL_SIZE = 16_384
 _KILL_TIMEOUT_S = 10.0
+# How long a QEMU that has hung up may take to end by itself.
+_END_TIMEOUT_S = 5.0
 CONSOLE_NAME = "console.txt"
 _ENTROPY_SIZE = 64
 _POLL_S = 0.005
@@ -263,9 +265,9 @@ class Guest:
             if _UNPACKING_FAILED in guest.console_tail():
                 raise BootError("the guest image was not unpacked whole; the guest needs more memory")
         except (ChannelError, BootError) as error:
-            guest.kill()
+            how = guest._end(error)
             raise BootError(
-                f"{config.kernel.name} did not boot: {error}\n{guest.how_qemu_ended()}\n"
+                f"{config.kernel.name} did not boot: {error}; {how}\n"
                 f"the console's end ({guest.console}):\n{guest.console_tail() or '(nothing was printed)'}"
             ) from error
         except BaseException:
@@ -292,8 +294,7 @@ class Guest:
             )
             guest._await_ready(deadline_s)
         except (ChannelError, MonitorError, BootError) as error:
-            guest.kill()
-            raise BootError(f"the saved guest did not go on: {error}; {guest.how_qemu_ended()}") from error
+            raise BootError(f"the saved guest did not go on: {error}; {guest._end(error)}") from error
         except BaseException:
             guest.kill()
             raise
@@ -365,13 +366,22 @@ class Guest:
         self.channel.close()
         self.monitor.close()
 
+    def _end(self, error: Exception) -> str:
+        """End QEMU after an error; how it had ended by itself until then, or that it had not."""
+        if isinstance(error, (ChannelClosedError, MonitorError)):
+            self.wait(_END_TIMEOUT_S)  # it hangs up first, and ends then
+        how = self.how_qemu_ended()
+        self.kill()
+        return how
+
     def how_qemu_ended(self) -> str:
-        """One sentence about QEMU's end, with what it said."""
+        """One sentence about QEMU's end, if there is one, with what it said."""
         status = self.process.poll()
-        if status is None:
-            return "QEMU is still running"
         said = self.log.read_text(errors="replace").strip()
-        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        if status is None:
+            how = "is still running"
+        else:
+            how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         return f"QEMU {how}; it said: {said}" if said else f"QEMU {how}"
 
     def console_tail(self) -> str:

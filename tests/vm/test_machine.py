@@ -12,6 +12,13 @@ from vm.architectures import AMD64
 from vm.errors import BootError
 from vm.machine import Emulator, Guest, MachineConfig, kernel_command_line, memory_mib, qemu_arguments
 
+HANGS_UP = """
+import os, sys, time
+for word in ("socket,id=channel", "socket,id=monitor"):
+    os.close(int(next(a for a in sys.argv if a.startswith(word)).rpartition("=")[2]))
+time.sleep(0.5)
+sys.exit("no memory")
+"""
 READY = """
 import sys, time
 sys.path.insert(0, {root!r})
@@ -80,11 +87,12 @@ def test_a_guest_that_reports_is_ready_and_ends_with_its_owner(tmp_path: Path) -
     [
         ("import sys; sys.exit('no such machine')", "no such machine"),
         ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
-        ("import time; time.sleep(60)", "nothing whole within"),
+        (HANGS_UP, "QEMU ended with status 1; it said: no memory"),
+        ("import time; time.sleep(60)", "nothing whole within 0.5 s; QEMU is still running"),
         (READY.format(root=ROOT, type="else"), "not 'ready'"),
         (READY.format(root=ROOT, type="ready").replace("encode(0", "encode(3"), "corrupt"),
     ],
-    ids=["refused", "killed", "silent", "another-message", "corrupt"],
+    ids=["refused", "killed", "hangs-up", "silent", "another-message", "corrupt"],
 )
 def test_a_boot_that_fails_says_how(tmp_path: Path, script: str, message: str) -> None:
     deadline_s = 0.5 if "nothing" in message else 20.0
