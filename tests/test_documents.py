@@ -135,3 +135,12 @@ def test_the_verdicts_of_the_readme_are_those_of_the_schema() -> None:
     schema = json.loads((ROOT / "reports" / "results.schema.json").read_text())
     table = (ROOT / "README.md").read_text().split("| Verdict |")[1].split("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", table)) == set(schema["$defs"]["Status"]["enum"])
+
+
+def test_every_fault_of_the_document_has_the_test_that_it_names() -> None:
+    """A name may break off with an ellipsis: the beginning has to be that of a test."""
+    text = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    known = set(re.findall(r"def (test_\w+)\(", text))
+    named = re.findall(r"`(?:Test\w+\.)?(test_\w+)(…?)`", (ROOT / "docs" / "faults.md").read_text())
+    assert len(named) > 60
+    assert [name for name, more in named if not any(n == name or (more and n.startswith(name)) for n in known)] == []
