@@ -168,6 +168,7 @@ class Agent:
                 found = traces.compare(before, after)
                 left += found.left
                 traces.mend(before, after)
+            left += message["timers"]
             self._state = after
             if left:
                 self._end_runner()

@@ -12,6 +12,7 @@ from typing import Any, Self
 import pytest
 
 from conformance.facts import NOTHING
+from conformance.guest import traces
 from conformance.guest.wire import FIRST_DESCRIPTOR, Wire
 
 _STACKS_SIGNAL = signal.SIGRTMAX - 1
@@ -150,7 +151,8 @@ def _serve(session: pytest.Session, wire: Wire, stacks: int) -> None:
         if following is item:
             following = item.parent  # the same once more: what it shares with others stays up, its own does not
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        wire.send({"type": "done", "is_settled": reporter.is_settled})
+        timers = traces.stop_timers() if reporter.is_settled else []
+        wire.send({"type": "done", "is_settled": reporter.is_settled, "timers": timers})
 
 
 def _without_known(data: dict[str, Any]) -> dict[str, Any]:

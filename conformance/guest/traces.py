@@ -26,6 +26,11 @@ _CLOCK_ERROR_MAX_S = 1.0
 _MEMORY_LOST_MAX_KIB = 32 << 10
 _KILL_ROUNDS = 20
 _LISTED_MAX = 20
+_INTERVAL_TIMERS = {
+    "ITIMER_REAL": signal.ITIMER_REAL,
+    "ITIMER_VIRTUAL": signal.ITIMER_VIRTUAL,
+    "ITIMER_PROF": signal.ITIMER_PROF,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,25 @@ def take(process: int) -> State:
         clock_offset_s=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) if is_ours else 0.0,
         available_kib=_available_kib() if is_ours else 0,
     )
+
+
+def stop_timers() -> list[str]:
+    """Stop the timers that would interrupt or end this very process later. Only a process itself can ask for them.
+
+    Returns:
+        A sentence for each interval timer that was armed, and for each POSIX timer, armed or not: the latter stay, as
+        the C library alone knows what is to be called to stop them.
+    """
+    left = []
+    for name, which in _INTERVAL_TIMERS.items():
+        after_s, interval_s = signal.setitimer(which, 0)
+        if after_s > 0:
+            left.append(
+                f"{name} is armed, for {after_s:.3g} s" + (f", then every {interval_s:.3g} s" if interval_s else "")
+            )
+    # Not there without CONFIG_CHECKPOINT_RESTORE, which stock kernels have.
+    left += [f"a POSIX timer is there ({' '.join(one.split())})" for one in _text("/proc/self/timers").split("ID:")[1:]]
+    return left
 
 
 def compare(before: State, after: State) -> Traces:

@@ -7,12 +7,15 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from conformance.guest import kmsg, traces
 from conformance.guest.runner import _clip, _clipped
 from conformance.guest.wire import Wire, WireError
+
+ROOT = str(Path(__file__).parents[2])
 
 
 @pytest.fixture
@@ -65,6 +68,16 @@ def test_a_process_that_did_not_change_is_not(process, change):
     before = traces.take(process.pid)
     tell(process, change)
     assert traces.compare(before, traces.take(process.pid)) == traces.Traces()
+
+
+@pytest.mark.parametrize("name", ["ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"])
+def test_an_armed_timer_is_noticed_and_stopped(process, name):
+    """Asked in the process itself; the one that is armed does not end it any more."""
+    tell(process, f"import signal, sys; sys.path.insert(0, {ROOT!r}); from conformance.guest import traces")
+    tell(process, "assert traces.stop_timers() == []")
+    tell(process, f"signal.setitimer(signal.{name}, 100, 3)")
+    tell(process, f"(said,) = traces.stop_timers(); assert said == '{name} is armed, for 100 s, then every 3 s', said")
+    tell(process, f"assert signal.getitimer(signal.{name}) == (0, 0); assert traces.stop_timers() == []")
 
 
 MACHINE = {

@@ -131,6 +131,43 @@ def test_after_leaves_things():
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 500
 
 
+def test_arms_a_timer():
+    """It would end the process in the middle of the next test."""
+    signal.setitimer(signal.ITIMER_REAL, 0.5, 2)
+
+
+def test_after_a_timer():
+    time.sleep(1)
+
+
+def test_makes_a_posix_timer():
+    """The same, by other means: libc's timer_create and timer_settime."""
+    timer = ctypes.c_void_p()
+    assert libc.timer_create(time.CLOCK_MONOTONIC, None, ctypes.byref(timer)) == 0
+    half_a_second = struct.pack("qqqq", 0, 0, 0, 500_000_000)
+    assert libc.timer_settime(timer, 0, half_a_second, None) == 0
+
+
+def test_after_a_posix_timer():
+    time.sleep(1)
+
+
+class TestAlarm:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def alarm():
+        """Lives for several tests, and rightly is armed."""
+        signal.alarm(1000)
+        yield
+        assert signal.alarm(0) > 0
+
+    def test_one(self, alarm):
+        pass
+
+    def test_another(self, alarm):
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+
+
 def test_forks_a_hundred():
     for _ in range(100):
         if os.fork() == 0:

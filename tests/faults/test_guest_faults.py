@@ -111,6 +111,12 @@ FAULTS = {
         ),
     ),
     "test_after_leaves_things": PASS,
+    "test_arms_a_timer": Expected(Status.PASS, (LEFT,), ("ITIMER_REAL is armed, for 0.", "then every 2 s")),
+    "test_after_a_timer": PASS,
+    "test_makes_a_posix_timer": Expected(Status.PASS, (LEFT,), ("a POSIX timer is there (0 signal: 14/",)),
+    "test_after_a_posix_timer": PASS,
+    "TestAlarm.test_one": PASS,
+    "TestAlarm.test_another": PASS,
     "test_forks_a_hundred": Expected(Status.PASS, (LEFT,), ("100 processes still ran",)),
     "test_after_forks": PASS,
     "TestSharing.test_one": PASS,
@@ -219,6 +225,18 @@ def test_a_guest_without_an_answer_is_asked_where_it_is_and_ended(stuck: Run) ->
     assert stuck.results.complete
     assert stuck.status == 1
     assert stuck.left == []
+
+
+def test_timers_are_the_tests_that_armed_them(tmp_path: Path) -> None:
+    """And the next one has a process without them."""
+    names = [name for name in FAULTS if "timer" in name or "Alarm" in name]
+    done = run(tmp_path, "in_guest.py", "-k", "timer or Alarm")
+    for name in names:
+        row, expected = done.row(name), FAULTS[name]
+        assert (expected.status, expected.qualifiers) == (row.status, row.qualifiers), row.evidence
+        assert all(part in "\n".join(row.evidence) for part in expected.evidence), row.evidence
+    assert len(names) == len(done.results.results) == 6
+    assert (done.status, done.left) == (0, []), done.output
 
 
 def test_a_flaky_test_may_be_allowed(tmp_path: Path) -> None:
