@@ -72,16 +72,17 @@ class Setup:
         emulator = Emulator(qemu.command, accelerator, dict(qemu.environment))
         return MachineConfig(self.architecture, emulator, kernel, initrd, memory_mib=memory_mib(initrd))
 
-    def accel(self, qemu: Qemu, kernel: Path, initrd: Path) -> Accel:
+    def accel(self, qemu: Qemu, kernel: FetchedKernel, initrd: Path) -> Accel:
         """KVM, if it boots this kernel; else emulation."""
 
         def prove() -> None:
             with tempfile.TemporaryDirectory(prefix="uring-matrix-kvm-") as directory:
-                machine = self.machine(qemu, "kvm", kernel, initrd)
+                machine = self.machine(qemu, "kvm", kernel.image, initrd)
                 with Guest.boot(machine, Path(directory), deadline_s=_KVM_DEADLINE_S):
                     pass
 
-        return choose_accel(qemu, self.architecture.name, self.cache, self.settings, prove, self.progress)
+        own = kernel.sha256 if kernel.ref.source == "path" else ""
+        return choose_accel(qemu, self.architecture.name, self.cache, self.settings, prove, self.progress, own)
 
 
 def prepare(config: pytest.Config, modes: Sequence[str]) -> Plan:
@@ -139,7 +140,9 @@ def _prepare(
         runtime = setup.runtime()
         archive = image.payload(runtime, setup.cache, files=sent.files, prepare=sent.prepare, recipe=sent.ini)
         qemu = setup.qemu()
-        accel = setup.accel(qemu, next(iter(ready.values())).image, runtime.initramfs)
+        # One of the archive's, if there is one: it is known to boot.
+        proof = min(ready, key=lambda ref: ref.source == "path")
+        accel = setup.accel(qemu, ready[proof], runtime.initramfs)
         for ref, kernel in ready.items():
             # A kernel without PCI sees no window: what a test needs has to be in its initramfs. Unknown ones have it.
             has_window = kernel.config.get("CONFIG_PCI", "n" if kernel.config else "y") == "y"

@@ -43,7 +43,7 @@ def machine_of(
     archive = image.payload(runtime, setup.cache, files=files, prepare=payload.compile_only, recipe="bare")
     initrd = image.join(runtime, setup.cache, archive)
     qemu = setup.qemu()
-    chosen = setup.accel(qemu, kernel.image, initrd)
+    chosen = setup.accel(qemu, kernel, initrd)
     return setup.machine(qemu, chosen.name, kernel.image, initrd)
 
 

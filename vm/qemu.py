@@ -105,6 +105,7 @@ def choose_accel(
     settings: Settings,
     prove: Callable[[], object],
     progress: Progress = SILENT,
+    own_kernel: str = "",
 ) -> Accel:
     """Choose between KVM and emulation. A device node proves nothing: only a kernel that booted does.
 
@@ -115,6 +116,8 @@ def choose_accel(
         settings: whose `accel` overrides everything.
         prove: boots a kernel under KVM, with a deadline; raises a VmError when that fails.
         progress: told of the proof, which takes seconds.
+        own_kernel: the hash of the kernel that is booted, if it is the user's own: it may be the one at fault, so that
+            what it says of KVM holds for it alone.
 
     Raises:
         QemuError: KVM was asked for by name and is not to be had.
@@ -140,7 +143,7 @@ def choose_accel(
             return {"name": "tcg", "reason": reason}
         return {"name": "kvm", "reason": f"a kernel booted with KVM in {time.monotonic() - started_s:.1f} s"}
 
-    key = _machine_key(qemu)
+    key = f"{_machine_key(qemu)}{own_kernel[:32]}"
     try:
         verdict = cache.get_or_build("accel", key, build).meta
     except CacheError:

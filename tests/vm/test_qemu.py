@@ -310,8 +310,9 @@ def obstacle(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
 
 @pytest.fixture
 def choose(cache: Cache, settings: Settings, recorder: Recorder) -> Callable[..., Accel]:
-    def run(prove: Proof, accel: Any = "auto", found: Qemu = FOUND) -> Accel:
-        return choose_accel(found, "amd64", cache, dataclasses.replace(settings, accel=accel), prove, recorder)
+    def run(prove: Proof, accel: Any = "auto", found: Qemu = FOUND, own_kernel: str = "") -> Accel:
+        chosen = dataclasses.replace(settings, accel=accel)
+        return choose_accel(found, "amd64", cache, chosen, prove, recorder, own_kernel)
 
     return run
 
@@ -330,6 +331,16 @@ def test_kvm_that_boots_a_kernel_is_used_and_proves_itself_once(
     assert choose(prove) == first
     assert prove.count == 1
     assert ("trying KVM with a short boot", None) in recorder.stages
+
+
+def test_what_a_kernel_of_the_users_own_says_of_kvm_holds_for_it_alone(
+    choose: Choose, obstacle: Callable[[str | None], None]
+) -> None:
+    """It may be what is broken: others are emulated for that only when a kernel that is known to boot did not."""
+    obstacle(None)
+    assert choose(Proof(BootError("nothing came within 15 s")), own_kernel="a" * 64).name == "tcg"
+    assert choose(Proof()).name == "kvm"
+    assert choose(Proof(), own_kernel="a" * 64).name == "tcg"
 
 
 def test_kvm_that_does_not_boot_is_not_used_and_that_is_remembered(
