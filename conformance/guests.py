@@ -26,7 +26,7 @@ ENTRY = "conformance.guest.agent:main"
 # How long a dying QEMU may take to write its last lines.
 _END_TIMEOUT_S = 5.0
 # How long a guest that does not answer may take to print where all its tasks are.
-_BACKTRACES_S, _BACKTRACES_MAX_S = 20.0, 60.0
+_BACKTRACES_S, _BACKTRACES_MAX_S = 40.0, 120.0
 _BOOT_TRIES = 2
 # How often a guest may be gone before it began with a test, until that is the machine's fault.
 _START_TRIES = 3

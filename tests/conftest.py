@@ -10,5 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-# A job in the background of a shell inherits that Ctrl-C is ignored, and so would the programs that tests interrupt.
+# A job in the background of a shell inherits that Ctrl-C is ignored (under nohup the hang-up, too), and so would the
+# programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from vm.monitor import Monitor, MonitorError
 _PR_SET_PDEATHSIG = 1
 _CONSOLE_TAIL_SIZE = 16_384
 _KILL_TIMEOUT_S = 10.0
+_INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 # How long a QEMU that has hung up may take to end by itself.
 _END_TIMEOUT_S = 5.0
 CONSOLE_NAME = "console.txt"
@@ -202,6 +203,15 @@ class Guest:
         self.boot_seconds = 0.0
         self.is_restored = memory is not None and memory.state is not None
         self._started_s = time.monotonic()
+        self._owner = os.getpid()
+        # An interruption waits until there is a process that `kill` knows of.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
+        try:
+            self._start(config, memory, mask)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _start(self, config: MachineConfig, memory: Memory | None, mask: Collection[int]) -> None:
         window = _open_window(config)
         disk = _open_disk(config)
         ours, theirs = socket.socketpair()
@@ -231,7 +241,7 @@ class Guest:
                     env={**os.environ, **config.emulator.environment},
                     # Ctrl-C is for us: we end the guest in our own time.
                     process_group=0 if not config.is_interactive else None,
-                    preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - no other thread of ours runs while we fork
+                    preexec_fn=_die_with(os.getpid(), mask),  # noqa: PLW1509 - no other thread of ours runs while we fork
                 )
         except OSError as error:
             ours.close()
@@ -393,6 +403,11 @@ class Guest:
         except FileNotFoundError:
             return ""
 
+    def __del__(self) -> None:
+        """An interruption may come when nobody has hold of the guest yet: it ends all the same, without a word."""
+        if hasattr(self, "process") and self._owner == os.getpid():  # not in a fork of ours
+            self.kill()
+
     def __enter__(self) -> Self:
         return self
 
@@ -424,11 +439,12 @@ def _open_window(config: MachineConfig) -> int:
     return descriptor
 
 
-def _die_with(parent: int) -> Callable[[], None]:
-    """A function that ties a fresh child to the life of the process ``parent``."""
+def _die_with(parent: int, mask: Collection[int]) -> Callable[[], None]:
+    """A function that ties a fresh child to the life of the process ``parent``, and gives it that one's signals."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def tie() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
         if os.getppid() != parent:  # it died before the call: nobody would end us
             os._exit(1)

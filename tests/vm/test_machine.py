@@ -1,8 +1,11 @@
 """The QEMU command as data, and guests whose QEMU is a program of the test's own."""
 
+import gc
 import itertools
 import os
+import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -134,3 +137,39 @@ open(path, "wb").write(b"\\xff\\x00 Kernel panic - not syncing\\r\\n")
 """
     with pytest.raises(BootError, match="Kernel panic"):
         Guest.boot(config(tmp_path, script), tmp_path, deadline_s=20)
+
+
+def test_an_interruption_while_qemu_is_started_ends_it_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes when the process is there and nobody knows of it yet; Python warns of every socket that is forgotten."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)  # type: ignore[call-overload]
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Guest(config(tmp_path, "import time; time.sleep(60)"), tmp_path)
+    gc.collect()
+    assert [-signal.SIGKILL] == [process.returncode for process in started]
+
+
+def test_a_guest_has_the_signals_of_its_owner(tmp_path: Path) -> None:
+    """What is held back while QEMU is started is not held back in QEMU."""
+    script = "import signal, sys; sys.exit(3 if signal.pthread_sigmask(signal.SIG_BLOCK, []) else 4)"
+    with Guest(config(tmp_path, script), tmp_path) as guest:
+        assert guest.wait(30) == 4
+
+
+def test_a_guest_outlives_a_fork_of_its_owner(tmp_path: Path) -> None:
+    with Guest(config(tmp_path, "import time; time.sleep(60)"), tmp_path) as guest:
+        child = os.fork()
+        if child == 0:
+            guest.__del__()
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert guest.is_running()
