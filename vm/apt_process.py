@@ -6,8 +6,9 @@ import select
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,25 @@ def run(command: Sequence[str], *, cwd: Path | None = None, look: Callable[[], b
         cwd: where `apt-get download` puts its files.
         look: called a few times a second; returns whether something moved. Without it only output is a sign of life.
     """
-    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    with _scratch() as scratch:
+        environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": scratch}
+        return _watched(command, cwd, environment, look)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """A directory for apt's temporary files: one that is ended in the middle leaves them."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="uring-matrix-apt-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise CacheError(f"there is no place for apt's temporary files ({error}); set TMPDIR to a directory") from error
+    with made as scratch:
+        yield scratch
+
+
+def _watched(
+    command: Sequence[str], cwd: Path | None, environment: Mapping[str, str], look: Callable[[], bool] | None
+) -> Output:
     output = bytearray()
     process = subprocess.Popen(
         [*_tied_to_us(), *command],

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -614,3 +615,15 @@ except CacheError as error:
     size = "1m" if what == "lists" else "5m"
     message = in_small_world(f'mount -t tmpfs -o size={size} none "$1"', code)
     assert "no space left" in message
+
+
+def test_apts_temporary_files_go_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it ends: one that is ended in the middle leaves its configuration and what it was verifying."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(apt_process, "SILENCE_MAX_S", 0.5)
+    left = apt_process.run(["sh", "-c", 'touch "$TMPDIR/apt.conf.x"; ls "$TMPDIR"'])
+    assert (left.status, left.text) == (0, "apt.conf.x\n")
+    with pytest.raises(FetchError):
+        apt_process.run(["sh", "-c", 'touch "$TMPDIR/apt.sig.x"; exec sleep 60'])
+    assert list(tmp_path.iterdir()) == []
