@@ -11,7 +11,7 @@ from .barriers import this_machine
 from .errors import ArgumentOutOfRange, EntriesNotInRange, EntriesNotPowerOfTwo, RingClosed
 from .flags import IORING_CQE_F_BUF_MORE, IORING_RECV_MULTISHOT, IOSQE_BUFFER_SELECT, IOU_PBUF_RING_INC
 from .memory import writable
-from .opcodes import IORING_OP, IORING_REGISTER
+from .opcodes import IORING_REGISTER, OP
 from .structs import io_uring_buf, io_uring_buf_reg
 
 TYPE_CHECKING = False
@@ -260,7 +260,7 @@ class BufferGroup:
 
     def _recv(self, user_data: int, fd: int, flags: int, ioprio: int) -> io_uring_sqe:
         sqe = self.ring.sq.vacant()
-        sqe.prep_rw(IORING_OP.RECV, fd, 0, 0, 0)
+        sqe.prep_rw(OP.RECV, fd, 0, 0, 0)
         sqe.rw_flags = flags
         sqe.ioprio = ioprio
         sqe.flags = IOSQE_BUFFER_SELECT

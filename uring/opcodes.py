@@ -6,6 +6,9 @@ Source: include/uapi/linux/io_uring.h. The numbers are compared with the header 
 from __future__ import annotations
 
 from enum import IntEnum
+from types import SimpleNamespace
+
+TYPE_CHECKING = False
 
 
 class IORING_OP(IntEnum):  # noqa: N801 - the kernel's name
@@ -76,6 +79,13 @@ class IORING_OP(IntEnum):  # noqa: N801 - the kernel's name
     PIPE = 62
     NOP128 = 63
     URING_CMD128 = 64
+
+
+# The same names for plain integers: Python 3.11 takes longer to look up a member of an enum than to write an entry.
+if TYPE_CHECKING:
+    OP = IORING_OP
+else:
+    OP = SimpleNamespace(**{op.name: op.value for op in IORING_OP})
 
 
 class IORING_REGISTER(IntEnum):  # noqa: N801 - the kernel's name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .memory import address_of, iovecs_of, path_of, readable, writable, writable_address_of
-from .opcodes import IORING_OP as OP
+from .opcodes import OP
 from .sqe_fields import SqeFields, file_slot
 
 TYPE_CHECKING = False

@@ -12,7 +12,7 @@ from .flags import (
     IORING_RECVSEND_FIXED_BUF,
 )
 from .memory import address_of, readable, writable, writable_address_of
-from .opcodes import IORING_OP as OP
+from .opcodes import OP
 from .prep_files import FilePreps
 from .sqe_fields import file_slot, signed32
 

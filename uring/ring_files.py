@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .memory import is_buffer_list
-from .opcodes import IORING_OP
+from .opcodes import OP
 from .ring_core import RingCore
 from .selection import BufferSelection
 
@@ -41,7 +41,7 @@ class FileOperations(RingCore):
         """
         sqe = self.sq.vacant()
         if isinstance(buffer, BufferSelection):
-            sqe.prep_rw(IORING_OP.READ, fd, 0, buffer.len, offset)
+            sqe.prep_rw(OP.READ, fd, 0, buffer.len, offset)
             buffer.select(sqe)
         elif is_buffer_list(buffer):
             sqe.prep_readv(fd, buffer, offset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .flags import IORING_FILE_INDEX_ALLOC
 from .memory import readable, writable
-from .opcodes import IO_URING_SOCKET_OP, IORING_OP
+from .opcodes import IO_URING_SOCKET_OP, OP
 from .ring_files import FileOperations
 from .selection import BufferSelection
 
@@ -101,7 +101,7 @@ class NetworkOperations(FileOperations):
         """
         sqe = self.sq.vacant()
         if isinstance(buffer, BufferSelection):
-            sqe.prep_rw(IORING_OP.RECV, fd, 0, buffer.len, 0)
+            sqe.prep_rw(OP.RECV, fd, 0, buffer.len, 0)
             sqe.rw_flags = flags
             buffer.select(sqe)
         else:

@@ -7,7 +7,7 @@ import sys
 from .errors import ArgumentOutOfRange
 from .flags import IORING_ASYNC_CANCEL_FD, IORING_FILE_INDEX_ALLOC
 from .memory import address_of, fds_of, writable, writable_address_of
-from .opcodes import IORING_OP as OP
+from .opcodes import OP
 from .prep_network import NetworkPreps
 from .sqe_fields import signed32
 

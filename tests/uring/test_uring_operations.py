@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import ctypes
 import os
 import select
@@ -67,6 +68,30 @@ def test_accept_direct_lets_the_kernel_choose_the_slot(ring: uring.IoUring) -> N
     expected.prep_accept_direct(5, 0x1000, 0x2000, 3, uring.IORING_FILE_INDEX_ALLOC)
     expected.user_data = 7
     assert sqe == expected
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        b"abc",
+        bytearray(b"abc"),
+        memoryview(b"xxabc")[2:],
+        memoryview(bytearray(b"xxabc"))[2:],
+        memoryview(bytearray(b"abc")).toreadonly(),
+        array.array("B", b"abc"),
+        type("Text", (bytes,), {})(b"abc"),
+        b"",
+        bytearray(),
+    ],
+    ids=lambda buffer: f"{type(buffer).__name__}-{len(buffer)}",
+)
+def test_buffers_of_every_kind_name_their_memory(ring: uring.IoUring, buffer: Any) -> None:
+    """What lies at the address for the length is what is in the buffer."""
+    sqe = ring.write(1, 5, buffer, 0)
+    assert sqe.len == len(buffer)
+    assert ctypes.string_at(sqe.addr, sqe.len) == bytes(buffer)
+    if not memoryview(buffer).readonly:
+        assert ring.read(2, 5, buffer, 0).addr == sqe.addr
 
 
 @pytest.mark.parametrize(("operation", "command"), [("getsockopt", 2), ("setsockopt", 3)])
