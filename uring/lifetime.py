@@ -20,18 +20,18 @@ from struct import Struct
 
 from .flags import IORING_CQE_F_MORE, IORING_POLL_UPDATE_USER_DATA, IOSQE_BUFFER_SELECT
 from .memory import keep_forever
-from .opcodes import IORING_OP
+from .opcodes import OP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .sqe import io_uring_sqe
 
 # opcode, flags, off, addr, len, user_data, buf_index, addr3
 _READ = Struct("=BB6xQQI4xQH6xQ8x").unpack_from
-_POLL_REMOVE = int(IORING_OP.POLL_REMOVE)
-_PROVIDE_BUFFERS = int(IORING_OP.PROVIDE_BUFFERS)
+_POLL_REMOVE = OP.POLL_REMOVE
+_PROVIDE_BUFFERS = OP.PROVIDE_BUFFERS
 
 # Objects given up for good because a ring was closed with requests in flight.
 abandoned_count = 0
@@ -57,10 +57,18 @@ class InFlight:
         self.unnoticed = 0
         self.plain_tail = 0
 
-    def note(self, entries: Iterable[io_uring_sqe]) -> None:
-        """Count entries that become visible to the kernel and take over their pins."""
+    def note(self, sqes: Sequence[io_uring_sqe], first: int, end: int) -> None:
+        """Count the entries of a queue that become visible to the kernel and take over their pins.
+
+        Args:
+            sqes: the entries by slot.
+            first: position of the first one.
+            end: position behind the last one.
+        """
         counts = self.counts
-        for sqe in entries:
+        mask = len(sqes) - 1
+        for position in range(first, end):
+            sqe = sqes[position & mask]
             opcode, flags, off, addr, size, user_data, buf_index, addr3 = _READ(sqe._view, sqe._offset)
             counts[user_data] = counts.get(user_data, 0) + 1
             pin = sqe._pins
@@ -79,23 +87,35 @@ class InFlight:
                 counts[off] = counts.get(off, 0) + 1
 
     def _hold(self, user_data: int, key: tuple[int, ...], pin: object) -> None:
-        self.pins.setdefault(user_data, {})[key] = pin
+        held = self.pins.get(user_data)
+        if held is None:
+            self.pins[user_data] = {key: pin}
+        else:
+            held[key] = pin
 
-    def completed(self, user_data: int, flags: int) -> None:
-        """Take notice of one reaped completion."""
-        if self.unnoticed:
-            self.unnoticed -= 1
-            return
-        if flags & IORING_CQE_F_MORE:
-            return
-        count = self.counts.get(user_data)
-        if count is None:
-            return
-        if count > 1:
-            self.counts[user_data] = count - 1
-            return
-        del self.counts[user_data]
-        self.pins.pop(user_data, None)
+    def completed(self, rows: Iterable[tuple[int, ...]]) -> None:
+        """Take notice of reaped completions, given as (user_data, res, flags, …)."""
+        counts = self.counts
+        for row in rows:
+            if self.unnoticed:
+                self.unnoticed -= 1
+                continue
+            if row[2] & IORING_CQE_F_MORE:
+                continue
+            user_data = row[0]
+            count = counts.get(user_data)
+            if count is None:
+                continue
+            if count > 1:
+                counts[user_data] = count - 1
+                continue
+            del counts[user_data]
+            self.pins.pop(user_data, None)
+
+    def plain_completed(self, count: int) -> None:
+        """Take notice of reaped completions while only plain no-ops are in flight."""
+        # Others may be among them (IORING_OP_MSG_RING). Not max(), which costs as much as all of the rest.
+        self.unnoticed = self.unnoticed - count if self.unnoticed > count else 0
 
     def forget(self, user_data: int) -> None:
         """The caller knows that every request of that name is over."""

@@ -28,7 +28,7 @@ from .structs import io_uring_params, io_uring_sync_cancel_reg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, MutableSequence
+    from collections.abc import MutableSequence
     from types import TracebackType
     from typing import Any, Self
 
@@ -64,9 +64,11 @@ class RingCore:
         "__weakref__",
         "_closed_by",
         "_in_flight",
+        "_is_polled",
         "_keep_alive",
         "_peek_enters",
         "_registered_buffers",
+        "_submit_flags",
         "cq",
         "fd",
         "features",
@@ -132,6 +134,8 @@ class RingCore:
         self.fd = fd
         self.flags: int = params.flags
         self.features: int = params.features
+        self._is_polled = bool(params.flags & f.IORING_SETUP_SQPOLL)
+        self._submit_flags = _GETEVENTS if params.flags & f.IORING_SETUP_IOPOLL else 0
         self._keep_alive = keep_alive
         groups = lifetime.buffer_rings[fd] = {}
         self._in_flight = lifetime.InFlight(groups)
@@ -139,7 +143,7 @@ class RingCore:
         # Completions can be pending where only a system call brings them into view, and without TASKRUN_FLAG nothing
         # in the shared memory tells: polled I/O, and task work that waits until we enter the kernel.
         self._peek_enters = bool(
-            (self.flags & f.IORING_SETUP_IOPOLL and not self.flags & f.IORING_SETUP_SQPOLL)
+            (self.flags & f.IORING_SETUP_IOPOLL and not self._is_polled)
             or (self.flags & _LATE_WORK and not self.flags & f.IORING_SETUP_TASKRUN_FLAG)
         )
         _open_rings.add(self)
@@ -233,12 +237,16 @@ class RingCore:
             RingClosed: the ring was closed.
         """
         sq = self.sq
-        if sq._tail == sq._limit:
+        tail = sq._tail
+        if tail == sq._limit:
             self._make_room()
-        sqe = sq.vacant()
-        # An entry that is taken and then not filled in must not repeat the request that lay there before.
-        sqe.prep_nop()
-        sq._tail += 1
+        sqe = sq.sqes[tail & sq.mask]
+        # An entry that is taken and then not filled in must not repeat the request that lay there before. So this is
+        # its prep_nop(), in a fourth of the time.
+        sq.is_plain = False
+        sqe._pins = None
+        sq._nop(sqe._view, sqe._offset, 0)
+        sq._tail = tail + 1
         return sqe
 
     def _refuse(self) -> Any:
@@ -246,9 +254,15 @@ class RingCore:
         raise kind(why)
 
     def _take(self, sqe: io_uring_sqe, user_data: int) -> io_uring_sqe:
-        """Name a filled-in entry and take it; until here a mistake in the arguments leaves the queue as it was."""
-        sqe.user_data = user_data
-        self.sq._tail += 1
+        """Name the filled-in vacant entry and take it; until here mistaken arguments leave the queue as it was."""
+        sq = self.sq
+        tail = sq._tail
+        try:
+            sq._user_data[tail & sq.mask] = user_data
+        except (TypeError, ValueError):
+            # Raises the error that names the field.
+            sqe.user_data = user_data
+        sq._tail = tail + 1
         return sqe
 
     def nop(self, user_data: int) -> io_uring_sqe:
@@ -295,14 +309,15 @@ class RingCore:
         Raises: see `enter`.
         """
         submitted = self.flush_sq()
-        flags = 0
-        if self.flags & f.IORING_SETUP_SQPOLL:
-            flags = self._wakeup_flag() if submitted else 0
-            if not flags and wait_nr <= 0:
+        flags = self._submit_flags
+        if self._is_polled:
+            wakeup = self._wakeup_flag() if submitted else 0
+            if not wakeup and wait_nr <= 0:
                 return submitted
+            flags |= wakeup
         elif not submitted and wait_nr <= 0:
             return 0
-        if wait_nr > 0 or self.flags & f.IORING_SETUP_IOPOLL:
+        if wait_nr > 0:
             flags |= _GETEVENTS
         return syscalls.io_uring_enter(self.fd, submitted, wait_nr, flags)
 
@@ -345,26 +360,27 @@ class RingCore:
         if sq._tail != sq._flushed:
             if self._keep_alive:
                 self._notice(sq)
-            if sq._order is not None and self.flags & f.IORING_SETUP_SQPOLL:
+            if sq._order is not None and self._is_polled:
                 sq._order()
-            sq.publish()
+            return sq.publish()
         return sq.pending()
 
     def _notice(self, sq: SubmissionQueue) -> None:
         """Account for the entries about to become visible; see `uring.lifetime`."""
         in_flight = self._in_flight
-        first = sq._flushed
-        if sq.is_plain and not in_flight.counts and not self.flags & f.IORING_SETUP_SQPOLL:
-            in_flight.unnoticed += sq._tail - first
-            in_flight.plain_tail = sq._tail
+        first, tail = sq._flushed, sq._tail
+        if sq.is_plain and not in_flight.counts and not self._is_polled:
+            in_flight.unnoticed += tail - first
+            in_flight.plain_tail = tail
             return
-        head = sq._tail - sq.pending()
-        if in_flight.plain_tail > head:
-            # Plain no-ops that the kernel has not taken yet: they complete together with these entries, in any order.
-            in_flight.unnoticed -= in_flight.plain_tail - head
-            in_flight.plain_tail = first = head
-        sqes, mask = sq.sqes, sq.mask
-        in_flight.note(sqes[position & mask] for position in range(first, sq._tail))
+        if in_flight.plain_tail:
+            head = tail - sq.pending()
+            if in_flight.plain_tail > head:
+                # Plain no-ops that the kernel has not taken yet: they complete with these entries, in any order.
+                in_flight.unnoticed -= in_flight.plain_tail - head
+                first = head
+            in_flight.plain_tail = 0
+        in_flight.note(sq.sqes, first, tail)
 
     def sq_ring_needs_enter(self, flags: c_uint32 | None = None) -> bool:
         """Whether the kernel must be entered to submit: always, but with an SQPOLL thread that is awake.
@@ -374,7 +390,7 @@ class RingCore:
         """
         if self.fd < 0:
             self._refuse()
-        if not self.flags & f.IORING_SETUP_SQPOLL:
+        if not self._is_polled:
             return True
         wakeup = self._wakeup_flag()
         if wakeup and flags is not None:
@@ -424,8 +440,11 @@ class RingCore:
     def _reap_into(self, cqes: MutableSequence[Any] | CqeArray) -> int:
         if isinstance(cqes, CqeArray):
             count = self.cq.take_into(cqes)
-            if count and (self._in_flight.counts or self._in_flight.unnoticed):
-                self._account(cqes.rows(count), count)
+            in_flight = self._in_flight
+            if in_flight.counts:
+                in_flight.completed(cqes.rows(count))
+            elif in_flight.unnoticed:
+                in_flight.plain_completed(count)
             return count
         rows = self._reap(len(cqes))
         count = len(rows)
@@ -448,18 +467,12 @@ class RingCore:
 
     def _reap(self, limit: int) -> list[io_uring_cqe]:
         rows = self.cq.take(limit)
-        if rows and (self._in_flight.counts or self._in_flight.unnoticed):
-            self._account(rows, len(rows))
-        return rows
-
-    def _account(self, rows: Iterable[tuple[int, ...]], count: int) -> None:
-        """Tell the bookkeeping about reaped completions."""
         in_flight = self._in_flight
         if in_flight.counts:
-            for row in rows:
-                in_flight.completed(row[0], row[2])
+            in_flight.completed(rows)
         elif in_flight.unnoticed:
-            in_flight.unnoticed = max(0, in_flight.unnoticed - count)
+            in_flight.plain_completed(len(rows))
+        return rows
 
     def cq_ring_needs_flush(self) -> bool:
         """Whether completions wait in the kernel: an overflow, or task work (which Zig does not look for)."""
