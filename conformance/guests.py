@@ -174,7 +174,7 @@ class Guests:
         try:
             guest, started = self._begin(key, item, None if self._is_isolated else following)
             ran.started_s = time.time()
-            ran.facts = self._follow(guest, item, ran)
+            ran.facts = self._follow(key, guest, item, ran)
             ran.facts = replace(ran.facts, between=started.get("between", ()), previous=self._previous_here)
         except _NotCollectedError as error:
             ran.facts = Facts(guest_end=GuestEnd("not-collected", str(error)))
@@ -216,12 +216,11 @@ class Guests:
                         f"{attempt} guests were lost before they began with the test: {sentence}"
                     ) from error
             else:
-                for note in message.get("notes", ()):
-                    self._note(key, f"before {item}: {note}")
+                self._note_all(key, item, message)
                 return guest, message
         raise AssertionError
 
-    def _follow(self, guest: Guest, item: str, ran: Ran) -> Facts:
+    def _follow(self, key: tuple[str, str], guest: Guest, item: str, ran: Ran) -> Facts:
         """Take in what the guest says of the item it began with, until it is over."""
         offset = _size(guest)
         phases: list[Mapping[str, Any]] = []
@@ -237,6 +236,7 @@ class Guests:
                     continue
                 if message["type"] != "done" and message["type"] not in _ENDED:
                     raise _ended(message)
+                self._note_all(key, item, message)
                 end = None
                 if message["type"] in _ENDED:
                     ran.output = message.get("output", "")
@@ -268,6 +268,11 @@ class Guests:
         if self._guest is not None:
             self._guest.kill()
             self._guest = None
+
+    def _note_all(self, key: tuple[str, str], item: str, message: Mapping[str, Any]) -> None:
+        """Keep what the agent says of the time before the item."""
+        for note in message.get("notes", ()):
+            self._note(key, f"before {item}: {note}")
 
     def _note(self, key: tuple[str, str], sentence: str) -> None:
         """Keep a sentence about the kernel's guests for the results."""
@@ -420,7 +425,7 @@ def _backtraces(guest: Guest, timeout_s: float) -> list[str]:
     """
     offset = _size(guest)
     try:
-        guest.monitor.execute("inject-nmi", timeout_s=timeout_s)
+        guest.interrupt(timeout_s)
     except MonitorError as error:
         return [f"no backtraces: {error}"]
     guest.wait(timeout_s)

@@ -27,6 +27,8 @@ _END_TIMEOUT_S = 5.0
 CONSOLE_NAME = "console.txt"
 _ENTROPY_SIZE = 64
 _POLL_S = 0.005
+# How often a processor is looked at in order to find it asleep.
+_SLEEP_TRIES = 50
 # Of the disk: what ext4 and a few test files need.
 DISK_SIZE = 64 << 20
 # Of the window: a power of two, as PCI asks, and always the same, because a saved guest knows it.
@@ -356,6 +358,25 @@ class Guest:
         if self.config.payload is not None:
             message["payload_size"] = self.config.payload.stat().st_size
         self.channel.send(message, timeout_s)
+
+    def interrupt(self, timeout_s: float) -> None:
+        """Send the guest's processor an NMI, if possible while it sleeps.
+
+        The clock of an idle guest leaps, so that it is busy with its time-keeping often; and a kernel that an NMI finds
+        there waits for itself, for good, as soon as it asks for the time. Source: ktime_get in
+        kernel/time/timekeeping.c, which spins on a sequence count while it is odd.
+
+        Raises:
+            MonitorError: QEMU refused, or does not answer.
+        """
+        for _ in range(_SLEEP_TRIES):
+            self.monitor.execute("stop", timeout_s)
+            registers = self.monitor.execute("human-monitor-command", timeout_s, command_line="info registers")
+            if "HLT=1" in registers:
+                break
+            self.monitor.execute("cont", timeout_s)
+        self.monitor.execute("inject-nmi", timeout_s)
+        self.monitor.execute("cont", timeout_s)
 
     def is_running(self) -> bool:
         """Whether QEMU still runs."""

@@ -6,9 +6,9 @@ each leaves it as it was.
 
 From the host: ``run`` {item, next}, the items' places in what was collected, ``finish``. What is empty is left out: a
 serial port costs by the byte. To the host: ``collected`` {items, errors, features}; then for each
-item ``started`` {between, notes}, and one of ``done`` {reports, dmesg, left, taint, is_spoiled}, ``died``, ``quit`` and
-``overdue`` {reports, how, dmesg, output, stacks, left, is_spoiled}: the test's process was killed, ended itself, or had
-to be ended. Reports are in pytest's own serialized form. Those that are no plain pass come at once, in ``reports``
+item ``started`` {between, notes}, and one of ``done`` {reports, dmesg, notes, left, taint, is_spoiled}, ``died``,
+``quit`` and ``overdue`` {reports, how, dmesg, notes, output, stacks, left, is_spoiled}: the test's process was killed,
+ended itself, or had to be ended. Reports are in pytest's own serialized form. Those that are no plain pass come at once, in ``reports``
 {reports}: whatever happens next, they are known.
 """
 
@@ -105,7 +105,7 @@ class Agent:
         self._state: traces.State | None = None
         # Of the test that is running: reports that the host does not have yet.
         self._reports: list[dict[str, Any]] = []
-        # What happened to the runner since the last test.
+        # What happened to the runner before the test, and the host was not told yet.
         self._notes: list[str] = []
         # The console as it was before pytest captures.
         self._console = os.dup(sys.stderr.fileno())
@@ -142,14 +142,18 @@ class Agent:
         """Have one item run, and say how that went."""
         runner, before = self._ready(session)
         between = self._log.begin(item)
-        self._send("started", between=between, notes=self._notes)
-        self._notes = []
+        self._send("started", between=between, notes=self._take_notes())
         self._reports = []
         how, message = self._watch(runner, item, following)
+        if runner.wire.is_ignored:
+            # It ended before it took the test, which is not to blame for that, and is run by another process.
+            self._give_up(runner.wait(_END_TIMEOUT_S))
+            runner, before = self._ready(session)
+            how, message = self._watch(runner, item, following)
         if message is None:
             kind, sentence = how
             words = self._last_words(runner, item, session, before)
-            self._send(kind, reports=self._reports, how=sentence, **words)
+            self._send(kind, reports=self._reports, how=sentence, notes=self._take_notes(), **words)
             return
         left: list[str] = []
         found, is_empty = traces.Traces(), True
@@ -176,10 +180,20 @@ class Agent:
             "done",
             reports=self._reports,
             dmesg=self._log.end(item),
+            notes=self._take_notes(),
             left=left,
             taint=found.taint,
             is_spoiled=found.is_machine_changed or not is_empty,
         )
+
+    def _give_up(self, status: int | None) -> None:
+        """Note that the tests' process ended when none of them ran."""
+        self._notes.append(f"the process that runs the tests ended between two tests: {_how(status)}")
+        self._end_runner()
+
+    def _take_notes(self) -> list[str]:
+        notes, self._notes = self._notes, []
+        return notes
 
     def _send(self, kind: str, **said: Any) -> None:
         self._port.send({"type": kind, **{name: value for name, value in said.items() if value}})
@@ -192,9 +206,7 @@ class Agent:
             state, self._state = self._state or _state(self._runner), None
             if state is not None and self._runner.poll() is None:
                 return self._runner, state
-            how = _how(self._runner.poll())
-            self._notes.append(f"the process that runs the tests ended between two tests: {how}")
-            self._end_runner()
+            self._give_up(self._runner.poll())
 
     def _watch(self, runner: Runner, item: str, following: str | None) -> tuple[tuple[str, str], dict[str, Any] | None]:
         """Pass reports on until the test is over, in whatever way.

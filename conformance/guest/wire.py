@@ -22,11 +22,13 @@ class Wire:
 
     Attributes:
         descriptor: to poll.
+        is_ignored: whether the other end was closed before it had read everything that was sent.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self.descriptor = fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR)
         connection.close()
+        self.is_ignored = False
         self._pending = bytearray()
 
     @classmethod
@@ -36,11 +38,19 @@ class Wire:
         return cls(one), cls(other)
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a message, all of it."""
+        """Send a message, all of it.
+
+        Raises:
+            BrokenPipeError: the other end is gone.
+        """
         payload = json.dumps(message).encode()
         rest = memoryview(b"%08x" % len(payload) + payload)
-        while rest:
-            rest = rest[os.write(self.descriptor, rest) :]
+        try:
+            while rest:
+                rest = rest[os.write(self.descriptor, rest) :]
+        except BrokenPipeError:
+            self.is_ignored = True
+            raise
 
     def receive(self) -> dict[str, Any] | None:
         """Wait for a message; None when the other end is gone."""
@@ -53,7 +63,8 @@ class Wire:
         """Read what there is, waiting for the first byte; False when the other end is gone."""
         try:
             data = os.read(self.descriptor, _CHUNK_SIZE)
-        except ConnectionResetError:
+        except ConnectionResetError:  # what AF_UNIX says of an end that was closed with something unread
+            self.is_ignored = True
             return False
         self._pending += data
         return bool(data)

@@ -155,6 +155,27 @@ def test_noise_on_the_wire_is_told(noise):
     other.close()
 
 
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_message_that_nobody_read_is_known(is_read):
+    one, other = Wire.pair()
+    one.send({"type": "run"})
+    if is_read:
+        assert other.receive() == {"type": "run"}
+    other.close()
+    assert one.receive() is None
+    assert one.is_ignored is not is_read
+    one.close()
+
+
+def test_a_message_to_nobody_is_known():
+    one, other = Wire.pair()
+    other.close()
+    with pytest.raises(BrokenPipeError):
+        one.send({"type": "run"})
+    assert one.is_ignored
+    one.close()
+
+
 def test_the_wire_lies_out_of_a_tests_reach():
     one, other = Wire.pair()
     assert min(one.descriptor, other.descriptor) >= 900

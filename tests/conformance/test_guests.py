@@ -77,12 +77,7 @@ class ScriptedGuest:
     def wait(self, timeout_s: float) -> int:
         return 0
 
-    @property
-    def monitor(self) -> "ScriptedGuest":
-        return self
-
-    def execute(self, command: str, **_: Any) -> None:
-        assert command == "inject-nmi"
+    def interrupt(self, timeout_s: float) -> None:
         self.console.write_text(self.answer)
 
     def how_qemu_ended(self) -> str:

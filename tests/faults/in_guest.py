@@ -10,6 +10,7 @@ import fcntl
 import mmap
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -77,6 +78,21 @@ def test_ends_before_the_next():
 
 
 def test_after_ends_before_the_next():
+    pass
+
+
+def test_ends_instead_of_the_next():
+    """As above, but only when the next one was handed over: it is not taken."""
+    from conformance.guest.wire import Wire
+
+    def receive(self):
+        select.select([self.descriptor], [], [])
+        os._exit(7)
+
+    Wire.receive = receive
+
+
+def test_after_ends_instead_of_the_next():
     pass
 
 

@@ -91,6 +91,8 @@ FAULTS = {
     "test_after_closes": PASS,
     "test_ends_before_the_next": Expected(Status.PASS, None),
     "test_after_ends_before_the_next": PASS,
+    "test_ends_instead_of_the_next": PASS,
+    "test_after_ends_instead_of_the_next": PASS,
     "test_prints_megabytes": Expected(Status.FAIL, (), ("to see what it printed",)),
     "test_prints_noise": Expected(Status.FAIL, (), ("to see what it printed",)),
     "test_imitates_a_kernel_warning": PASS,
@@ -184,6 +186,10 @@ def test_the_end_of_a_process_between_two_tests_is_said_and_charged_to_none(faul
     """It is seen right behind the test, or when the next one's turn has come."""
     said = [*faults.row("test_ends_before_the_next").evidence, *faults.results.kernels[0].notes]
     assert any("the process that runs the tests ended" in line and "exit status 7" in line for line in said)
+    assert any(
+        "test_after_ends_instead_of_the_next" in note and "exit status 7" in note
+        for note in faults.results.kernels[0].notes
+    )
 
 
 def test_output_survives_whatever_it_is(faults: Run) -> None:

@@ -43,6 +43,26 @@ def config(tmp_path: Path, script: str, **more: object) -> MachineConfig:
     return MachineConfig(AMD64, emulator, tmp_path / "vmlinuz", tmp_path / "initrd", **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("looks", "stop_count"), [([1], 1), ([0, 0, 1], 3), ([0] * 50, 50)])
+def test_an_interrupt_finds_the_processor_asleep_if_that_can_be(looks: list[int], stop_count: int) -> None:
+    """In the midst of its time-keeping the kernel would not come back from it; one that never sleeps gets it, too."""
+    rest, commands = list(looks), []
+
+    class Monitor:
+        def execute(self, command: str, timeout_s: float, **_: str) -> str:
+            commands.append(command)
+            return f"RIP=ffffffff9df48f7a A20=1 SMM=0 HLT={rest.pop(0)}" if command.startswith("human") else ""
+
+    guest = Guest.__new__(Guest)
+    guest.monitor = Monitor()  # type: ignore[assignment]
+    guest.interrupt(1.0)
+    assert commands.count("stop") == stop_count
+    assert commands[-2:] == ["inject-nmi", "cont"]
+    # It stands still when it gets it, if it was found asleep.
+    assert (commands[-3] == "human-monitor-command") is (1 in looks)
+    assert not rest
+
+
 def test_the_command_has_nothing_a_guest_does_not_need(tmp_path: Path) -> None:
     arguments = qemu_arguments(
         config(tmp_path, ""), console=Path("/a,b/console"), channel_descriptor=7, monitor_descriptor=8
