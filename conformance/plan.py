@@ -45,8 +45,9 @@ class Plan:
     host: Host
     # Where consoles are kept.
     consoles: Path
-    # The cache that has guests that were booted before; None when every guest is to boot.
-    snapshots: Path | None = None
+    cache: Path
+    # Whether guests that were booted before may be restored.
+    has_snapshots: bool = True
     notes: tuple[str, ...] = field(default=())
     # Cells that a resumed run has verdicts for already: test, kernel, arch, mode.
     done: frozenset[CellKey] = frozenset()

@@ -9,10 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conformance import payload
+from conformance import durations, payload
 from conformance.cells import HOST, Cell, native_architecture
 from conformance.plan import GuestPlan, Plan
-from conformance.schedule import longest_first
 from reports.results import Host, Kernel
 from vm import image
 from vm.apt import Archive
@@ -161,14 +160,15 @@ def _prepare(
                 )
             )
     return Plan(
-        cells=tuple(longest_first(cells)),
+        cells=tuple(durations.longest_first(cells, durations.read(settings.cache))),
         guests=tuple(guests),
         session=session,
         unavailable=tuple(unavailable),
         kernels=tuple(records),
         host=_host(qemu, accel),
         consoles=_consoles(config),
-        snapshots=None if config.getoption("no_snapshots") else settings.cache,
+        cache=settings.cache,
+        has_snapshots=not config.getoption("no_snapshots"),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
+from conformance import durations
 from conformance.carried import JOURNAL_NAME, KERNEL, ROW, TEST
 from conformance.cells import Cell, short_ids, split_node_id
 from conformance.modes import MODES
@@ -41,7 +42,7 @@ class Recorder:
         self._tests = {test.id: test for test in resumed.tests} if resumed is not None else {}
         self._names: dict[str, str] = {}  # an item's id without its cell, to the test's id
         self._is_planned = False
-        self._is_begun = resumed is not None
+        self._is_begun = self._is_resumed = resumed is not None
         self.failure: str | None = None
         self.results: Results | None = None
         path = directory / JOURNAL_NAME
@@ -188,6 +189,8 @@ class Recorder:
                 if self.failure is None:
                     self._journal.end(is_done=not interrupted and not stopped)
                 self.results = self._journal.publish()
+                if not self._is_resumed:  # between the two parts anything may have passed
+                    durations.write(self._plan.cache, self.results.kernels, self.results.results)
         except ResultsError as error:
             self.failure = self.failure or f"the results cannot be written: {error}"
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR

@@ -1,6 +1,6 @@
 """How pytest-xdist shares out the work: one kernel is one piece, so that its guest boots once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -21,8 +21,3 @@ class KernelScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is u
         if found is None:
             return str(super()._split_scope(nodeid))
         return f"{found[1].kernel} {found[1].arch}"
-
-
-def longest_first(cells: Sequence[Cell]) -> list[Cell]:
-    """Newer kernels boot slower: beginning with them leaves no worker alone with a long one at the end."""
-    return list(reversed(cells))

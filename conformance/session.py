@@ -253,7 +253,7 @@ class Session:
             self.plan.columns(self._paths),
             directory,
             unavailable,
-            self.plan.snapshots,
+            self.plan.cache if self.plan.has_snapshots else None,
             test_s=option("matrix_test_timeout"),
             is_isolated=option("isolate"),
             run_s=option("matrix_deadline"),

@@ -8,8 +8,8 @@ From the host: ``run`` {item, next}, the items' places in what was collected, ``
 serial port costs by the byte. To the host: ``collected`` {items, errors, features}; then for each
 item ``started`` {between, notes}, and one of ``done`` {reports, dmesg, notes, left, taint, is_spoiled}, ``died``,
 ``quit`` and ``overdue`` {reports, how, dmesg, notes, output, stacks, left, is_spoiled}: the test's process was killed,
-ended itself, or had to be ended. Reports are in pytest's own serialized form. Those that are no plain pass come at once, in ``reports``
-{reports}: whatever happens next, they are known.
+ended itself, or had to be ended. Reports are in pytest's own serialized form. Those that are no plain pass come at
+once, in ``reports`` {reports}: whatever happens next, they are known.
 """
 
 import ctypes
