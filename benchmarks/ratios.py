@@ -1,12 +1,12 @@
 """What a cell and a run cost, next to a bare boot of the same kernel, measured side by side in one run.
 
-    python benchmarks/ratios.py [--kernel SERIES]... [--rounds N] [--matrix] [--out docs/performance.md]
+    python benchmarks/ratios.py [--kernel SERIES]... [--rounds N] [--matrix] [--peer] [--out docs/performance.md]
 
 A bare boot is the same QEMU command and kernel, and an init of a few bytes that powers off at once. A cell is
 `uring-matrix run` with one kernel: cold boots the guest, warm restores it, an edit is a warm run of one file's tests
-(`-k timeout`). Rounds alternate, so that a busy machine
-hurts all of them, and the smallest figure of each counts. The ratios are of processor time, of every process there was:
-that depends least on what else the machine does. Elapsed time is given, too.
+(`-k timeout`). Rounds alternate, so that a busy machine hurts all of them, and the smallest figure of each counts. The
+ratios are of processor time, of every process there was: that depends least on what else the machine does. Elapsed time
+is given, too. The peer is virtme-ng with the same suite, kernel and QEMU.
 """
 
 import argparse
@@ -30,7 +30,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from uring_matrix.guests import machine_of, references
+from benchmarks import peer
+from uring_matrix.guests import machine_of, references, setup_for
 from vm import cpio
 from vm.machine import Guest, MachineConfig
 from vm.settings import Settings
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--kernel", action="append", metavar="SERIES", help="default: 5.10 and 7.3")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--matrix", action="store_true", help="measure the whole matrix, too")
+    parser.add_argument("--peer", action="store_true", help="measure virtme-ng, too, in kernels it can boot")
     parser.add_argument("--out", type=Path, help="write the page there instead of printing it")
     options = parser.parse_args()
     lines = [
@@ -75,6 +77,8 @@ def main() -> None:
         directory = Path(name)
         for series in options.kernel or ["5.10", "7.3"]:
             lines.append(kernel_row(series, options.rounds, directory))
+        if options.peer:
+            lines += ["", *peer_lines(options.kernel or ["5.10", "7.3"], options.rounds, directory)]
         if options.matrix:
             lines += ["", *matrix_lines(directory)]
     lines += ["", f"The load average was {os.getloadavg()[0]:.1f} at the end."]
@@ -99,6 +103,36 @@ def kernel_row(series: str, rounds: int, directory: Path) -> str:
         f"| {series} | {shown(base)} | {shown(slow)} | {slow.processor_s / base.processor_s:.2f} "
         f"| {shown(fast)} | {fast.processor_s / base.processor_s:.2f} | {shown(few)} "
         f"| {max(cost.memory_mib for cost in cold):.0f} MiB | {max(cost.memory_mib for cost in warm):.0f} MiB |"
+    )
+
+
+def peer_lines(kernels: Sequence[str], rounds: int, directory: Path) -> list[str]:
+    """The same suite in the same kernels with virtme-ng, next to a cold and a warm cell."""
+    lines = [
+        "| kernel | virtme-ng | cold cell | virtme-ng ÷ cold | warm cell | virtme-ng ÷ warm |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    return [*lines, *(peer_row(series, rounds, directory) for series in kernels)]
+
+
+def peer_row(series: str, rounds: int, directory: Path) -> str:
+    """One kernel's line of that table."""
+    setup = setup_for(None)
+    kernel = setup.kernels.fetch(references([series], None)[0])
+    if (why := peer.obstacle(kernel)) is not None:
+        return f"| {series} | cannot boot it: {why} | | | | |"
+    place = directory / f"peer-{series}"
+    place.mkdir()
+    virtme = peer.Virtme(setup, kernel, place)
+    theirs, cold, warm = [], [], []
+    for _ in range(rounds):
+        theirs.append(measured(virtme.run))
+        cold.append(measured(lambda: run([f"--kernel={series}", "--no-snapshots"], directory)))
+        warm.append(measured(lambda: run([f"--kernel={series}"], directory)))
+    base, slow, fast = (min(costs, key=lambda cost: cost.processor_s) for costs in (theirs, cold, warm))
+    return (
+        f"| {series} | {shown(base)} | {shown(slow)} | {base.processor_s / slow.processor_s:.2f} "
+        f"| {shown(fast)} | {base.processor_s / fast.processor_s:.2f} |"
     )
 
 
