@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,12 @@ _MANIFEST = "manifest.json"
 _TAG = "CACHEDIR.TAG"
 _TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n"
 _OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_CHUNK_SIZE = 1 << 16
+_ZEROS = bytes(_CHUNK_SIZE)
+# How a manifest describes what is no plain file.
+_LINK, _SPARSE = "-> ", "sparse "
+# Files this process has hashed, by what they looked like, to their sha256.
+_known: dict[tuple[Path, int, int, int], str] = {}
 # Entries this process has opened: nobody may remove them under its feet.
 _held: dict[Path, int] = {}
 _NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -43,7 +49,7 @@ class Entry:
     directory: Path
     # What the builder wanted to keep about it.
     meta: Mapping[str, Any]
-    # Path within the entry to sha256, of every file.
+    # Path within the entry to its sha256, of every file; see `hash_tree`.
     files: Mapping[str, str]
 
     def path(self, name: str) -> Path:
@@ -51,6 +57,18 @@ class Entry:
         if name not in self.files:
             raise KeyError(name)
         return self.directory / name
+
+    def damage(self, names: Iterable[str]) -> str | None:
+        """Hash some files again, and say what is wrong; None when they are what was stored."""
+        for name in names:
+            expected = self.files[name]
+            try:
+                actual = _describe(self.directory / name, expected)
+            except OSError as error:
+                return f"{name}: {error.strerror}"
+            if actual != expected:
+                return f"{name} is not what was stored"
+        return None
 
 
 class Cache:
@@ -65,27 +83,35 @@ class Cache:
         self.directory = directory
         self._progress = progress
 
-    def get(self, kind: str, key: str) -> Entry | None:
+    def get(self, kind: str, key: str, *, unverified: Collection[str] = ()) -> Entry | None:
         """Open an entry and verify every file of it.
 
         The entry cannot be removed by another run for as long as this process lives.
 
+        Args:
+            kind: what sort of thing it is.
+            key: which one.
+            unverified: files that the caller will verify itself before it believes them, with `Entry.damage`.
+
         Returns:
             The entry; None when there is none, or when it was damaged (it is discarded, if the cache can be written).
         """
-        found = self._open(kind, key)
+        found = self._open(kind, key, unverified)
         if isinstance(found, str):
             self._discard(kind, key, found)
             return None
         return found
 
-    def get_or_build(self, kind: str, key: str, build: Callable[[Path], Mapping[str, Any]]) -> Entry:
+    def get_or_build(
+        self, kind: str, key: str, build: Callable[[Path], Mapping[str, Any]], *, sparse: Collection[str] = ()
+    ) -> Entry:
         """Open an entry, or make it; of several runs that want it at once only one makes it.
 
         Args:
             kind: what sort of thing it is, also the folder's name.
             key: which one; has to change whenever the content would.
             build: fills the empty directory it is given and returns what to remember about it (JSON).
+            sparse: names of files that are mostly holes.
 
         Raises:
             CacheError: it is not there and the cache cannot be written.
@@ -100,7 +126,7 @@ class Cache:
                 return found
             if found is not None:
                 self._bury(kind, key, is_damaged=True)
-            return self._build(kind, key, build)
+            return self._build(kind, key, build, sparse)
 
     def remove(self, kind: str, key: str) -> int | None:
         """Delete an entry, unless a run is using it.
@@ -239,7 +265,7 @@ class Cache:
             )
         return CacheError(f"could not {what}: {error}; mend {self.directory}, {choose}")
 
-    def _open(self, kind: str, key: str) -> Entry | str | None:
+    def _open(self, kind: str, key: str, unverified: Collection[str] = ()) -> Entry | str | None:
         """Open and verify. Returns what is wrong with it, if it is there and damaged."""
         directory = self._place(kind, key)
         held = _hold(directory, exclusive=False)
@@ -248,7 +274,7 @@ class Cache:
         try:
             document = json.loads((directory / _MANIFEST).read_bytes())
             entry = Entry(directory, document["meta"], dict(document["files"]))
-            damage = _damage(directory, entry.files)
+            damage = entry.damage(entry.files.keys() - set(unverified))
         except (OSError, ValueError, KeyError, TypeError) as error:
             damage = f"{_MANIFEST} cannot be read ({type(error).__name__})"
         if damage is not None:
@@ -262,7 +288,7 @@ class Cache:
             os.utime(directory / _MANIFEST)
         return entry
 
-    def _build(self, kind: str, key: str, build: Callable[[Path], Mapping[str, Any]]) -> Entry:
+    def _build(self, kind: str, key: str, build: Callable[[Path], Mapping[str, Any]], sparse: Collection[str]) -> Entry:
         place = self._place(kind, key)
         with self.temporary() as workspace:
             directory = workspace / "entry"
@@ -271,7 +297,7 @@ class Cache:
             with self._space(f"write {place}"):
                 meta = build(directory)
             with self.writing(f"write {place}"):
-                manifest = {"files": hash_tree(directory), "meta": meta}
+                manifest = {"files": hash_tree(directory, sparse), "meta": meta}
                 (directory / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
                 place.parent.mkdir(parents=True, exist_ok=True)
                 directory.rename(place)
@@ -323,18 +349,68 @@ class Cache:
 def hash_file(path: Path) -> str:
     """Compute a file's sha256."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        _known[_appearance(path, os.fstat(file.fileno()))] = digest
+        return digest
 
 
-def hash_tree(directory: Path) -> dict[str, str]:
-    """Compute the sha256 of every file below a directory; of a symbolic link, where it points."""
-    found = {}
-    for path in sorted(directory.rglob("*")):
-        if path.is_symlink():
-            found[str(path.relative_to(directory))] = f"-> {path.readlink()}"
-        elif path.is_file():
-            found[str(path.relative_to(directory))] = hash_file(path)
-    return found
+def digest_of(path: Path) -> str:
+    """A file's sha256. One that this process has read, and that looks as it did then, is not read again."""
+    found = _known.get(_appearance(path, path.stat()))
+    return found if found is not None else hash_file(path)
+
+
+def _appearance(path: Path, status: os.stat_result) -> tuple[Path, int, int, int]:
+    return path, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def hash_tree(directory: Path, sparse: Collection[str] = ()) -> dict[str, str]:
+    """Describe every file below a directory by its content, for `Entry.damage`.
+
+    Args:
+        directory: where they are.
+        sparse: the files that are mostly holes, which need not be read.
+    """
+    names = sorted(
+        str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_symlink() or path.is_file()
+    )
+    return {name: _describe(directory / name, _SPARSE if name in sparse else "") for name in names}
+
+
+def _describe(path: Path, like: str) -> str:
+    """A file's content in a word: its sha256, where a symbolic link points, or what is in a file beside zeros.
+
+    Args:
+        path: the file.
+        like: a description, or the beginning of one, in whose way it is to be described.
+    """
+    if path.is_symlink() or like.startswith(_LINK):
+        return f"{_LINK}{path.readlink()}"
+    return _SPARSE + _sparse_digest(path) if like.startswith(_SPARSE) else hash_file(path)
+
+
+def _sparse_digest(path: Path) -> str:
+    """The sha256 of what is not zero in a file, and of where it lies, whether the zeros are holes or not."""
+    digest = hashlib.sha256()
+    chunk = bytearray(_CHUNK_SIZE)
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        digest.update(b"%d" % size)
+        at = 0
+        while at < size:
+            try:
+                at = os.lseek(file.fileno(), at, os.SEEK_DATA) // _CHUNK_SIZE * _CHUNK_SIZE
+            except OSError:  # ENXIO: nothing but a hole from here on
+                break
+            file.seek(at)
+            count = file.readinto(chunk)
+            if not count:
+                break
+            if chunk != _ZEROS:
+                digest.update(b" %d " % at)
+                digest.update(memoryview(chunk)[:count])
+            at += count
+    return digest.hexdigest()
 
 
 def tree_size(directory: Path) -> int:
@@ -357,16 +433,3 @@ def _hold(directory: Path, *, exclusive: bool) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-def _damage(directory: Path, files: Mapping[str, str]) -> str | None:
-    """Compare an entry's files with its manifest; None when they agree."""
-    for name, expected in files.items():
-        path = directory / name
-        try:
-            actual = f"-> {path.readlink()}" if expected.startswith("->") else hash_file(path)
-        except OSError as error:
-            return f"{name}: {error.strerror}"
-        if actual != expected:
-            return f"{name} is not what was stored"
-    return None

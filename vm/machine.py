@@ -288,14 +288,32 @@ class Guest:
         return guest
 
     @classmethod
-    def restore(cls, config: MachineConfig, directory: Path, memory: Memory, *, deadline_s: float) -> Self:
+    def restore(
+        cls,
+        config: MachineConfig,
+        directory: Path,
+        memory: Memory,
+        *,
+        deadline_s: float,
+        find_damage: Callable[[], str | None] = lambda: None,
+    ) -> Self:
         """Have a saved guest go on, as one of its own: with its own time, random numbers and payload.
+
+        Args:
+            config: the machine.
+            directory: for the console and QEMU's messages.
+            memory: what was saved.
+            deadline_s: seconds until it is given up.
+            find_damage: says what is wrong with the memory, if anything is. It is asked while QEMU starts, and before
+                the guest runs.
 
         Raises:
             BootError: it did not; with what QEMU said.
         """
         guest = cls(config, directory, memory)
         try:
+            if (damage := find_damage()) is not None:
+                raise BootError(damage)
             capabilities = [{"capability": "x-ignore-shared", "state": True}]
             guest.monitor.execute("migrate-set-capabilities", deadline_s, capabilities=capabilities)
             guest.monitor.execute("migrate-incoming", deadline_s, uri=f"exec:cat {shlex.quote(str(memory.state))}")

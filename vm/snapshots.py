@@ -10,7 +10,6 @@ Only emulated guests are saved: under KVM a state belongs to the processor it wa
 code under test from their window: in a snapshot there is nothing of it.
 """
 
-import functools
 import hashlib
 import os
 import shutil
@@ -19,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vm.cache import Cache, Entry
+from vm.cache import Cache, Entry, digest_of
 from vm.errors import BootError, CacheError
 from vm.machine import CONSOLE_NAME, Guest, MachineConfig, Memory, qemu_arguments
 from vm.monitor import MonitorError
@@ -64,12 +63,12 @@ class Snapshots:
         if config.emulator.accelerator != "tcg" or not is_plain:
             return Guest.boot(config, directory, deadline_s=deadline_s)
         key = key_of(config)
-        entry = self._cache.get(KIND, key)
+        entry = self._cache.get(KIND, key, unverified=("memory",))
         if entry is not None:
             try:
                 return self._restore(config, directory, key, entry)
             except (BootError, OSError) as error:
-                self._progress.note(f"{_name(config)}: {error}. The snapshot is discarded, the guest boots")
+                self._progress.note(f"{_name(config)}: {error}. The snapshot is thrown away, the guest boots")
                 self.discard(config)
                 (directory / CONSOLE_NAME).unlink(missing_ok=True)
         return self._boot(config, directory, key, deadline_s)
@@ -89,7 +88,9 @@ class Snapshots:
         descriptor = os.open(entry.path("memory"), os.O_RDWR | os.O_CLOEXEC)
         try:
             memory = Memory(descriptor, entry.path("state"))
-            guest = Guest.restore(config, directory, memory, deadline_s=_RESTORE_DEADLINE_S)
+            guest = Guest.restore(
+                config, directory, memory, deadline_s=_RESTORE_DEADLINE_S, find_damage=lambda: entry.damage(["memory"])
+            )
         finally:
             os.close(descriptor)
         if guest.ready["release"] != entry.meta.get("release"):
@@ -126,7 +127,7 @@ class Snapshots:
             return {"key": key, "kernel": _name(guest.config), "release": guest.ready["release"]}
 
         try:
-            self._cache.get_or_build(KIND, key, build)
+            self._cache.get_or_build(KIND, key, build, sparse=("memory",))
             self._evict(key)
         except (CacheError, MonitorError, OSError) as error:
             self._progress.note(f"{_name(guest.config)}: no snapshot is kept: {error}")
@@ -157,7 +158,7 @@ def key_of(config: MachineConfig) -> str:
         path = Path(argument)
         # A path says where something lies; what counts is what is in it.
         is_file = path.is_absolute() and path.is_file()
-        digest.update((_file_digest(path) if is_file else argument).encode() + b"\n")
+        digest.update((digest_of(path) if is_file else argument).encode() + b"\n")
     for name, value in sorted(config.emulator.environment.items()):
         digest.update(f"{name}={value}\n".encode())
     return digest.hexdigest()
@@ -191,15 +192,3 @@ def _name(config: MachineConfig) -> str:
 def occupied_bytes(directory: Path) -> int:
     """What a directory's files occupy, without their holes."""
     return sum(path.stat().st_blocks * 512 for path in directory.rglob("*") if path.is_file())
-
-
-def _file_digest(path: Path) -> str:
-    status = path.stat()
-    return _digest_once(path, status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-@functools.cache
-def _digest_once(path: Path, *_: int) -> str:
-    """A file's sha256, computed again only when the file looks like another one."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,7 @@
 """The cache: whole and verified or not there; shared between runs; of use even when it cannot be written."""
 
 import fcntl
+import hashlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import Recorder
 
-from vm.cache import Cache
+from vm.cache import Cache, digest_of
 from vm.errors import CacheError
 
 CONTENT = b"kernel" * 1000
@@ -103,7 +104,7 @@ def test_killing_a_builder_leaves_nothing_that_is_trusted(cache: Cache) -> None:
     code = """
 import sys, time
 from pathlib import Path
-from vm.cache import Cache
+from vm.cache import Cache, digest_of
 def build(directory):
     (directory / "image").write_bytes(b"half")
     print("building", flush=True)
@@ -196,7 +197,7 @@ def test_a_file_in_place_of_the_cache_is_an_error_with_a_way_out(tmp_path: Path)
 
 
 READ_ONLY = """
-from vm.cache import Cache
+from vm.cache import Cache, digest_of
 from vm.errors import CacheError
 result = []
 def build(directory):
@@ -232,7 +233,7 @@ def test_a_read_only_cache_gives_what_it_has_and_explains_what_it_cannot_do(
 
 
 FULL = """
-from vm.cache import Cache
+from vm.cache import Cache, digest_of
 from vm.errors import CacheError
 result = []
 cache = Cache(place / "cache")
@@ -265,3 +266,76 @@ def test_a_full_disk_is_explained_and_nothing_half_is_left(in_small_world: Calla
         assert "kernels prune" in message
     assert left == [[], [], ["cache"]]
     assert read == "x"
+
+
+MIB = 1 << 20
+
+
+def make_sparse(directory: Path) -> dict[str, str]:
+    """A file of three MiB with a word in the second."""
+    with (directory / "memory").open("wb") as file:
+        file.seek(MIB)
+        file.write(b"memory")
+        file.truncate(3 * MIB)
+    (directory / "state").write_bytes(b"state")
+    return {}
+
+
+@pytest.fixture
+def sparse(cache: Cache) -> Path:
+    return cache.get_or_build("k", "a", make_sparse, sparse=["memory"]).path("memory")
+
+
+def test_holes_and_zeros_are_the_same(cache: Cache, sparse: Path) -> None:
+    """A copy of the cache may have filled them."""
+    content = sparse.read_bytes()
+    sparse.unlink()
+    sparse.write_bytes(content)
+    assert cache.get("k", "a") is not None
+
+
+@pytest.mark.parametrize(
+    ("at", "content"), [(MIB + 1, b"E"), (MIB, bytes(6)), (0, b"x"), (2 * MIB + 5, b"\1"), (3 * MIB - 1, b"\1")]
+)
+def test_a_change_in_a_sparse_file_is_noticed(cache: Cache, sparse: Path, at: int, content: bytes) -> None:
+    with sparse.open("r+b") as file:
+        file.seek(at)
+        file.write(content)
+    assert cache.get("k", "a") is None
+    assert not sparse.exists()
+
+
+@pytest.mark.parametrize("size", [0, MIB, 2 * MIB, 3 * MIB - 1, 3 * MIB + 1])
+def test_another_size_of_a_sparse_file_is_noticed(cache: Cache, sparse: Path, size: int) -> None:
+    os.truncate(sparse, size)
+    assert cache.get("k", "a") is None
+
+
+def test_the_place_of_what_is_in_a_sparse_file_counts(cache: Cache, sparse: Path) -> None:
+    with sparse.open("r+b") as file:
+        file.truncate(0)
+        file.truncate(3 * MIB)
+        file.write(b"memory")
+    assert cache.get("k", "a") is None
+
+
+def test_a_file_can_be_left_for_later(cache: Cache, sparse: Path) -> None:
+    sparse.write_bytes(b"")
+    entry = cache.get("k", "a", unverified=["memory"])
+    assert entry is not None
+    assert entry.damage(["state"]) is None
+    assert entry.damage(["state", "memory"]) == "memory is not what was stored"
+    sparse.unlink()
+    assert "No such file" in str(entry.damage(["memory"]))
+
+
+def test_a_file_is_hashed_again_only_when_it_looks_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    first = digest_of(path)
+    assert first == hashlib.sha256(b"one").hexdigest()
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "file_digest", None)
+        assert digest_of(path) == first
+    path.write_bytes(b"another")
+    assert digest_of(path) == hashlib.sha256(b"another").hexdigest()

@@ -46,7 +46,17 @@ class FakeGuest:
         return cls(config, is_restored=False)
 
     @classmethod
-    def restore(cls, config: MachineConfig, directory: Path, memory: Memory, *, deadline_s: float) -> "FakeGuest":
+    def restore(
+        cls,
+        config: MachineConfig,
+        directory: Path,
+        memory: Memory,
+        *,
+        deadline_s: float,
+        find_damage: Callable[[], str | None],
+    ) -> "FakeGuest":
+        if (damage := find_damage()) is not None:
+            raise BootError(damage)
         cls._do("restore")
         assert memory.state is not None
         assert memory.state.read_bytes() == b"state"
