@@ -201,6 +201,7 @@ class Guests:
             try:
                 if (stray := guest.channel.poll()) is not None:
                     raise _ended(stray)
+                guest.remark(f"begins {item}")
                 places = {"item": self._known[item], "next": self._known.get(following or "")}
                 guest.channel.send({"type": "run", **places}, self._limits.start_s)
                 message = guest.channel.receive(self._limits.start_s)

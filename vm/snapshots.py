@@ -27,7 +27,7 @@ from vm.progress import Progress
 KIND = "snapshots"
 # What the cache may hold of them: as much as forty kernels' worth.
 BUDGET_BYTES = 4 << 30
-_RECIPE = 1  # count up when what is saved changes in a way that the key does not see
+_RECIPE = 2  # count up when what is saved changes in a way that the key does not see
 _CHUNK_SIZE = 1 << 16
 _ZEROS = bytes(_CHUNK_SIZE)
 _RESTORE_DEADLINE_S = 30.0

@@ -39,6 +39,8 @@ _INI = "guest-pytest.ini"
 # Of no use to a session whose terminal is on another machine.
 _PLUGINS_OFF = (
     "cacheprovider",
+    "doctest",
+    "freeze_support",
     "terminal",
     "junitxml",
     "pastebin",
@@ -95,6 +97,8 @@ class Agent:
         self._port = port
         self._cells = [cells.Cell.from_json(cell) for cell in argument["cells"]]
         self._options = argument["options"]
+        files = [Path.cwd() / path for path in argument["paths"]]
+        self._wanted = {place for file in files for place in (file, *file.parents)}
         self._soft_timeout_s = argument["soft_timeout_s"]
         self._errors: list[dict[str, str]] = []
         self._log = KernelLog(is_guest=traces.is_guest())
@@ -114,6 +118,11 @@ class Agent:
         """Take over the options that shape a failure's text from the host's command line."""
         for name, value in self._options.items():
             setattr(config.option, name, value)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_ignore_collect(self, collection_path: Path) -> bool:
+        """Look at the files of the items that may be asked for, and at folders on the way: the host chose them."""
+        return collection_path not in self._wanted
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
