@@ -4,9 +4,10 @@
 
 A bare boot is the same QEMU command and kernel, and an init of a few bytes that powers off at once. A cell is
 `uring-matrix run` with one kernel: cold boots the guest, warm restores it. An edit is what somebody at work waits for:
-`pytest conformance -k timeout` in that kernel, right after a line was added to the tests. Rounds alternate, so that a busy machine hurts all of them, and the smallest figure of each counts. The
-ratios are of processor time, of every process there was: that depends least on what else the machine does. Elapsed time
-is given, too. The peer is virtme-ng with the same suite, kernel and QEMU.
+`pytest conformance -k timeout` in that kernel, right after a line was added to the tests. The peer is virtme-ng with
+the same suite, kernel and QEMU. Rounds alternate, so that a busy machine hurts all of them, and the smallest figure of
+each counts. The ratios are of processor time, of every process there was: that depends least on what else the machine
+does. Elapsed time is given, too.
 """
 
 import argparse
