@@ -203,12 +203,14 @@ def echo_streams(pairs: int, count: int) -> Work:
     return asyncio.run(main())
 
 
-def compare(title: str, sides: dict[str, Callable[[], Work]], rounds: int) -> None:
-    """Run the sides in turns and print a line; the first side is ours."""
+def compare(title: str, sides: dict[str, Callable[[], Work]], rounds: int, expected: int) -> None:
+    """Run the sides in turns and print a line; the first side is ours. Each has to do as much as was expected."""
     best = dict.fromkeys(sides, 0.0)
     for _ in range(rounds):
         for name, side in sides.items():
             count, seconds = side()
+            if count != expected:
+                raise SystemExit(f"{title}: {name} did {count} of {expected} operations")
             best[name] = max(best[name], count / seconds)
     ours, *others = best
     figures = ", ".join(f"{name} {speed / 1e3:.0f}" for name, speed in best.items())
@@ -244,7 +246,7 @@ def main() -> None:
             sides: dict[str, Callable[[], Work]] = {
                 name: partial(read, file.fileno(), count, batch) for name, read in readers.items()
             }
-            compare(f"reads, {batch} at a time", sides, arguments.rounds)
+            compare(f"reads, {batch} at a time", sides, arguments.rounds, count)
     echoes: dict[str, Callable[[int, int], Work]] = {
         "uring": partial(echo_uring, keep_alive=keep_alive),
         "asyncio protocols": echo_protocol,
@@ -253,7 +255,7 @@ def main() -> None:
     for pairs in arguments.pairs:
         count = max(1, arguments.operations // 4 // pairs) * pairs
         sides = {name: partial(echo, pairs, count) for name, echo in echoes.items()}
-        compare(f"echoes, {pairs} connections", sides, arguments.rounds)
+        compare(f"echoes, {pairs} connections", sides, arguments.rounds, count)
 
 
 if __name__ == "__main__":

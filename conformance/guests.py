@@ -23,8 +23,6 @@ from vm.progress import SilentProgress
 from vm.snapshots import Snapshots
 
 ENTRY = "conformance.guest.agent:main"
-# How long a dying QEMU may take to write its last lines.
-_END_TIMEOUT_S = 5.0
 # How long a guest that does not answer may take to print where all its tasks are.
 _BACKTRACES_S, _BACKTRACES_MAX_S = 40.0, 120.0
 _BOOT_TRIES = 2
@@ -309,7 +307,7 @@ class Guests:
         if guest is None or isinstance(error, BootError):
             return str(error)
         if isinstance(error, ChannelClosedError):
-            guest.wait(_END_TIMEOUT_S)  # so that its last words are on the console
+            guest.await_end()
         tail = guest.console_tail() or "(nothing was printed)"
         return f"{error}\n{guest.how_qemu_ended()}\nthe console's end ({guest.console}):\n{tail}"
 
@@ -386,7 +384,7 @@ class Guests:
             how = "exited"
         else:
             how = "closed"
-            guest.wait(_END_TIMEOUT_S)  # so that its last words are on the console
+            guest.await_end()
         qemu, console = guest.how_qemu_ended(), _console(guest, offset)
         if how in {"corrupt", "exited"} and guest.is_running():
             qemu = ""  # as it should

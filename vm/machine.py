@@ -412,6 +412,10 @@ class Guest:
         except subprocess.TimeoutExpired:
             return None
 
+    def await_end(self) -> None:
+        """Give a QEMU that has hung up a moment to end by itself, so that its status and its last words are there."""
+        self.wait(_END_TIMEOUT_S)
+
     def kill(self) -> None:
         """End QEMU, now, and wait until it is gone. Calling it again is fine."""
         if self.process.poll() is None:
@@ -423,7 +427,7 @@ class Guest:
     def _end(self, error: Exception) -> str:
         """End QEMU after an error; how it had ended by itself until then, or that it had not."""
         if isinstance(error, (ChannelClosedError, MonitorError)):
-            self.wait(_END_TIMEOUT_S)  # it hangs up first, and ends then
+            self.await_end()
         how = self.how_qemu_ended()
         self.kill()
         return how

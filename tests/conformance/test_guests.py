@@ -77,6 +77,9 @@ class ScriptedGuest:
     def wait(self, timeout_s: float) -> int:
         return 0
 
+    def await_end(self) -> None:
+        pass
+
     def remark(self, line: str) -> None:
         self.console.write_text(f"{self.console.read_text()}uring-matrix: {line}\n")
 
