@@ -229,7 +229,7 @@ class Archive:
                             on_file(package, directory / file)
                 return moved
 
-            output = run(command, cwd=directory, look=look)
+            output = self._run(command, cwd=directory, look=look)
             look()
         if pending:
             raise self._download_error(output, list(pending.values()))
@@ -252,7 +252,7 @@ class Archive:
             self._drop_changed_lists(wanted)
             with self._progress.stage(f"reading the package lists of {len(wanted)} suites") as stage:
                 try:
-                    output = run(command, look=watch(self._lists, stage))
+                    output = self._run(command, look=watch(self._lists, stage))
                 except FetchError as error:
                     # apt tries and tries where it cannot write.
                     if shutil.disk_usage(self._lists).free < _ROOM_LEAST_BYTES:
@@ -372,7 +372,7 @@ class Archive:
             # apt takes a list for good that is there; we do not.
             for _text in self._read_lists(suite):
                 pass
-        output = run(self._command("apt-get", "install", "-s", "-qq", *names))
+        output = self._run(self._command("apt-get", "install", "-s", "-qq", *names))
         chosen = re.findall(r"^Inst (\S+) \((\S+) ", output.text, re.MULTILINE)
         if output.status != 0 or not chosen:
             raise FetchError(
@@ -380,7 +380,7 @@ class Archive:
                 f"{last_lines(output.text)}"
             )
         exact = [f"{name}={version}" for name, version in chosen]
-        output = run(self._command("apt-cache", "show", *exact))
+        output = self._run(self._command("apt-cache", "show", *exact))
         found = {}
         for stanza in output.raw.split(b"\n\n"):
             if stanza.startswith(b"Package: "):
@@ -390,6 +390,11 @@ class Archive:
         if missing:
             raise FetchError(f"apt chose {', '.join(missing)} but does not describe it: {last_lines(output.text)}")
         return [found[_bare(name)] for name in exact]
+
+    def _run(self, command: Sequence[str], **how: Any) -> Output:
+        """Run apt. Its temporary files are among the cache's, where they go even if we are killed meanwhile."""
+        with self._cache.temporary() as temporary:
+            return run(command, temporary, **how)
 
     def _command(self, program: str, *arguments: str, suites: Sequence[str] | None = None) -> list[str]:
         """Compose a call of apt that sees only our root and our suites."""

@@ -6,9 +6,8 @@ import select
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,28 +33,19 @@ class Output:
         return self.raw.decode(errors="replace")
 
 
-def run(command: Sequence[str], *, cwd: Path | None = None, look: Callable[[], bool] | None = None) -> Output:
+def run(
+    command: Sequence[str], temporary: Path, *, cwd: Path | None = None, look: Callable[[], bool] | None = None
+) -> Output:
     """Run apt to its end.
 
     Args:
         command: the program and its arguments.
+        temporary: a directory for its temporary files, which it leaves behind when it is ended in the middle.
         cwd: where `apt-get download` puts its files.
         look: called a few times a second; returns whether something moved. Without it only output is a sign of life.
     """
-    with _scratch() as scratch:
-        environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": scratch}
-        return _watched(command, cwd, environment, look)
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[str]:
-    """A directory for apt's temporary files: one that is ended in the middle leaves them."""
-    try:
-        made = tempfile.TemporaryDirectory(prefix="uring-matrix-apt-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise CacheError(f"there is no place for apt's temporary files ({error}); set TMPDIR to a directory") from error
-    with made as scratch:
-        yield scratch
+    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(temporary)}
+    return _watched(command, cwd, environment, look)
 
 
 def _watched(

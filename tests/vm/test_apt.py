@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -617,13 +616,14 @@ except CacheError as error:
     assert "no space left" in message
 
 
-def test_apts_temporary_files_go_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_apts_temporary_files_go_with_it(connect: Connect, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """However it ends: one that is ended in the middle leaves its configuration and what it was verifying."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(apt_process, "SILENCE_MAX_S", 0.5)
-    left = apt_process.run(["sh", "-c", 'touch "$TMPDIR/apt.conf.x"; ls "$TMPDIR"'])
-    assert (left.status, left.text) == (0, "apt.conf.x\n")
+    archive = connect("new")
+    done = archive._run(["sh", "-c", 'touch "$TMPDIR/apt.conf.x"; echo "$TMPDIR"; ls "$TMPDIR"'])
+    place, name = done.text.splitlines()
+    assert (done.status, name) == (0, "apt.conf.x")
+    assert Path(place).parent == cache.directory / "temporary"
     with pytest.raises(FetchError):
-        apt_process.run(["sh", "-c", 'touch "$TMPDIR/apt.sig.x"; exec sleep 60'])
-    assert list(tmp_path.iterdir()) == []
+        archive._run(["sh", "-c", 'touch "$TMPDIR/apt.sig.x"; exec sleep 60'])
+    assert list((cache.directory / "temporary").iterdir()) == []
