@@ -144,6 +144,8 @@ class Guests:
         # The item that ran last in this column, and in this very guest.
         self._previous = ""
         self._previous_here = ""
+        # When the first test of this column began.
+        self._tests_since_s: float | None = None
         # Kernels that cannot be booted, and why: nobody waits for them twice.
         self._dead = {key: GuestEnd("no-boot", why) for key, why in unavailable.items()}
         self._news: dict[str, Any] | None = None
@@ -172,6 +174,7 @@ class Guests:
         try:
             guest, started = self._begin(key, item, None if self._is_isolated else following)
             ran.started_s = time.time()
+            self._tests_since_s = self._tests_since_s or time.monotonic()
             ran.facts = self._follow(key, guest, item, ran)
             ran.facts = replace(ran.facts, between=started.get("between", ()), previous=self._previous_here)
         except _NotCollectedError as error:
@@ -183,6 +186,8 @@ class Guests:
         self._previous = self._previous_here = item
         if self._is_isolated:
             self.close()
+        if following is None and self._tests_since_s is not None:
+            self._tell_phases(key, tests=time.monotonic() - self._tests_since_s)
         ran.kernel, self._news = self._news, None
         return ran
 
@@ -284,7 +289,7 @@ class Guests:
             return self._guest
         self.close()
         if self._current != key:
-            self._current, self._previous = key, ""
+            self._current, self._previous, self._tests_since_s = key, "", None
         for attempt in range(1, _BOOT_TRIES + 1):
             try:
                 self._guest = self._boot(key, column)
@@ -314,6 +319,11 @@ class Guests:
     def _tell(self, key: tuple[str, str], **facts: Any) -> None:
         """Keep news about the kernel for the results, beside its notes."""
         self._news = {**(self._news or {}), "id": key[0], **facts}
+
+    def _tell_phases(self, key: tuple[str, str], **seconds: float) -> None:
+        """Keep what parts of the kernel's work took."""
+        known = (self._news or {}).get("phases", {})
+        self._tell(key, phases={**known, **{name: round(value, 3) for name, value in seconds.items()}})
 
     def _boot(self, key: tuple[str, str], column: Column) -> Guest:
         self._boot_count += 1
@@ -351,11 +361,9 @@ class Guests:
             console=str(guest.console),
             features=message["features"],
             notes=(*(self._news or {}).get("notes", ()), *self._notes.take()),
-            phases={
-                "restore" if guest.is_restored else "boot": round(guest.boot_seconds, 3),
-                "collect": round(collect_seconds, 3),
-            },
         )
+        name = "restore" if guest.is_restored else "boot"
+        self._tell_phases(key, **{name: guest.boot_seconds, "collect": collect_seconds})
         return guest
 
     def _why_not_collected(self, item: str) -> str:

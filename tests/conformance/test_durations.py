@@ -32,7 +32,7 @@ def test_the_slowest_comes_first_and_what_nobody_knows_before_it(tmp_path: Path)
     assert durations.longest_first([OLD, MIDDLE, NEW], durations.read(tmp_path)) == [NEW, MIDDLE, OLD]
     durations.write(
         tmp_path,
-        [kernel("5.10", boot=30.0, collect=1.0), kernel("7.3", restore=1.0)],
+        [kernel("5.10", boot=30.0, collect=1.0), kernel("7.3", restore=1.0, tests=99.0)],
         rows("5.10", 0, 1) + rows("7.3", 0, 2, 4),
     )
     assert durations.longest_first([OLD, MIDDLE, NEW], durations.read(tmp_path)) == [MIDDLE, NEW, OLD]

@@ -137,6 +137,15 @@ def test_an_ordinary_test(guests: Make) -> None:
     assert booted[0].is_killed
 
 
+def test_where_a_kernels_time_went_is_told(guests: Make) -> None:
+    some, _ = guests([*PASSED, *PASSED])
+    first, last = some.run(CELL, ITEM, ITEM), some.run(CELL, ITEM, None)
+    assert first.kernel is not None
+    assert ["boot", "collect"] == list(first.kernel["phases"])
+    assert last.kernel is not None
+    assert ["tests"] == list(last.kernel["phases"])
+
+
 EXIT: Mapping[str, Any] = {"type": "exit", "status": 9}
 BETWEEN: dict[str, Sequence[Any]] = {
     "the agent's end came before it was asked": [(EXIT,)],
