@@ -67,7 +67,7 @@ class Snapshots:
         if entry is not None:
             try:
                 return self._restore(config, directory, key, entry)
-            except (BootError, OSError) as error:
+            except (BootError, OSError, KeyError) as error:  # KeyError: a file that the manifest does not name
                 self._progress.note(f"{_name(config)}: {error}. The snapshot is thrown away, the guest boots")
                 self.discard(config)
                 (directory / CONSOLE_NAME).unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Saved guests: found by what shaped them, discarded when anything is wrong with them, never needed."""
 
+import json
 import os
 import shutil
 import signal
@@ -181,6 +182,21 @@ def test_a_damaged_snapshot_is_thrown_away(
     assert not start().is_restored
     assert len(recorder.notes) == 1
     assert "thrown away" in recorder.notes[0]
+    assert start().is_restored
+
+
+@pytest.mark.parametrize("name", ["memory", "state", "console"])
+def test_a_snapshot_whose_manifest_lacks_a_file_is_thrown_away(
+    start: Any, cache: Cache, recorder: Any, name: str
+) -> None:
+    start()
+    manifest = file_of(cache, "manifest.json")
+    document = json.loads(manifest.read_text())
+    del document["files"][name]
+    manifest.write_text(json.dumps(document))
+    assert not start().is_restored
+    assert len(recorder.notes) == 1
+    assert name in recorder.notes[0]
     assert start().is_restored
 
 
