@@ -392,7 +392,6 @@ def _describe(path: Path, like: str) -> str:
 def _sparse_digest(path: Path) -> str:
     """The sha256 of what is not zero in a file, and of where it lies, whether the zeros are holes or not."""
     digest = hashlib.sha256()
-    chunk = bytearray(_CHUNK_SIZE)
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         digest.update(b"%d" % size)
@@ -403,13 +402,13 @@ def _sparse_digest(path: Path) -> str:
             except OSError:  # ENXIO: nothing but a hole from here on
                 break
             file.seek(at)
-            count = file.readinto(chunk)
-            if not count:
+            chunk = file.read(_CHUNK_SIZE)
+            if not chunk:
                 break
-            if chunk != _ZEROS:
+            if chunk != _ZEROS[: len(chunk)]:
                 digest.update(b" %d " % at)
-                digest.update(memoryview(chunk)[:count])
-            at += count
+                digest.update(chunk)
+            at += len(chunk)
     return digest.hexdigest()
 
 

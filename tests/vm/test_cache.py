@@ -272,11 +272,13 @@ MIB = 1 << 20
 
 
 def make_sparse(directory: Path) -> dict[str, str]:
-    """A file of three MiB with a word in the second."""
+    """A file of a little more than three MiB, with a word in the second and one at the end of the third."""
     with (directory / "memory").open("wb") as file:
         file.seek(MIB)
         file.write(b"memory")
-        file.truncate(3 * MIB)
+        file.seek(3 * MIB - 3)
+        file.write(b"end")
+        file.truncate(3 * MIB + 10)
     (directory / "state").write_bytes(b"state")
     return {}
 
@@ -295,7 +297,8 @@ def test_holes_and_zeros_are_the_same(cache: Cache, sparse: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "content"), [(MIB + 1, b"E"), (MIB, bytes(6)), (0, b"x"), (2 * MIB + 5, b"\1"), (3 * MIB - 1, b"\1")]
+    ("at", "content"),
+    [(MIB + 1, b"E"), (MIB, bytes(6)), (0, b"x"), (2 * MIB + 5, b"\1"), (3 * MIB - 1, b"D"), (3 * MIB + 9, b"\1")],
 )
 def test_a_change_in_a_sparse_file_is_noticed(cache: Cache, sparse: Path, at: int, content: bytes) -> None:
     with sparse.open("r+b") as file:
@@ -305,7 +308,7 @@ def test_a_change_in_a_sparse_file_is_noticed(cache: Cache, sparse: Path, at: in
     assert not sparse.exists()
 
 
-@pytest.mark.parametrize("size", [0, MIB, 2 * MIB, 3 * MIB - 1, 3 * MIB + 1])
+@pytest.mark.parametrize("size", [0, MIB, 2 * MIB, 3 * MIB, 3 * MIB + 9, 3 * MIB + 11])
 def test_another_size_of_a_sparse_file_is_noticed(cache: Cache, sparse: Path, size: int) -> None:
     os.truncate(sparse, size)
     assert cache.get("k", "a") is None
@@ -313,8 +316,9 @@ def test_another_size_of_a_sparse_file_is_noticed(cache: Cache, sparse: Path, si
 
 def test_the_place_of_what_is_in_a_sparse_file_counts(cache: Cache, sparse: Path) -> None:
     with sparse.open("r+b") as file:
-        file.truncate(0)
-        file.truncate(3 * MIB)
+        file.seek(MIB)
+        file.write(bytes(6))
+        file.seek(0)
         file.write(b"memory")
     assert cache.get("k", "a") is None
 
