@@ -3,8 +3,11 @@
 With pytest-xdist the controller prepares everything once and records; its workers run the guests.
 """
 
+import contextlib
 import dataclasses
 import inspect
+import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -24,6 +27,8 @@ _GOOD = frozenset({Status.PASS, Status.UNSUPPORTED, Status.SKIP})
 _PHASES = pytest.StashKey[list[Mapping[str, Any]]]()
 _DMESG_LINES_MAX = 300
 _CONSOLE_LINES_MAX = 100
+# Of runs that no directory was named for.
+_CONSOLES_KEPT_S = 7 * 86_400
 # Verdicts that are tried once more in a fresh guest before they are believed.
 _DOUBTED = frozenset({Status.CRASH, Status.TIMEOUT})
 
@@ -247,6 +252,8 @@ class Session:
     def _start(self) -> Guests:
         directory = self.plan.consoles
         directory.mkdir(parents=True, exist_ok=True)
+        if self._directory is None:
+            remove_old(directory)
         unavailable = {(kernel, arch): why for kernel, arch, why in self.plan.unavailable}
         option = self._config.getoption
         self._guests = Guests(
@@ -264,6 +271,14 @@ class Session:
         """Leave nothing running."""
         if self._guests is not None:
             self._guests.close()
+
+
+def remove_old(consoles: Path) -> None:
+    """Remove the consoles that earlier runs without a directory of results left: nobody asks for them any more."""
+    for path in consoles.iterdir():
+        with contextlib.suppress(OSError):  # another run may be at it, too
+            if time.time() - path.stat().st_mtime > _CONSOLES_KEPT_S:
+                shutil.rmtree(path)
 
 
 def _directory(config: pytest.Config) -> Path | None:

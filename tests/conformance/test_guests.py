@@ -1,5 +1,6 @@
 """What befalls a guest, and whose fault that is: guests whose every message is written down here."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from conformance.cells import Cell
 from conformance.guests import Column, Deadlines, Guests, Pace
+from conformance.session import remove_old
 from conformance.verdict import judge
 from reports.results import Status
 from vm.architectures import AMD64
@@ -284,3 +286,12 @@ def test_deadlines_grow_with_the_slowest_boot_and_not_without_end() -> None:
     assert usual.test_s * 4 == usual.scaled(4).test_s
     assert usual.soft_s == usual.scaled(4).soft_s  # the guest's own clock
     assert (20.0, 10.0) == (Deadlines.of_test(20).test_s, Deadlines.of_test(20).soft_s)
+
+
+def test_consoles_that_nobody_named_a_place_for_go_after_a_week(tmp_path: Path) -> None:
+    for name, age_days in (("old", 8), ("new", 6)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "console.txt").touch()
+        os.utime(tmp_path / name, (0, time.time() - age_days * 86_400))
+    remove_old(tmp_path)
+    assert ["new"] == [path.name for path in tmp_path.iterdir()]
