@@ -153,6 +153,8 @@ class _Site:
             "view": self.view,
             # This machine's own kernel is up without having been booted by us.
             "is_up": lambda kernel: kernel.booted or kernel.source == "host",
+            # What its time says is how long it took to go on, not to boot.
+            "is_restored": lambda kernel: "restore" in kernel.phases and "boot" not in kernel.phases,
             "host_of": lambda kernel: kernel.host or results.host,
         }
 

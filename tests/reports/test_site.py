@@ -423,6 +423,24 @@ def test_two_architectures_are_told_apart():
     assert "--arch arm64" in pages["evidence/6.1-arm64-default-test_waitid.html"]
 
 
+@pytest.mark.parametrize(
+    ("phases", "is_said"),
+    [
+        ({"restore": 0.3, "collect": 1.0}, True),
+        ({"boot": 5.0, "collect": 1.0}, False),
+        ({"restore": 0.3, "boot": 5.0}, False),
+    ],
+)
+def test_a_restored_guest_is_not_said_to_have_booted_so_fast(phases, is_said):
+    results = sample.whole()
+    kernels = tuple(replace(kernel, boot_seconds=0.3, phases=phases) for kernel in results.kernels)
+    index = index_of(replace(results, kernels=kernels))
+    glance = index.one("section", "glance").one("table").raw
+    assert ("0.3 s restored" in glance or "300 ms restored" in glance) is is_said
+    assert ("Restored in" in index.raw) is is_said
+    assert ("Booted in" in index.raw) is not is_said
+
+
 def test_this_machines_kernel_needs_no_boot():
     index = index_of(sample.on_this_machine())
     assert "no boot" not in index.one("div", "matrix").raw + index.one("section", "glance").one("table").raw
