@@ -5,14 +5,13 @@ It is a hint, in a file of the cache: one that is missing, damaged or cannot be 
 
 import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
 from conformance.cells import Cell
 from reports.results import Kernel, Result
+from vm.cache import replace_file
 
 _NAME = "durations.json"
 # Kernels are compared by what a suite of so many tests would take, whatever was run in each of them.
@@ -47,7 +46,7 @@ def write(cache: Path, kernels: Iterable[Kernel], rows: Iterable[Result]) -> Non
     for row in rows:
         if row.started is not None:
             starts.setdefault((row.kernel, row.arch), []).append(row.started)
-    seconds = read(cache)
+    told: dict[str, float] = {}
     for kernel in kernels:
         of_tests = starts.get((kernel.id, kernel.arch), [])
         if kernel.phases and len(of_tests) > 1:
@@ -55,15 +54,11 @@ def write(cache: Path, kernels: Iterable[Kernel], rows: Iterable[Result]) -> Non
             test_s = (max(of_tests) - min(of_tests)).total_seconds() / (len(of_tests) - 1)
             start_s = sum(value for name, value in kernel.phases.items() if name != "tests")
             total_s = start_s + test_s * _TEST_COUNT
-            seconds[_name(kernel.id, kernel.arch)] = round(total_s, 3)
-    with contextlib.suppress(OSError):  # nothing is lost with it
-        descriptor, name = tempfile.mkstemp(prefix=_NAME, dir=cache)
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-                json.dump(seconds, file, indent=1, sort_keys=True)
-            os.replace(name, cache / _NAME)  # noqa: PTH105
-        except OSError:
-            Path(name).unlink(missing_ok=True)
+            told[_name(kernel.id, kernel.arch)] = round(total_s, 3)
+    if told:
+        content = json.dumps({**read(cache), **told}, indent=1, sort_keys=True).encode()
+        with contextlib.suppress(OSError):  # nothing is lost with it
+            replace_file(cache / _NAME, content)
 
 
 def _name(kernel: str, arch: str) -> str:

@@ -25,14 +25,13 @@ import filelock
 
 from vm.errors import CacheError
 from vm.progress import SILENT, Progress
+from vm.sparse import filled
 
 _MANIFEST = "manifest.json"
 # What backup programs look for to leave a directory out.
 _TAG = "CACHEDIR.TAG"
 _TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n"
 _OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-_CHUNK_SIZE = 1 << 16
-_ZEROS = bytes(_CHUNK_SIZE)
 # How a manifest describes what is no plain file.
 _LINK, _SPARSE = "-> ", "sparse "
 # Files this process has hashed, by what they looked like, to their sha256.
@@ -222,16 +221,7 @@ class Cache:
         with self.writing(f"write {path}"):
             self._make_root()
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).replace(path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            replace_file(path, content)
 
     @contextlib.contextmanager
     def writing(self, what: str) -> Iterator[None]:
@@ -346,6 +336,20 @@ class Cache:
             tag.write_text(_TAG_TEXT)
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Give a file new content in one step: whoever reads it, or a power failure, finds the old or the new."""
+    descriptor, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
 def hash_file(path: Path) -> str:
     """Compute a file's sha256."""
     with path.open("rb") as file:
@@ -393,22 +397,10 @@ def _sparse_digest(path: Path) -> str:
     """The sha256 of what is not zero in a file, and of where it lies, whether the zeros are holes or not."""
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        digest.update(b"%d" % size)
-        at = 0
-        while at < size:
-            try:
-                at = os.lseek(file.fileno(), at, os.SEEK_DATA) // _CHUNK_SIZE * _CHUNK_SIZE
-            except OSError:  # ENXIO: nothing but a hole from here on
-                break
-            file.seek(at)
-            chunk = file.read(_CHUNK_SIZE)
-            if not chunk:
-                break
-            if chunk != _ZEROS[: len(chunk)]:
-                digest.update(b" %d " % at)
-                digest.update(chunk)
-            at += len(chunk)
+        digest.update(b"%d" % os.fstat(file.fileno()).st_size)
+        for at, chunk in filled(file.fileno()):
+            digest.update(b" %d " % at)
+            digest.update(chunk)
     return digest.hexdigest()
 
 

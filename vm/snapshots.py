@@ -23,13 +23,12 @@ from vm.errors import BootError, CacheError
 from vm.machine import CONSOLE_NAME, Guest, MachineConfig, Memory, qemu_arguments
 from vm.monitor import MonitorError
 from vm.progress import Progress
+from vm.sparse import filled
 
 KIND = "snapshots"
 # What the cache may hold of them: as much as forty kernels' worth.
 BUDGET_BYTES = 4 << 30
 _RECIPE = 2  # count up when what is saved changes in a way that the key does not see
-_CHUNK_SIZE = 1 << 16
-_ZEROS = bytes(_CHUNK_SIZE)
 _RESTORE_DEADLINE_S = 30.0
 _SAVE_DEADLINE_S = 60.0
 
@@ -166,22 +165,11 @@ def key_of(config: MachineConfig) -> str:
 
 def copy_memory(source: int, target: Path) -> None:
     """Copy a file of memory, and leave holes where nothing is but zeros."""
-    size_bytes = os.fstat(source).st_size
     with target.open("wb") as file:
-        at = 0
-        while at < size_bytes:
-            try:
-                at = os.lseek(source, at, os.SEEK_DATA)
-            except OSError:  # ENXIO: nothing but a hole from here on
-                break
-            end = os.lseek(source, at, os.SEEK_HOLE)
-            while at < end:
-                chunk = os.pread(source, min(_CHUNK_SIZE, end - at), at)
-                if chunk != _ZEROS[: len(chunk)]:
-                    file.seek(at)
-                    file.write(chunk)
-                at += len(chunk)
-        file.truncate(size_bytes)
+        for at, chunk in filled(source):
+            file.seek(at)
+            file.write(chunk)
+        file.truncate(os.fstat(source).st_size)
 
 
 def _name(config: MachineConfig) -> str:
