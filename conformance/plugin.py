@@ -98,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in modes:
         if name not in MODES:
             raise pytest.UsageError(f"no ring mode is called {name!r}; there are {', '.join(MODES)}")
-    if config.getoption("kernel") or config.getoption("matrix_out"):
+    if any(config.getoption(name) for name in ("kernel", "matrix_lock", "matrix_out")):
         from conformance.session import Session  # noqa: PLC0415
 
         session = Session.create(config, modes)

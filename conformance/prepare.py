@@ -21,6 +21,7 @@ from vm.errors import SettingsError, SpecError, VmError
 from vm.fetch import Kernels
 from vm.kernel import Kernel as FetchedKernel
 from vm.kernel import KernelRef
+from vm.lock import Pin, fetch_locked, read_lock
 from vm.machine import Emulator, Guest, MachineConfig, memory_mib
 from vm.progress import PlainProgress, Progress
 from vm.qemu import Accel, Qemu, choose_accel, find_qemu
@@ -94,8 +95,12 @@ def prepare(config: pytest.Config, modes: Sequence[str]) -> Plan:
     progress = config.stash.get(PROGRESS, None) or PlainProgress()
     try:
         settings = Settings.load({"accel": config.getoption("accel")})
-        architectures = [_architecture(name) for name in config.getoption("arch") or [native_architecture()]]
-        return _prepare(config, modes, architectures, settings, progress)
+        pins = _pins(config)
+        named = config.getoption("arch") or dict.fromkeys(pin.arch for pin in pins) or [native_architecture()]
+        if foreign := sorted({pin.arch for pin in pins} - set(named)):
+            raise SpecError(f"the lock file pins kernels for {', '.join(foreign)}, and --arch is {', '.join(named)}")
+        architectures = [_architecture(name) for name in named]
+        return _prepare(config, modes, architectures, pins, settings, progress)
     except (SpecError, SettingsError) as error:
         raise pytest.UsageError(str(error)) from error
     except VmError as error:
@@ -106,6 +111,7 @@ def _prepare(
     config: pytest.Config,
     modes: Sequence[str],
     architectures: Sequence[Architecture],
+    pins: Sequence[Pin],
     settings: Settings,
     progress: Progress,
 ) -> Plan:
@@ -119,7 +125,8 @@ def _prepare(
     accel: Accel | None = None
     for architecture in architectures:
         setup = Setup(architecture, settings, progress)
-        refs = setup.kernels.resolve(specs)
+        pinned = [pin for pin in pins if pin.arch == architecture.name]
+        refs = [pin.ref for pin in pinned] if pins else setup.kernels.resolve(specs)
         is_native = architecture.name == native_architecture()
         for ref in refs:
             cells += [Cell(ref.id, ref.arch, mode, is_native) for mode in modes]
@@ -128,7 +135,8 @@ def _prepare(
         if not to_boot or config.getoption("collectonly", False):
             records += [_record(ref, None) for ref in to_boot]
             continue
-        fetched = dict(zip(to_boot, setup.kernels.fetch_all(to_boot), strict=True))
+        outcomes = fetch_locked(setup.kernels, pinned) if pins else setup.kernels.fetch_all(to_boot)
+        fetched = dict(zip(to_boot, outcomes, strict=True))
         ready = {ref: kernel for ref, kernel in fetched.items() if isinstance(kernel, FetchedKernel)}
         unavailable += [(ref.id, ref.arch, str(why)) for ref, why in fetched.items() if ref not in ready]
         records += [_record(ref, fetched[ref]) for ref in to_boot]
@@ -170,6 +178,16 @@ def _prepare(
         cache=settings.cache,
         has_snapshots=not config.getoption("no_snapshots"),
     )
+
+
+def _pins(config: pytest.Config) -> list[Pin]:
+    """The kernels of a lock file, if there is to be one."""
+    lock: str | None = config.getoption("matrix_lock")
+    if lock is None:
+        return []
+    if config.getoption("kernel"):
+        raise SpecError("a lock file and --kernel both say which kernels to run; leave one of them out")
+    return read_lock(config.invocation_params.dir / lock)
 
 
 def _architecture(name: str) -> Architecture:

@@ -16,6 +16,7 @@ from reports.results import Expectation, Result, Results, Status, exit_code, jud
 from uring_matrix.output import console, error_line
 from uring_matrix.progress import progress
 from uring_matrix.show import Show
+from vm.lock import read_lock
 
 # What in a spec may make it several.
 _SEVERAL = frozenset("*?[,")
@@ -47,13 +48,15 @@ def run(
         The exit code, as promised: 0, 1 (an unexpected verdict), 2 (usage), 3 (incomplete), 130 (interrupted).
     """
     home = Path(conformance.__file__).resolve().parent
+    specs = kernels or (["all"] if lock is None else [])
+    columns = specs if lock is None else [one.id for one in read_lock(lock)]
     arguments = [
         str(home),
         *("-c", str(home / "suite.ini"), "--rootdir", str(home.parent)),
         *("-p", "no:terminalreporter", "-p", "no:cacheprovider"),
         *("--matrix-out", str(out)),
-        *("-n", worker_count(kernels) if workers == "auto" else workers),
-        *(f"--kernel={spec}" for spec in kernels or ["all"]),
+        *("-n", worker_count(columns) if workers == "auto" else workers),
+        *(f"--kernel={spec}" for spec in specs),
         *(f"--arch={name}" for name in archs),
         *(f"--mode={name}" for name in modes),
         *((f"--accel={accel}",) if accel else ()),

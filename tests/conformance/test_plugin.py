@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from reports.results import Qualifier, Results, Status, exit_code, read
+from vm.lock import Pin, render_lock
 
 TESTS = '''
 import os
@@ -102,6 +103,22 @@ def test_ids_name_the_kernel_and_the_mode_before_anything_else(project: Path) ->
     assert "test_mine.py::test_parameters[host-default-2]" in done.stdout
 
 
+def test_a_lock_file_names_the_kernels(project: Path) -> None:
+    """Without the archive: what is pinned is known. An architecture that it has no kernel of would be an empty run."""
+    pins = [
+        Pin(name, name, "amd64", f"{name}.0", "0" * 64, package=f"linux-image-{name}", package_version="1-1")
+        for name in ("6.1", "6.12")
+    ]
+    (project / "kernels.lock").write_text(render_lock(pins))
+    done = run(project, "--collect-only", "--matrix-lock", "kernels.lock", "-k", "test_passes")
+    assert [line for line in done.stdout.splitlines() if "::" in line] == [
+        "test_mine.py::test_passes[6.12-default]",
+        "test_mine.py::test_passes[6.1-default]",
+    ]
+    done = run(project, "--collect-only", "--matrix-lock", "kernels.lock", "--arch", "arm64")
+    assert (done.returncode, "pins kernels for amd64, and --arch is arm64" in done.stderr) == (4, True), done
+
+
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_every_verdict_reaches_the_results(project: Path, workers: str) -> None:
     done = run(project, "--kernel", "host", "--matrix-out", "out", "-n", workers)
@@ -168,6 +185,8 @@ def test_selection_and_junit_work_as_ever(project: Path) -> None:
         (("--mode", "fast"), "no ring mode is called 'fast'; there are default"),
         (("--kernel", "./nothing"), "nothing"),
         (("--kernel", "host", "--arch", "vax"), "architecture 'vax' are not supported"),
+        (("--matrix-lock", "absent.lock"), "absent.lock cannot be read"),
+        (("--matrix-lock", "absent.lock", "--kernel", "host"), "leave one of them out"),
         (("--kernel", "host", "--matrix-resume"), "--matrix-resume needs --matrix-out"),
         (("--kernel", "host", "--matrix-resume", "--matrix-out", "out"), "there is no run to go on with in"),
     ],

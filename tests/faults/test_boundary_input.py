@@ -181,6 +181,25 @@ def test_a_full_disk_for_the_cache(world: World) -> None:
     assert world.leftovers() == []
 
 
+# -- lock files -------------------------------------------------------------------------------------------------------
+
+
+def test_a_lock_file_decides_which_kernels_run(stand_in: StandIn, kernel: Kernel) -> None:
+    """These and no others; and another image in a pinned one's place is not tested under its name."""
+    world = stand_in()
+    image = kernel("one")
+    kernel("two")
+    assert world.matrix("kernels", "lock", image, "-o", "k.lock").code == 0
+    ended = world.matrix("run", "--lock", "k.lock", "--out", "m", "--", "-k", "nop")
+    assert (ended.code, world.statuses()) == (0, ["pass"]), ended
+    assert [(one["id"], one["location"]) for one in world.results()["kernels"]] == [("one", str(image))]
+    kernel("one", "6.1.1-another")
+    ended = world.matrix("run", "--lock", "k.lock", "--out", "m", "--", "-k", "nop")
+    assert (ended.code, world.statuses()) == (3, ["infra"]), ended
+    assert "is pinned to an image with sha256" in world.results()["kernels"][0]["error"]
+    assert world.leftovers() == []
+
+
 # -- Ctrl-C -----------------------------------------------------------------------------------------------------------
 
 
