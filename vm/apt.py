@@ -210,7 +210,7 @@ class Archive:
         pending = {package.file: package for package in packages}
         suites = {package.suite for package in packages}
         # apt reads all lists it is shown before it does anything: it is shown as few as will do.
-        shown = None if "" in suites else [suite for suite in self.suites if suite in suites]
+        shown = [suite for suite in self.suites if suite in suites] or None
         command = self._command("apt-get", "download", "-q", *(package.exact for package in packages), suites=shown)
         with self._progress.stage(what, total_bytes) as stage:
             seen_bytes = dict.fromkeys(pending, 0)
@@ -248,7 +248,8 @@ class Archive:
                 ]
             if not wanted:
                 return
-            command = self._command("apt-get", "update", "-q", suites=wanted)
+            # Without the file of all packages that it would make at the end, to be thrown away by us.
+            command = self._command("apt-get", "update", "-q", "-o", "pkgCacheFile::Generate=false", suites=wanted)
             self._drop_changed_lists(wanted)
             with self._progress.stage(f"reading the package lists of {len(wanted)} suites") as stage:
                 try:
@@ -368,10 +369,8 @@ class Archive:
         return text
 
     def _resolve(self, names: Sequence[str]) -> list[Package]:
-        for suite in self.suites:
-            # apt takes a list for good that is there; we do not.
-            for _text in self._read_lists(suite):
-                pass
+        # apt takes a list for good that is there; we do not.
+        lists = [(suite, text) for suite in self.suites for text in self._read_lists(suite)]
         output = self._run(self._command("apt-get", "install", "-s", "-qq", *names))
         chosen = re.findall(r"^Inst (\S+) \((\S+) ", output.text, re.MULTILINE)
         if output.status != 0 or not chosen:
@@ -379,17 +378,18 @@ class Archive:
                 f"apt cannot install {' '.join(names)} for {self.arch} from {', '.join(self.suites)}: "
                 f"{last_lines(output.text)}"
             )
-        exact = [f"{name}={version}" for name, version in chosen]
-        output = self._run(self._command("apt-cache", "show", *exact))
-        found = {}
-        for stanza in output.raw.split(b"\n\n"):
-            if stanza.startswith(b"Package: "):
-                package = parse_package(stanza, "")
-                found[package.exact] = package
-        missing = [name for name in exact if _bare(name) not in found]
+        exact = [_bare(f"{name}={version}") for name, version in chosen]
+        names_chosen = b"|".join(re.escape(name.partition("=")[0].encode()) for name in exact)
+        found: dict[str, Package] = {}
+        for suite, text in lists:
+            for match in re.finditer(rb"\nPackage: (?:%s)\n" % names_chosen, text):
+                end = text.find(b"\n\n", match.start())
+                package = parse_package(text[match.start() + 1 : end if end >= 0 else len(text)], suite)
+                found.setdefault(package.exact, package)
+        missing = [name for name in exact if name not in found]
         if missing:
-            raise FetchError(f"apt chose {', '.join(missing)} but does not describe it: {last_lines(output.text)}")
-        return [found[_bare(name)] for name in exact]
+            raise FetchError(f"apt chose {', '.join(missing)}, which no list of {', '.join(self.suites)} describes")
+        return [found[name] for name in exact]
 
     def _run(self, command: Sequence[str], **how: Any) -> Output:
         """Run apt. Its temporary files are among the cache's, where they go even if we are killed meanwhile."""

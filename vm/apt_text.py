@@ -31,7 +31,7 @@ class Package:
     name: str
     version: str
     arch: str
-    # Where the index was found that has it; empty for a part of a closure, which may be in any of the archive's suites.
+    # Where the index was found that has it.
     suite: str
     size_bytes: int
     installed_bytes: int
