@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -89,6 +89,17 @@ class Column:
     session: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What came of a kernel that was still being fetched when the session began."""
+
+    # For its record in the results.
+    news: Mapping[str, Any]
+    # None when it cannot be had.
+    column: Column | None = None
+    why_not: str = ""
+
+
 @dataclass(slots=True)
 class Ran:
     """What one try at an item gave."""
@@ -111,6 +122,7 @@ class Guests:
         columns: by kernel id and architecture.
         directory: where consoles are kept.
         unavailable: columns whose kernel could not be had, and why.
+        arrive: waits for a column that is in neither of them.
         snapshots: the cache of guests that were booted before; None to boot each.
         test_s: seconds that a test may take, instead of the usual.
         is_isolated: whether each test gets a guest of its own.
@@ -124,11 +136,13 @@ class Guests:
         unavailable: Mapping[tuple[str, str], str],
         snapshots: Path | None = None,
         *,
+        arrive: Callable[[tuple[str, str]], Arrival] | None = None,
         test_s: float | None = None,
         is_isolated: bool = False,
         run_s: float | None = None,
     ) -> None:
-        self._columns = columns
+        self._columns = dict(columns)
+        self._arrive = arrive
         self._directory = directory
         self._deadlines = Deadlines.of_test(test_s)
         self._is_isolated = is_isolated
@@ -166,10 +180,13 @@ class Guests:
                 are taken down when none of them follows.
         """
         key = (cell.kernel, cell.arch)
+        if self._arrive is not None and key not in self._columns and key not in self._dead:
+            self._take_in(key, self._arrive(key))
         if self._ends_s is not None and time.monotonic() > self._ends_s:
             self._dead[key] = GuestEnd("no-boot", f"the run's {self._run_s:.0f} s were over before this test's turn")
         if key in self._dead:
-            return Ran(Facts(guest_end=self._dead[key]), [], time.time())
+            news, self._news = self._news, None
+            return Ran(Facts(guest_end=self._dead[key]), [], time.time(), news)
         ran = Ran(Facts(), [], time.time())
         try:
             guest, started = self._begin(key, item, None if self._is_isolated else following)
@@ -190,6 +207,14 @@ class Guests:
             self._tell_phases(key, tests=time.monotonic() - self._tests_since_s)
         ran.kernel, self._news = self._news, None
         return ran
+
+    def _take_in(self, key: tuple[str, str], arrival: Arrival) -> None:
+        """Have a kernel that was fetched meanwhile, or know that it cannot be had."""
+        self._tell(key, **arrival.news)
+        if arrival.column is not None:
+            self._columns[key] = arrival.column
+        else:
+            self._dead[key] = GuestEnd("no-boot", arrival.why_not)
 
     def _begin(self, key: tuple[str, str], item: str, following: str | None) -> tuple[Guest, Mapping[str, Any]]:
         """Hand an item over. What befalls a guest before it says that it began is not the item's fault.

@@ -1,34 +1,56 @@
 """What a session runs where: columns with everything their guests need. Made once, sent to xdist's workers as JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
+from conformance import records
 from conformance.cells import HOST, Cell
-from conformance.guests import Column
+from conformance.guests import Arrival, Column
 from reports.results import CellKey, Host, Kernel
 from vm.architectures import ARCHITECTURES
+from vm.cache import Cache
+from vm.errors import FetchError, VmError
+from vm.kernel import Kernel as FetchedKernel
 from vm.machine import Emulator, MachineConfig, memory_mib
 
 
 @dataclass(frozen=True, slots=True)
 class GuestPlan:
-    """One kernel's guest."""
+    """One kernel's guest. Paths are this machine's."""
 
-    kernel_id: str
     arch: str
-    # Paths on this machine.
-    kernel: str
-    initrd: str
+    initrd: Path
+    # What the guest finds in its window; None when it is part of the initrd.
+    payload: Path | None
     emulator: tuple[str, ...]
     accelerator: str
     environment: dict[str, str]
-    # What the guest finds in its window; None when it is part of the initrd.
-    payload: str | None = None
-    has_disk: bool = False
+    has_disk: bool
+    kernel_id: str = ""
+    # The kernel's image; None while it is still being fetched …
+    kernel: Path | None = None
+    # … and then its outcome will be here (`vm.ahead`), of the version that was asked for.
+    outcome: Path | None = None
+    version: str | None = None
+
+    def of(self, kernel_id: str, outcome: Path | None = None, version: str | None = None) -> Self:
+        """The same for a kernel that is not there yet."""
+        return replace(self, kernel_id=kernel_id, outcome=outcome, version=version)
+
+    def with_kernel(self, kernel: FetchedKernel, cache: Cache) -> Self:
+        """The same with a kernel that is there."""
+        from vm import image  # noqa: PLC0415 - not needed in a worker whose kernels are there
+
+        initrd, payload = self.initrd, self.payload
+        # A kernel without PCI sees no window: what a test needs has to be in its initramfs. Unknown ones have it.
+        has_window = kernel.config.get("CONFIG_PCI", "n" if kernel.config else "y") == "y"
+        if not has_window and payload is not None:
+            initrd, payload = image.join(initrd, payload, cache), None
+        return replace(self, kernel=kernel.image, initrd=initrd, payload=payload, outcome=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +79,65 @@ class Plan:
         return cell.kernel == HOST
 
     def columns(self, paths: Sequence[str]) -> Mapping[tuple[str, str], Column]:
-        """What `Guests` needs.
+        """What `Guests` needs, of every kernel that is there.
 
         Args:
             paths: the files that guests have to collect.
         """
         return {
-            (guest.kernel_id, guest.arch): Column(
-                MachineConfig(
-                    ARCHITECTURES[guest.arch],
-                    Emulator(guest.emulator, guest.accelerator, guest.environment),
-                    Path(guest.kernel),
-                    Path(guest.initrd),
-                    memory_mib=memory_mib(Path(guest.initrd)),
-                    payload=Path(guest.payload) if guest.payload is not None else None,
-                    has_disk=guest.has_disk,
-                ),
-                {
-                    **self.session,
-                    "paths": paths,
-                    "cells": [cell.to_json() for cell in self.cells_of(guest.kernel_id, guest.arch)],
-                },
-            )
+            (guest.kernel_id, guest.arch): self._column(guest, guest.kernel, paths)
             for guest in self.guests
+            if guest.kernel is not None
         }
+
+    def arrive(self, key: tuple[str, str], paths: Sequence[str]) -> Arrival:
+        """Wait for a kernel that is still being fetched.
+
+        Args:
+            key: its id and architecture.
+            paths: the files that guests have to collect.
+        """
+        from vm import ahead  # noqa: PLC0415 - not needed in a worker whose kernels are there
+        from vm.fetch import hold  # noqa: PLC0415
+
+        guest = next(guest for guest in self.guests if (guest.kernel_id, guest.arch) == key)
+        cache = Cache(self.cache)
+        try:
+            if guest.outcome is None or (kernel := ahead.take(guest.outcome)) is None:
+                raise FetchError(f"nobody fetches {guest.kernel_id}")
+            hold(kernel, cache)
+            guest = guest.with_kernel(kernel, cache)
+        except VmError as error:
+            return Arrival(records.facts(error, guest.version), why_not=str(error))
+        return Arrival(records.facts(kernel, guest.version), self._column(guest, kernel.image, paths))
+
+    def is_fetching(self, cell: Cell) -> bool:
+        """Whether a cell's kernel is not there yet."""
+        from vm import ahead  # noqa: PLC0415 - asked in the controller only, which has it
+
+        return any(
+            guest.outcome is not None and not ahead.is_there(guest.outcome)
+            for guest in self.guests
+            if (guest.kernel_id, guest.arch) == (cell.kernel, cell.arch)
+        )
+
+    def _column(self, guest: GuestPlan, kernel: Path, paths: Sequence[str]) -> Column:
+        return Column(
+            MachineConfig(
+                ARCHITECTURES[guest.arch],
+                Emulator(guest.emulator, guest.accelerator, guest.environment),
+                kernel,
+                guest.initrd,
+                memory_mib=memory_mib(guest.initrd),
+                payload=guest.payload,
+                has_disk=guest.has_disk,
+            ),
+            {
+                **self.session,
+                "paths": paths,
+                "cells": [cell.to_json() for cell in self.cells_of(guest.kernel_id, guest.arch)],
+            },
+        )
 
     def cells_of(self, kernel: str, arch: str) -> Sequence[Cell]:
         """A column's cells, one per mode."""

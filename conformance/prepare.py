@@ -1,38 +1,35 @@
 """Prepares a session: resolves specs, fetches kernels and QEMU, proves the accelerator, makes the guest image."""
 
+import contextlib
 import os
 import platform
 import tempfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import psutil
 import pytest
 
-from conformance import durations, payload
+from conformance import durations, payload, records
 from conformance.cells import HOST, Cell, native_architecture
 from conformance.plan import GuestPlan, Plan
+from conformance.supply import Supply
 from reports.results import Host, Kernel
 from vm import image
+from vm.ahead import Ahead, Order, take
 from vm.apt import Archive
 from vm.architectures import ARCHITECTURES, Architecture
 from vm.cache import Cache
 from vm.errors import SettingsError, SpecError, VmError
 from vm.fetch import Kernels
 from vm.kernel import Kernel as FetchedKernel
-from vm.kernel import KernelRef
-from vm.lock import Pin, fetch_locked, read_lock
+from vm.lock import Pin, read_lock
 from vm.machine import Emulator, Guest, MachineConfig, memory_mib
 from vm.progress import PlainProgress, Progress
-from vm.qemu import Accel, Qemu, choose_accel, find_qemu
+from vm.qemu import Accel, Qemu, choose_accel, find_qemu, is_at_hand
 from vm.settings import Settings
-
-# The kernel options that say something about a verdict; the whole configuration has ten thousand lines.
-_CONFIG_NAMES = (
-    "CONFIG_IO_URING", "CONFIG_HZ", "CONFIG_PREEMPT", "CONFIG_PREEMPT_DYNAMIC", "CONFIG_PREEMPT_VOLUNTARY",
-    "CONFIG_PREEMPT_LAZY", "CONFIG_NET", "CONFIG_INET", "CONFIG_EPOLL", "CONFIG_FUTEX", "CONFIG_NET_RX_BUSY_POLL",
-    "CONFIG_NUMA", "CONFIG_SMP", "CONFIG_KASAN", "CONFIG_PROVE_LOCKING", "CONFIG_CC_VERSION_TEXT",
-)  # fmt: skip
+from vm.specs import is_path
 
 # With a working KVM a guest is ready within a second; on one that is broken it never is.
 _KVM_DEADLINE_S = 15.0
@@ -49,16 +46,39 @@ class Setup:
         self.progress = progress
         self.cache = Cache(settings.cache, progress)
         self.kernels = Kernels(self.cache, settings, progress, arch=architecture.name)
+        self._ahead: Ahead | None = None
+
+    @cached_property
+    def _image_archive(self) -> Archive:
+        return Archive(image.SUITES, self.architecture.name, self.cache, self.settings, self.progress)
+
+    def fetch_qemu_ahead(self, beside: contextlib.ExitStack) -> None:
+        """Have QEMU fetched by a process of its own, if there is none yet.
+
+        Args:
+            beside: ends that process.
+        """
+        if self.settings.offline or is_at_hand(self.architecture.name, self.cache):
+            return
+        with contextlib.suppress(VmError):  # whoever needs what is lacking says so
+            # It begins with the lists that the guest image needs, too: here, lest both wait for each other's.
+            self._image_archive.update()
+            directory = beside.enter_context(self.cache.temporary())
+            self._ahead = Ahead(Order(self.settings, self.architecture.name), directory, self.progress)
+            beside.callback(self._ahead.end)
 
     def qemu(self) -> Qemu:
         """QEMU, the system's or fetched."""
+        if self._ahead is not None:
+            self._ahead.wait(0)
+            take(self._ahead.outcomes[0])
+            self._ahead = None
         return find_qemu(self.architecture.name, self.cache, self.settings, self.progress)
 
     def runtime(self) -> image.Runtime:
         """The guest image's first layer."""
-        archive = Archive(image.SUITES, self.architecture.name, self.cache, self.settings, self.progress)
         return image.runtime(
-            archive,
+            self._image_archive,
             self.architecture,
             self.cache,
             trees=payload.trees(),
@@ -116,63 +136,71 @@ def _prepare(
     progress: Progress,
 ) -> Plan:
     specs = config.getoption("kernel") or [HOST]
+    seconds = durations.read(settings.cache)
     cells: list[Cell] = []
     guests: list[GuestPlan] = []
     unavailable: list[tuple[str, str, str]] = []
-    records: list[Kernel] = []
+    late: set[tuple[str, str]] = set()
+    kernels: list[Kernel] = []
     session: dict[str, object] = {}
     qemu: Qemu | None = None
     accel: Accel | None = None
+    # What goes on beside the session, and ends with it.
+    beside = contextlib.ExitStack()
+    config.add_cleanup(beside.close)
     for architecture in architectures:
         setup = Setup(architecture, settings, progress)
         pinned = [pin for pin in pins if pin.arch == architecture.name]
+        is_needed = not config.getoption("collectonly", False)
+        if is_needed and (pinned or any(spec != HOST and not is_path(spec) for spec in specs)):
+            setup.fetch_qemu_ahead(beside)
         refs = [pin.ref for pin in pinned] if pins else setup.kernels.resolve(specs)
         is_native = architecture.name == native_architecture()
-        for ref in refs:
-            cells += [Cell(ref.id, ref.arch, mode, is_native) for mode in modes]
+        own_cells = [Cell(ref.id, ref.arch, mode, is_native) for ref in refs for mode in modes]
+        cells += own_cells
+        kernels += [records.host_record(ref) for ref in refs if ref.source == HOST]
         to_boot = [ref for ref in refs if ref.source != HOST]
-        records += [_host_record(ref) for ref in refs if ref.source == HOST]
-        if not to_boot or config.getoption("collectonly", False):
-            records += [_record(ref, None) for ref in to_boot]
-            continue
-        outcomes = fetch_locked(setup.kernels, pinned) if pins else setup.kernels.fetch_all(to_boot)
-        fetched = dict(zip(to_boot, outcomes, strict=True))
-        ready = {ref: kernel for ref, kernel in fetched.items() if isinstance(kernel, FetchedKernel)}
-        unavailable += [(ref.id, ref.arch, str(why)) for ref, why in fetched.items() if ref not in ready]
-        records += [_record(ref, fetched[ref]) for ref in to_boot]
-        if not ready:
+        if not to_boot or not is_needed:
+            kernels += [records.record(ref) for ref in to_boot]
             continue
         sent = payload.collect(config)
         session = sent.session([])
+        order = [cell.kernel for cell in durations.longest_first(own_cells, seconds)]
+        to_boot.sort(key=lambda ref: order.index(ref.id))
+        supply = Supply(to_boot, pinned, setup.kernels, setup.cache, settings, progress, beside)
         runtime = setup.runtime()
         archive = image.payload(runtime, setup.cache, files=sent.files, prepare=sent.prepare, recipe=sent.ini)
         qemu = setup.qemu()
+        supply.await_one()
+        ready = {ref: kernel for ref, kernel in supply.outcomes.items() if isinstance(kernel, FetchedKernel)}
+        lacking = {ref: error for ref, error in supply.outcomes.items() if isinstance(error, VmError)}
+        late |= {(ref.id, ref.arch) for ref in supply.late}
+        kernels += [records.record(ref, supply.outcomes.get(ref)) for ref in to_boot]
+        unavailable += [(ref.id, ref.arch, str(error)) for ref, error in lacking.items()]
+        if not ready:
+            continue
         # One of the archive's, if there is one: it is known to boot.
         proof = min(ready, key=lambda ref: ref.source == "path")
         accel = setup.accel(qemu, ready[proof], runtime.initramfs)
-        for ref, kernel in ready.items():
-            # A kernel without PCI sees no window: what a test needs has to be in its initramfs. Unknown ones have it.
-            has_window = kernel.config.get("CONFIG_PCI", "n" if kernel.config else "y") == "y"
-            initrd = runtime.initramfs if has_window else image.join(runtime, setup.cache, archive)
-            guests.append(
-                GuestPlan(
-                    ref.id,
-                    ref.arch,
-                    str(kernel.image),
-                    str(initrd),
-                    qemu.command,
-                    accel.name,
-                    dict(qemu.environment),
-                    str(archive) if has_window else None,
-                    sent.needs_disk,
-                )
-            )
+        common = GuestPlan(
+            arch=architecture.name,
+            initrd=runtime.initramfs,
+            payload=archive,
+            emulator=qemu.command,
+            accelerator=accel.name,
+            environment=dict(qemu.environment),
+            has_disk=sent.needs_disk,
+        )
+        guests += [common.of(ref.id).with_kernel(kernel, setup.cache) for ref, kernel in ready.items()]
+        guests += [common.of(ref.id, path, ref.package_version) for ref, path in supply.late.items()]
+    ordered = durations.longest_first(cells, seconds)
     return Plan(
-        cells=tuple(durations.longest_first(cells, durations.read(settings.cache))),
+        # Those that are still being fetched come last, in the order they come in.
+        cells=tuple(sorted(ordered, key=lambda cell: (cell.kernel, cell.arch) in late)),
         guests=tuple(guests),
         session=session,
         unavailable=tuple(unavailable),
-        kernels=tuple(records),
+        kernels=tuple(kernels),
         host=_host(qemu, accel),
         consoles=_consoles(config),
         cache=settings.cache,
@@ -214,45 +242,4 @@ def _host(qemu: Qemu | None, accel: Accel | None) -> Host:
         qemu_version=".".join(map(str, qemu.version)) if qemu is not None else None,
         accel=accel.name if accel is not None else None,
         accel_reason=accel.reason if accel is not None else None,
-    )
-
-
-def _record(ref: KernelRef, kernel: FetchedKernel | VmError | None) -> Kernel:
-    """What is known about a kernel before it boots. What was fetched may be another package than the one asked for."""
-    fetched = kernel if isinstance(kernel, FetchedKernel) else None
-    got = fetched.ref if fetched is not None else ref
-    notes: tuple[str, ...] = ()
-    if got.package_version != ref.package_version:
-        notes = (f"{ref.package} {ref.package_version} is listed but gone from the archive; {got.package} was taken",)
-    return Kernel(
-        id=ref.id,
-        series=got.series,
-        arch=got.arch,
-        source=got.source,
-        release=got.release,
-        package=got.package,
-        package_version=got.package_version,
-        suite=got.suite,
-        location=got.location,
-        sha256=fetched.sha256 if fetched is not None else None,
-        config={name: fetched.config[name] for name in _CONFIG_NAMES if name in fetched.config} if fetched else {},
-        error=str(kernel) if isinstance(kernel, VmError) else None,
-        notes=notes,
-    )
-
-
-def _host_record(ref: KernelRef) -> Kernel:
-    """This machine's kernel: nothing to boot."""
-    from conformance.guest.features import features  # noqa: PLC0415 - loads the ring
-
-    name = os.uname()
-    return Kernel(
-        id=ref.id,
-        series=ref.series,
-        arch=ref.arch,
-        source=ref.source,
-        release=name.release,
-        version=name.version,
-        features=features(),
-        booted=True,
     )

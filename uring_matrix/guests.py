@@ -41,7 +41,7 @@ def machine_of(
     runtime = setup.runtime()
     files = {**payload.own_files(), **extra_files}
     archive = image.payload(runtime, setup.cache, files=files, prepare=payload.compile_only, recipe="bare")
-    initrd = image.join(runtime, setup.cache, archive)
+    initrd = image.join(runtime.initramfs, archive, setup.cache)
     qemu = setup.qemu()
     chosen = setup.accel(qemu, kernel, initrd)
     return setup.machine(qemu, chosen.name, kernel.image, initrd)

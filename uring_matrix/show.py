@@ -145,10 +145,17 @@ class Show:
                 bar,
                 f"{line.done}/{line.total}",
                 f"{seconds:5.1f} s" if line.started_s else "",
-                _counts(line) if line.done else Text("booting" if line.started_s else "waiting", style="dim"),
+                _counts(line) if line.done else Text(self._state(name, line), style="dim"),
                 Text(line.note, style="dim", overflow="ellipsis", no_wrap=True),
             )
         return table
+
+    def _state(self, name: str, line: Line) -> str:
+        """What a kernel without a verdict is about."""
+        plan = self._config.pluginmanager.get_plugin("uring-matrix-session").plan  # type: ignore[union-attr]
+        if any(plan.is_fetching(cell) for cell in self._cells.values() if _line_name(cell) == name):
+            return "being fetched"
+        return "booting" if line.started_s else "waiting"
 
     def finish(self) -> None:
         """Leave the last state on the terminal."""

@@ -6,6 +6,7 @@ package status, so that the machine's own packages play no part, and it runs non
 
 import contextlib
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -16,7 +17,7 @@ from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from vm.apt_process import Output, configuration, file_size, last_lines, run, watch
 from vm.apt_text import Package, Trouble, classify, failures, hash_in_release, parse_package
@@ -35,6 +36,8 @@ _EMPTY = hashlib.sha256().hexdigest()
 # With less than that free, a disk is full.
 _ROOM_LEAST_BYTES = 1 << 20
 _HELPER = "/usr/lib/apt/apt-helper"
+# Count up when what is remembered of lists changes its form.
+_ANSWER = 2
 
 
 class _DamagedListError(FetchError):
@@ -208,16 +211,18 @@ class Archive:
             raise FetchError(f"{names} would have to be downloaded, but offline was asked for; run once without it")
         total_bytes = sum(package.size_bytes for package in packages)
         pending = {package.file: package for package in packages}
-        suites = {package.suite for package in packages}
-        # apt reads all lists it is shown before it does anything: it is shown as few as will do.
-        shown = [suite for suite in self.suites if suite in suites] or None
-        command = self._command("apt-get", "download", "-q", *(package.exact for package in packages), suites=shown)
+        # By address and hash, as the signed lists have them: apt-get would first read those lists again, and fetch in
+        # an order of its own.
+        wanted = [(self._address(package), package.file, f"SHA256:{package.sha256}") for package in packages]
+        command = self._command(_HELPER, "-q", "download-file", *itertools.chain.from_iterable(wanted))
         with self._progress.stage(what, total_bytes) as stage:
             seen_bytes = dict.fromkeys(pending, 0)
 
             def look() -> bool:
                 moved = False
                 for file, package in list(pending.items()):
+                    if (directory / file).is_symlink():
+                        self._make_own(directory / file)
                     size_bytes = file_size(directory / file)
                     if size_bytes > seen_bytes[file]:
                         stage.advance(size_bytes - seen_bytes[file])
@@ -234,7 +239,17 @@ class Archive:
         if pending:
             raise self._download_error(output, list(pending.values()))
 
+    def _make_own(self, path: Path) -> None:
+        """Copy what apt only links to, when the archive lies on this machine's own disk."""
+        with self._cache.writing(f"write {path}"):
+            copy = path.with_name(f"{path.name}.copy")
+            shutil.copyfile(path, copy)
+            copy.replace(path)
+
     # -- apt ----------------------------------------------------------------------------------------------------------
+
+    def _address(self, package: Package) -> str:
+        return f"{self._sources.of(package.suite).uri}/{package.filename}"
 
     def _refresh(self, wanted: Sequence[str], force: bool) -> None:
         with self._cache.lock(self._root):
@@ -356,9 +371,8 @@ class Archive:
         if expected == _EMPTY:
             # apt does not fetch what is known to be empty, and leaves the old list where it was.
             return b""
-        helper = _HELPER if Path(_HELPER).exists() else "apt-helper"
         try:
-            text = subprocess.run([helper, "cat-file", str(path)], check=True, capture_output=True).stdout
+            text = subprocess.run([_HELPER, "cat-file", str(path)], check=True, capture_output=True).stdout
         except (OSError, subprocess.CalledProcessError) as error:
             detail = (
                 error.stderr.decode(errors="replace") if isinstance(error, subprocess.CalledProcessError) else error
@@ -475,7 +489,7 @@ class Archive:
     def _remember(self, kind: str, question: str, answer: Callable[[], list[Package]]) -> list[Package]:
         """Answer from the cache as long as the lists are the same."""
         state = self._state()
-        view = _digest(f"{self._root}\n{self.suites}\n{question}")
+        view = _digest(f"{_ANSWER} {self._root}\n{self.suites}\n{question}")
         stamp = _digest(json.dumps([state.get(suite, {}).get("files") for suite in self.suites]))
         key = f"{view}-{stamp}"
 
@@ -521,11 +535,8 @@ class Archive:
             return self._full()
         failed = {}
         for address, reason in re.findall(r"Failed to fetch (\S+)\s+(.*)", output.text):
-            failed[urlsplit(address).path.rpartition("/")[2]] = reason
-        reasons = {
-            package: next((failed[name] for name in failed if name in (package.file, _pool_name(package))), None)
-            for package in missing
-        }
+            failed[unquote(urlsplit(address).path).rpartition("/")[2]] = reason
+        reasons = {package: failed.get(_pool_name(package)) for package in missing}
         gone = [package for package, reason in reasons.items() if reason and classify(reason) is Trouble.ABSENT]
         listing = "; ".join(f"{package.exact}: {reason or 'did not come'}" for package, reason in reasons.items())
         if len(gone) == len(missing):

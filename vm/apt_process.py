@@ -53,7 +53,7 @@ def _watched(
 ) -> Output:
     output = bytearray()
     process = subprocess.Popen(
-        [*_tied_to_us(), *command],
+        [*tied_to_us("KILL"), *command],
         cwd=cwd,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -92,10 +92,14 @@ def _watched(
         process.stdout.close()
 
 
-def _tied_to_us() -> list[str]:
-    """What to put before a command so that it ends when we are killed; nothing where util-linux is not installed."""
+def tied_to_us(signal_name: str) -> list[str]:
+    """What to put before a command so that it ends when we are killed; nothing where util-linux is not installed.
+
+    Args:
+        signal_name: what it then gets, without the `SIG`.
+    """
     program = shutil.which("setpriv")
-    return [program, "--pdeathsig", "KILL"] if program else []
+    return [program, "--pdeathsig", signal_name] if program else []
 
 
 def watch(directory: Path, stage: Stage) -> Callable[[], bool]:

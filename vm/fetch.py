@@ -5,7 +5,7 @@ import gzip
 import os
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -105,37 +105,59 @@ class Kernels:
             raise outcome
         return outcome
 
-    def fetch_all(self, refs: Sequence[KernelRef], *, exact: bool = False) -> list[Kernel | VmError]:
+    def fetch_all(
+        self,
+        refs: Sequence[KernelRef],
+        *,
+        exact: bool = False,
+        tell: Callable[[int, Kernel | VmError], object] = lambda *_: None,
+    ) -> list[Kernel | VmError]:
         """Make kernels ready to boot, all downloads in one go.
 
         Args:
-            refs: which.
+            refs: which, each once; those named first are downloaded first.
             exact: take nothing else for the newest of a series either, when that cannot be had.
+            tell: called once for each of them with its place in `refs` and its outcome, as soon as it is there: perhaps
+                while others are still coming, and from another thread.
 
         Returns:
             For each of them, in their order, the kernel, or why it cannot be had or cannot be booted: one that is
             missing or unfit does not cost the others.
         """
-        outcomes: dict[KernelRef, Kernel | VmError] = {}
+        outcomes = _Outcomes(refs, tell)
         missing: dict[KernelRef, Candidate] = {}
         for ref in refs:
             try:
                 at_hand = self._at_hand(ref)
             except VmError as error:
-                outcomes[ref] = error
+                outcomes.put(ref, error)
                 continue
             if isinstance(at_hand, Candidate):
                 missing[ref] = at_hand
             else:
-                outcomes[ref] = at_hand
+                outcomes.put(ref, at_hand)
         if missing:
             try:
                 with self._cache.lock("kernels"):
-                    outcomes |= self._download(missing, exact)
+                    self._download(missing, exact, outcomes)
             except VmError as error:
                 for ref in missing:
-                    outcomes.setdefault(ref, error)
-        return [_fit(outcomes[ref]) for ref in refs]
+                    outcomes.put(ref, error)
+        return outcomes.all
+
+    def at_hand(self, ref: KernelRef) -> Kernel | None:
+        """Find a kernel that needs no download; None when it needs one.
+
+        Raises:
+            VmError: it can never be had, or not be booted.
+        """
+        found = self._at_hand(ref)
+        if isinstance(found, Candidate):
+            return None
+        fit = _fit(found)
+        if isinstance(fit, VmError):
+            raise fit
+        return fit
 
     def cached(self) -> list[KernelRef]:
         """List the kernels that need no download, oldest series first."""
@@ -197,19 +219,23 @@ class Kernels:
 
     # -- downloads ----------------------------------------------------------------------------------------------------
 
-    def _download(self, wanted: Mapping[KernelRef, Candidate], exact: bool) -> dict[KernelRef, Kernel | VmError]:
+    def _download(self, wanted: Mapping[KernelRef, Candidate], exact: bool, outcomes: "_Outcomes") -> None:
         """Download kernels, taking the next newest of a series for one that the archive does not have any more."""
-        outcomes: dict[KernelRef, Kernel | VmError] = {}
         pending = dict(wanted)
         gone: dict[KernelRef, set[str]] = {ref: set() for ref in wanted}
+
+        def keep(candidate: Candidate, entry: Entry) -> None:
+            for ref, one in pending.items():
+                if one == candidate:
+                    outcomes.put(ref, _kernel(_as_fetched(ref, candidate), entry))
+
         while pending:
-            entries, error = self._download_once(set(pending.values()))
+            failures, error = self._download_once(dict.fromkeys(pending.values()), keep)
             for ref, candidate in list(pending.items()):
-                outcome = entries.get(candidate)
-                if isinstance(outcome, Entry):
-                    outcomes[ref] = _kernel(_as_fetched(ref, candidate), outcome)
-                elif isinstance(outcome, VmError):
-                    outcomes[ref] = outcome
+                if ref in outcomes:
+                    pass
+                elif candidate in failures:
+                    outcomes.put(ref, failures[candidate])
                 elif isinstance(error, PackageGoneError) and _is_hit(candidate, error):
                     gone[ref].add(candidate.version)
                     following = None if exact else self._next(ref, gone[ref])
@@ -220,9 +246,9 @@ class Kernels:
                         )
                         pending[ref] = following
                         continue
-                    outcomes[ref] = error
+                    outcomes.put(ref, error)
                 elif error is not None and not isinstance(error, PackageGoneError):
-                    outcomes[ref] = error if exact else self._instead(ref, error)
+                    outcomes.put(ref, error if exact else self._instead(ref, error))
                 elif error is None:
                     raise VmError(
                         f"{candidate.package} was downloaded, but neither unpacked nor refused: a mistake of ours"
@@ -230,35 +256,45 @@ class Kernels:
                 else:
                     continue  # it was not reached because others are gone: it comes with the next round
                 del pending[ref]
-        return outcomes
 
     def _download_once(
-        self, candidates: Iterable[Candidate]
-    ) -> tuple[dict[Candidate, Entry | VmError], VmError | None]:
-        """Download and unpack; kernels are kept as they come, so that an interruption costs only what is under way."""
-        entries: dict[Candidate, Entry | VmError] = {}
+        self, candidates: Iterable[Candidate], keep: Callable[[Candidate, Entry], None]
+    ) -> tuple[dict[Candidate, VmError], VmError | None]:
+        """Download and unpack; kernels are kept as they come, so that an interruption costs only what is under way.
+
+        Args:
+            candidates: which, in the order they are wanted.
+            keep: given each of them when it is in the cache, perhaps from another thread.
+
+        Returns:
+            Those that cannot be unpacked, and what kept some from being downloaded.
+        """
+        failures: dict[Candidate, VmError] = {}
         fresh = []
         for candidate in candidates:
             # Another run may have fetched it while we waited for the lock.
             entry = self._cache.get("kernels", _key(candidate))
             if entry is not None:
-                entries[candidate] = entry
+                keep(candidate, entry)
             else:
                 fresh.append(candidate)
         if not fresh:
-            return entries, None
+            return failures, None
         failure: VmError | None = None
-        unpacking: dict[Candidate, Future[Entry]] = {}
+        unpacking: dict[Candidate, Future[None]] = {}
         lock = threading.Lock()
         with self._cache.temporary() as directory, ThreadPoolExecutor(_UNPACKING_THREADS) as pool:
             arrived: set[Package] = set()
+
+            def unpack(candidate: Candidate) -> None:
+                keep(candidate, self._keep(candidate, directory))
 
             def note_arrival(package: Package, _path: Path) -> None:
                 with lock:
                     arrived.add(package)
                 for candidate in fresh:
                     if package in candidate.packages and arrived.issuperset(candidate.packages):
-                        unpacking[candidate] = pool.submit(self._keep, candidate, directory)
+                        unpacking[candidate] = pool.submit(unpack, candidate)
 
             packages = list(dict.fromkeys(package for candidate in fresh for package in candidate.packages))
             try:
@@ -271,10 +307,10 @@ class Kernels:
                 raise
             for candidate, future in unpacking.items():
                 try:
-                    entries[candidate] = future.result()
+                    future.result()
                 except VmError as error:
-                    entries[candidate] = error
-        return entries, failure
+                    failures[candidate] = error
+        return failures, failure
 
     def _keep(self, candidate: Candidate, directory: Path) -> Entry:
         """Unpack a kernel's packages into the cache, and drop them."""
@@ -362,6 +398,39 @@ class Kernels:
             self._progress.note(f"the kernel's modules are left out: {error}")
             return {}
         return {name: plain[name] for name in order}
+
+
+class _Outcomes:
+    """What became of each kernel, told once, when it is known."""
+
+    def __init__(self, refs: Sequence[KernelRef], tell: Callable[[int, Kernel | VmError], object]) -> None:
+        self._refs = refs
+        self._tell = tell
+        self._known: dict[KernelRef, Kernel | VmError] = {}
+
+    def __contains__(self, ref: KernelRef) -> bool:
+        return ref in self._known
+
+    def put(self, ref: KernelRef, outcome: Kernel | VmError) -> None:
+        """Take an outcome in; the first one of a kernel stands."""
+        if ref not in self._known:
+            self._known[ref] = _fit(outcome)
+            self._tell(self._refs.index(ref), self._known[ref])
+
+    @property
+    def all(self) -> list[Kernel | VmError]:
+        """Of every kernel, in their order."""
+        return [self._known[ref] for ref in self._refs]
+
+
+def hold(kernel: Kernel, cache: Cache) -> None:
+    """Verify a kernel that another process has fetched, and keep it from being removed while this one lives.
+
+    Raises:
+        CacheError: it is not there any more.
+    """
+    if cache.get("kernels", kernel.image.parent.name) is None:
+        raise CacheError(f"{kernel.image} was fetched, but is gone from the cache or damaged; run again")
 
 
 def host_kernel(ref: KernelRef) -> Kernel:

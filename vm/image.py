@@ -21,7 +21,7 @@ from vm import cpio
 from vm.apt import Archive
 from vm.architectures import Architecture
 from vm.archives import extract
-from vm.cache import Cache
+from vm.cache import Cache, digest_of
 from vm.errors import VmError
 from vm.progress import Progress
 
@@ -205,17 +205,17 @@ def payload(
     return cache.get_or_build("payload", key, build).path("payload.cpio")
 
 
-def join(base: Runtime, cache: Cache, archive: Path) -> Path:
+def join(initramfs: Path, archive: Path, cache: Cache) -> Path:
     """Join the runtime and a payload into one initramfs, for guests that have no window."""
 
     def build(directory: Path) -> Mapping[str, object]:
         with (directory / "guest.cpio").open("wb") as file:
-            for part in (base.initramfs, archive):
+            for part in (initramfs, archive):
                 with part.open("rb") as layer:
                     shutil.copyfileobj(layer, file, 1 << 20)
         return {}
 
-    key = _digest([base.key, hashlib.sha256(archive.read_bytes()).hexdigest()])
+    key = _digest(digest_of(part) for part in (initramfs, archive))
     return cache.get_or_build("image", key, build).path("guest.cpio")
 
 

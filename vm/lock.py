@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -107,18 +107,30 @@ def read_lock(path: Path) -> list[Pin]:
     return [_read_pin(path, number, kernel, hint) for number, kernel in enumerate(kernels, 1)]
 
 
-def fetch_locked(kernels: Kernels, pins: Sequence[Pin]) -> list[Kernel | VmError]:
+def fetch_locked(
+    kernels: Kernels, pins: Sequence[Pin], tell: Callable[[int, Kernel | VmError], object] = lambda *_: None
+) -> list[Kernel | VmError]:
     """Make pinned kernels ready to boot.
+
+    Args:
+        kernels: where they come from.
+        pins: which.
+        tell: as in `Kernels.fetch_all`.
 
     Returns:
         For each pin, in order, its kernel, or why it cannot be had; one whose image is another than the pinned one is
         as good as gone.
     """
-    outcomes = kernels.fetch_all([one.ref for one in pins], exact=True)
-    return [_checked(one, outcome) for one, outcome in zip(pins, outcomes, strict=True)]
+
+    def check_and_tell(number: int, outcome: Kernel | VmError) -> None:
+        tell(number, checked(pins[number], outcome))
+
+    outcomes = kernels.fetch_all([one.ref for one in pins], exact=True, tell=check_and_tell)
+    return [checked(one, outcome) for one, outcome in zip(pins, outcomes, strict=True)]
 
 
-def _checked(one: Pin, outcome: Kernel | VmError) -> Kernel | VmError:
+def checked(one: Pin, outcome: Kernel | VmError) -> Kernel | VmError:
+    """Hold what was fetched against its pin."""
     if isinstance(outcome, VmError):
         what = f"{one.package} {one.package_version}" if one.location is None else one.location
         return FetchError(f"{one.id} is pinned to {what}, which cannot be had: {outcome}")

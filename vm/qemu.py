@@ -98,6 +98,13 @@ def find_qemu(
     return _qemu(entry.directory, entry.meta, entry.files)
 
 
+def is_at_hand(arch: str, cache: Cache) -> bool:
+    """Whether there is a QEMU that was not fetched, or was fetched before; it may turn out to be of no use."""
+    return shutil.which(_PROGRAMS.get(arch, "")) is not None or any(
+        key.startswith(f"{arch}-") for key in cache.keys(_KIND)
+    )
+
+
 def choose_accel(
     qemu: Qemu,
     arch: str,

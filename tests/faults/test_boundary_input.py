@@ -1,6 +1,5 @@
 """Bad input, a bad disk and an impatient user: a sentence, the right exit code, and nothing left behind."""
 
-import random
 import signal
 import subprocess
 from collections.abc import Callable
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from fault_world import Ended, Running, World, as_mortal, no_network, shared_cache, with_mount
-from own_archive import RELEASES, bzimage, serving, signing_key
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]  # `tox -e faults`
 
@@ -18,8 +16,6 @@ StandIn = Callable[..., World]
 # A verdict takes longer, so that there is a middle to be struck in: the stand-in is much quicker than a guest.
 SLOWLY = {"STAND_IN_TEST_SECONDS": "0.1"}
 SLOW = pytest.mark.slow
-# Of a package: more than fits into the buffers between a server and a file.
-SIZE = 4 << 20
 
 
 @pytest.mark.parametrize(
@@ -302,45 +298,6 @@ def test_an_interruption_during_the_image(
     assert not list(cache.glob("temporary/*"))
     assert world.leftovers() == []
     assert world.matrix(*arguments).code == 0
-
-
-def sizes_of_packages(directory: Path) -> list[int]:
-    """Of those that lie there now; directories may come and go meanwhile."""
-    try:
-        return [path.stat().st_size for path in directory.glob("**/*.deb")]
-    except FileNotFoundError:
-        return []
-
-
-@pytest.mark.parametrize("group", [True, False], ids=["Ctrl-C", "SIGINT"])
-def test_an_interruption_in_the_middle_of_a_download(group: bool, world: World, tmp_path: Path) -> None:
-    """Real apt, half a package from a real server: what came is not trusted, and no process is left to go on."""
-    cache = tmp_path / "cache"
-    (tmp_path / "debian").mkdir()
-    with signing_key() as signer, serving(tmp_path / "debian", signer) as archive:
-        release = RELEASES["6.1"]
-        image = bzimage(release) + random.Random(1).randbytes(SIZE)
-        package = archive.add("bookworm", f"linux-image-{release}", "6.1.2-1", {f"boot/vmlinuz-{release}": image})
-        archive.publish()
-        archive.stalled[package] = SIZE // 2
-        environment = {"APT_CONFIG": str(tmp_path / "debian" / "apt.conf"), "URING_MATRIX_CACHE": str(cache)}
-        run = world.start_matrix("run", "--kernel", "6.1", "--out", "m", **environment)
-        # The first half lies on the disk, and apt waits for the other.
-        run.wait_until(lambda: SIZE // 2 in sizes_of_packages(cache / "temporary"))
-        assert run.find("apt-get")
-        run.signal(signal.SIGINT, group=group)
-        ended = run.end(60)
-        assert (ended.code, "interrupted before the first test" in ended.said) == (130, True), ended
-        assert "Traceback" not in ended.said
-        assert not (world.place / "m").exists()
-        assert world.leftovers() == []
-        assert [*cache.glob("temporary/*"), *cache.glob("kernels/*"), *cache.glob("packages/*")] == []
-        # The next one has it whole.
-        archive.stalled.clear()
-        ended = world.matrix("kernels", "fetch", "6.1", **environment)
-        assert ended.code == 0, ended
-        assert [image] == [path.read_bytes() for path in cache.glob("kernels/*/vmlinuz")]
-        assert world.leftovers() == []
 
 
 # -- two at the same time ---------------------------------------------------------------------------------------------

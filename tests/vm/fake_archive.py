@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import io
 import lzma
+import select
 import subprocess
 import tarfile
 import threading
@@ -64,7 +65,8 @@ class FakeArchive:
     stanzas: dict[str, list[str]] = field(default_factory=dict)
     # Paths that are answered with 404.
     gone: set[str] = field(default_factory=set)
-    # Paths whose answer stops after that many bytes; the connection stays open, as on a dead network.
+    # Paths whose answer stops after that many bytes; the connection stays open, as on a dead network. It goes on when
+    # a path is taken out.
     stalled: dict[str, int] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     address: str = ""
@@ -164,12 +166,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if path in archive.stalled:
-            self.wfile.write(content[: archive.stalled[path]])
-            self.wfile.flush()
-            self.rfile.read(1)  # returns when the other side goes away
-            return
-        self.wfile.write(content)
+        sent = archive.stalled.get(path, 0)
+        self.wfile.write(content[:sent])
+        self.wfile.flush()
+        while path in archive.stalled:
+            if select.select([self.connection], [], [], 0.05)[0]:
+                return  # the other side went away
+        self.wfile.write(content[sent:])
 
     def log_message(self, *arguments: object) -> None:
         """Keep quiet."""

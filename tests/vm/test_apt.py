@@ -4,6 +4,7 @@ Everything here talks to a signed archive on this machine; nothing needs the net
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -377,11 +378,15 @@ def test_downloads_can_be_kept_and_are_verified_each_time(stocked: FakeArchive, 
 def test_a_package_the_pool_lacks_is_named_and_the_others_come(
     stocked: FakeArchive, connect: Connect, tmp_path: Path
 ) -> None:
+    # A sign that addresses may spell in two ways.
+    stocked.add("new", "linux-image-6.12.1+deb13-cloud-amd64", "6.12.1-1~bpo12+1", {"boot/vmlinuz-6.12": b"k"})
+    stocked.publish("new")
     archive = connect("old", "new")
     packages = archive.kernel_packages()
+    del packages[1]
     stocked.gone.add(packages[1].filename)
     arrived: list[str] = []
-    with pytest.raises(PackageGoneError, match=r"no longer has: .*6\.1\.1-1: 404") as caught:
+    with pytest.raises(PackageGoneError, match=r"no longer has: .*6\.12\.1-1~bpo12\+1: 404") as caught:
         archive.download(packages, tmp_path, on_file=lambda package, _path: arrived.append(package.exact))
     assert caught.value.packages == (packages[1].exact,)
     assert arrived == [packages[0].exact]
@@ -436,6 +441,21 @@ def wait_until(condition: Callable[[], object], deadline_s: float = 20.0) -> Non
     while not condition():
         assert time.monotonic() < end_s, "it did not happen in time"
         time.sleep(0.02)
+
+
+def test_an_archive_on_this_machines_own_disk(
+    stocked: FakeArchive, connect: Connect, cache: Cache, tmp_path: Path
+) -> None:
+    """What was fetched from there is ours: the archive may be taken away."""
+    source = Source(f"file:{stocked.root}", str(stocked.key))
+    archive = connect("new", sources=Sources(source, source))
+    packages = archive.resolve(["tool"])
+    kept = archive.download(packages)
+    (tmp_path / "empty").mkdir()
+    arrived = archive.download(packages, tmp_path / "empty")
+    shutil.rmtree(stocked.root)
+    for files in (kept, arrived):
+        assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in files] == [one.sha256 for one in packages]
 
 
 def test_a_network_that_falls_silent_is_given_up(

@@ -1,0 +1,106 @@
+"""The kernels of a session: those that are there, and those that a process fetches while the session goes on."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from vm.ahead import Ahead, Order, is_there, take
+from vm.cache import Cache
+from vm.errors import VmError
+from vm.fetch import Kernels, hold
+from vm.kernel import Kernel, KernelRef
+from vm.lock import Pin, checked
+from vm.progress import Progress
+from vm.settings import Settings
+
+
+class Supply:
+    """Kernels, in the order they are wanted.
+
+    Args:
+        refs: which.
+        pins: their pins, if there is a lock file.
+        kernels: where they come from.
+        cache: where they are kept.
+        settings: for the process that fetches.
+        progress: told what that process says, while somebody waits for it.
+        beside: ends that process.
+
+    Attributes:
+        outcomes: what became of each kernel, as far as it is known.
+        late: where the outcome of each other one will be.
+    """
+
+    def __init__(
+        self,
+        refs: Sequence[KernelRef],
+        pins: Sequence[Pin],
+        kernels: Kernels,
+        cache: Cache,
+        settings: Settings,
+        progress: Progress,
+        beside: contextlib.ExitStack,
+    ) -> None:
+        self._cache, self._progress = cache, progress
+        self._pins = {pin.ref: pin for pin in pins}
+        self.outcomes: dict[KernelRef, Kernel | VmError] = {}
+        self.late: dict[KernelRef, Path] = {}
+        self._ahead: Ahead | None = None
+        missing: list[KernelRef] = []
+        for ref in refs:
+            try:
+                kernel = kernels.at_hand(ref)
+            except VmError as error:
+                self._keep(ref, error)
+            else:
+                if kernel is None:
+                    missing.append(ref)
+                else:
+                    self._keep(ref, kernel)
+        if not missing:
+            return
+        if settings.offline:  # nobody fetches anything; here it is said what would have to be fetched
+            for ref, outcome in zip(missing, kernels.fetch_all(missing, exact=bool(pins)), strict=True):
+                self._keep(ref, outcome)
+            return
+        try:
+            directory = beside.enter_context(cache.temporary())
+        except VmError as error:
+            for ref in missing:
+                self._keep(ref, error)
+            return
+        wanted = tuple(self._pins[ref] for ref in missing) if pins else ()
+        order = Order(settings, kernels.arch, () if pins else tuple(missing), wanted)
+        self._ahead = Ahead(order, directory, progress)
+        beside.callback(self._ahead.end)
+        self.late = dict(zip(missing, self._ahead.outcomes, strict=True))
+
+    def await_one(self) -> None:
+        """Wait until one kernel is there to begin with, or it is known that none will be."""
+        if self._ahead is None:
+            return
+        for number, ref in enumerate(list(self.late)):
+            if not any(isinstance(outcome, Kernel) for outcome in self.outcomes.values()):
+                self._ahead.wait(number)
+                self._take(ref)
+            elif is_there(self.late[ref]):
+                self._take(ref)
+        self._ahead.leave()
+        if self.late:
+            self._progress.note(
+                f"still being fetched while others are tested: {', '.join(ref.id for ref in self.late)}"
+            )
+
+    def _take(self, ref: KernelRef) -> None:
+        try:
+            kernel = take(self.late.pop(ref))
+            if kernel is None:
+                raise VmError(f"{ref.id}: there is no kernel in its outcome: a mistake of ours")
+            hold(kernel, self._cache)
+            self.outcomes[ref] = kernel
+        except VmError as error:
+            self.outcomes[ref] = error
+
+    def _keep(self, ref: KernelRef, outcome: Kernel | VmError) -> None:
+        pin = self._pins.get(ref)
+        self.outcomes[ref] = outcome if pin is None else checked(pin, outcome)
