@@ -193,7 +193,8 @@ def _data_tar(deb: Path) -> Iterator[IO[bytes]]:
             if process.wait() != 0:
                 raise ArchiveError(f"{deb.name} is damaged ({_said(process.stderr)}); remove it and fetch it again")
         finally:
-            process.kill()
+            # It writes in a process of its own, which killing the first one would leave alone.
+            process.stdout.close()
 
 
 def _said(stream: IO[bytes]) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import itertools
 import os
 import re
 import threading
@@ -478,30 +479,44 @@ def _kernel(ref: KernelRef, entry: Entry) -> Kernel:
 
 
 def _unpack(files: Sequence[Path], target: Path, candidate: Candidate) -> Mapping[str, Any]:
-    return {**_unpack_files(files, target, candidate.arch), "candidate": asdict(candidate)}
+    return {**_unpack_files(files, target, candidate.arch, are_verified=True), "candidate": asdict(candidate)}
 
 
-def _unpack_files(files: Sequence[Path], target: Path, arch: str) -> dict[str, Any]:
-    """Take image, configuration and modules out of packages. Returns what to remember about them."""
-    image, config, modules = target / "vmlinuz", target / "config", {}
-    for deb in files:
-        for member in members(deb):
-            if not member.info.isreg():
-                continue
-            if _IMAGES.fullmatch(member.name):
-                member.save(image)
-            elif _CONFIGS.fullmatch(member.name):
-                member.save(config)
-            elif _MODULE_FILES.search(member.name):
-                path = Path(member.name)
-                modules[_module_name(path)] = decompress(path.name, member.read())
+def _unpack_files(files: Sequence[Path], target: Path, arch: str, *, are_verified: bool = False) -> dict[str, Any]:
+    """Take image, configuration and modules out of packages. Returns what to remember about them.
+
+    Args:
+        files: the packages.
+        target: where to.
+        arch: Debian's name of the architecture.
+        are_verified: that they are whole is known: then they are read until everything is there, and no further.
+    """
+    image, config = target / "vmlinuz", target / "config"
+    modules: dict[str, bytes] = {}
+    known: Mapping[str, str] = {}
+    wanted: list[str] = []
+    for member in itertools.chain.from_iterable(map(members, files)):
+        if not member.info.isreg():
+            continue
+        if _IMAGES.fullmatch(member.name):
+            member.save(image)
+        elif _CONFIGS.fullmatch(member.name):
+            member.save(config)
+            known = read_config(config.read_text(errors="replace"))
+            wanted = _wanted_modules(known)
+        elif _MODULE_FILES.search(member.name):
+            path = Path(member.name)
+            modules[_module_name(path)] = decompress(path.name, member.read())
+        else:
+            continue
+        if are_verified and known and image.exists() and set(wanted) <= set(_load_order(wanted, modules)):
+            break
     if not image.exists():
         raise UnfitKernel(
             f"{' and '.join(path.name for path in files)} hold no kernel image; name a linux-image package"
         )
     facts = inspect(image, arch)
-    known = read_config(config.read_text(errors="replace")) if config.exists() else {}
-    order = _load_order(_wanted_modules(known), modules)
+    order = _load_order(wanted, modules)
     for name in order:
         (target / "modules").mkdir(exist_ok=True)
         (target / "modules" / f"{name}.ko").write_bytes(modules[name])

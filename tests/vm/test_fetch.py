@@ -489,6 +489,22 @@ def test_a_package_file_is_unpacked_once_and_verified(tmp_path: Path, open_kerne
     assert len(cache.keys("kernels")) == 1
 
 
+def test_a_package_file_that_is_damaged_behind_its_kernel_is_refused(tmp_path: Path, open_kernels: Open) -> None:
+    """The archive's packages are read no further than needed, for their hash is known; of this one nothing is."""
+    release = "6.99.0-own"
+    path = tmp_path / f"linux-image-{release}_1_amd64.deb"
+    files: dict[str, bytes | str] = {
+        f"boot/vmlinuz-{release}": bzimage(release),
+        f"boot/config-{release}": config().encode(),
+        f"lib/modules/{release}/kernel/drivers/block/loop.ko": module(),
+    }
+    content = bytearray(deb(f"Package: linux-image-{release}\nVersion: 6.99.0-1\nArchitecture: amd64\n", files))
+    content[-12] ^= 1  # in the footer of the compressed stream
+    path.write_bytes(content)
+    with pytest.raises(VmError, match=r"amd64\.deb is damaged"):
+        own(open_kernels, path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
