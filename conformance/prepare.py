@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
@@ -46,46 +47,66 @@ class Setup:
         self.progress = progress
         self.cache = Cache(settings.cache, progress)
         self.kernels = Kernels(self.cache, settings, progress, arch=architecture.name)
-        self._ahead: Ahead | None = None
+        self._qemu: Ahead | None = None
+        self._runtime: image.Runtime | None = None
 
     @cached_property
     def _image_archive(self) -> Archive:
         return Archive(image.SUITES, self.architecture.name, self.cache, self.settings, self.progress)
 
-    def fetch_qemu_ahead(self, beside: contextlib.ExitStack) -> None:
-        """Have QEMU fetched by a process of its own, if there is none yet.
+    def begin(self, beside: contextlib.ExitStack) -> None:
+        """With an empty cache: have QEMU and the index of kernels fetched, and make the guest image meanwhile.
 
         Args:
-            beside: ends that process.
+            beside: ends the processes that fetch.
+
+        Raises:
+            VmError: the index or the image cannot be had.
         """
-        if self.settings.offline or is_at_hand(self.architecture.name, self.cache):
+        is_image_there = bool(self.cache.keys("runtime"))
+        is_qemu_there = is_at_hand(self.architecture.name, self.cache)
+        if self.settings.offline or (is_image_there and is_qemu_there):
             return
-        with contextlib.suppress(VmError):  # whoever needs what is lacking says so
-            # It begins with the lists that the guest image needs, too: here, lest both wait for each other's.
+        try:
+            # The lists that QEMU and the image need: here, lest one waits for the other's.
             self._image_archive.update()
-            directory = beside.enter_context(self.cache.temporary())
-            self._ahead = Ahead(Order(self.settings, self.architecture.name), directory, self.progress)
-            beside.callback(self._ahead.end)
+        except VmError:
+            return  # whoever needs them says so
+        if not is_qemu_there:
+            self._qemu = self._fetch_ahead("QEMU", beside)
+        if not is_image_there:
+            index = self._fetch_ahead("index", beside)
+            self.runtime()
+            index.wait(0)
+            take(index.outcomes[0])
+
+    def _fetch_ahead(self, what: Literal["QEMU", "index"], beside: contextlib.ExitStack) -> Ahead:
+        directory = beside.enter_context(self.cache.temporary())
+        ahead = Ahead(Order(self.settings, self.architecture.name, other=what), directory, self.progress)
+        beside.callback(ahead.end)
+        return ahead
 
     def qemu(self) -> Qemu:
         """QEMU, the system's or fetched."""
-        if self._ahead is not None:
-            self._ahead.wait(0)
-            take(self._ahead.outcomes[0])
-            self._ahead = None
+        if self._qemu is not None:
+            self._qemu.wait(0)
+            take(self._qemu.outcomes[0])
+            self._qemu = None
         return find_qemu(self.architecture.name, self.cache, self.settings, self.progress)
 
     def runtime(self) -> image.Runtime:
         """The guest image's first layer."""
-        return image.runtime(
-            self._image_archive,
-            self.architecture,
-            self.cache,
-            trees=payload.trees(),
-            preload=payload.PRELOAD,
-            progress=self.progress,
-            is_wanted=payload.is_wanted,
-        )
+        if self._runtime is None:
+            self._runtime = image.runtime(
+                self._image_archive,
+                self.architecture,
+                self.cache,
+                trees=payload.trees(),
+                preload=payload.PRELOAD,
+                progress=self.progress,
+                is_wanted=payload.is_wanted,
+            )
+        return self._runtime
 
     def machine(self, qemu: Qemu, accelerator: str, kernel: Path, initrd: Path) -> MachineConfig:
         """A guest's machine."""
@@ -153,7 +174,7 @@ def _prepare(
         pinned = [pin for pin in pins if pin.arch == architecture.name]
         is_needed = not config.getoption("collectonly", False)
         if is_needed and (pinned or any(spec != HOST and not is_path(spec) for spec in specs)):
-            setup.fetch_qemu_ahead(beside)
+            setup.begin(beside)
         refs = [pin.ref for pin in pinned] if pins else setup.kernels.resolve(specs)
         is_native = architecture.name == native_architecture()
         own_cells = [Cell(ref.id, ref.arch, mode, is_native) for ref in refs for mode in modes]

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -37,7 +37,7 @@ _STOP_MAX_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What is in a file: a kernel, or why there is none; neither for QEMU, which lies in the cache."""
+    """What is in a file: a kernel, or why there is none; neither for what else was fetched."""
 
     kernel: Kernel | None = None
     error: str | None = None
@@ -45,17 +45,20 @@ class _Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to fetch: kernels or pins, in the order they are wanted, or QEMU if there are neither."""
+    """What to fetch."""
 
     settings: Settings
     arch: str
+    # These, or these pinned ones, in the order they are wanted …
     kernels: tuple[KernelRef, ...] = ()
     pins: tuple[Pin, ...] = ()
+    # … or one of these, which lies in the cache then.
+    other: Literal["QEMU", "index"] | None = None
 
     @property
     def count(self) -> int:
         """How many outcomes it has."""
-        return len(self.kernels or self.pins) or 1
+        return 1 if self.other is not None else len(self.kernels or self.pins)
 
 
 class Ahead:
@@ -140,7 +143,7 @@ def take(outcome: Path) -> Kernel | None:
     """Take an outcome, waiting for it if need be.
 
     Returns:
-        The kernel; nothing of QEMU, which lies in the cache.
+        The kernel; nothing of what else was ordered.
 
     Raises:
         VmError: it cannot be had; or the process ended before it was there.
@@ -205,15 +208,17 @@ def _say(kind: str, value: object) -> None:
 def _fetch(order: Order, outcomes: _Outcomes) -> None:
     progress = _Told()
     cache = Cache(order.settings.cache, progress)
-    if not order.kernels and not order.pins:
+    kernels = Kernels(cache, order.settings, progress, arch=order.arch)
+    if order.other is not None:
         try:
-            find_qemu(order.arch, cache, order.settings, progress)
+            if order.other == "QEMU":
+                find_qemu(order.arch, cache, order.settings, progress)
+            else:
+                kernels.index  # noqa: B018 - a property, whose answer the cache remembers
             outcomes.put(0, None)
         except VmError as error:
             outcomes.put(0, error)
-        return
-    kernels = Kernels(cache, order.settings, progress, arch=order.arch)
-    if order.pins:
+    elif order.pins:
         fetch_locked(kernels, order.pins, outcomes.put)
     else:
         kernels.fetch_all(order.kernels, tell=outcomes.put)

@@ -122,11 +122,20 @@ def test_why_a_kernel_cannot_be_had(archive: FakeArchive, start: Start, cache: C
 
 
 def test_there_is_no_qemu_for_that(settings: Settings, recorder: Recorder, tmp_path: Path) -> None:
-    ahead = Ahead(Order(settings, "vax"), tmp_path, recorder)
+    ahead = Ahead(Order(settings, "vax", other="QEMU"), tmp_path, recorder)
     ahead.wait(0)
     with pytest.raises(VmError, match="no QEMU program is known for vax"):
         take(ahead.outcomes[0])
     ahead.end()
+
+
+def test_the_index_is_in_the_cache_then(archive: FakeArchive, start: Start, cache: Cache, settings: Settings) -> None:
+    ahead = start(other="index")
+    ahead.wait(0)
+    assert take(ahead.outcomes[0]) is None
+    archive.requests.clear()
+    assert [ref.id for ref in Kernels(cache, settings).resolve(["all"])] == ["6.1", "6.12"]
+    assert archive.requests == []
 
 
 @pytest.mark.parametrize("content", [b"", b'{"kernel":null,"err'], ids=["empty", "cut"])
