@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from vm.apt_process import Output, configuration, file_size, last_lines, run, watch
-from vm.apt_text import Package, Trouble, classify, failures, hash_in_release, parse_package
+from vm.apt_text import Package, Trouble, classify, failures, hash_in_release, is_disk_full, parse_package
 from vm.cache import Cache, hash_file
 from vm.errors import CacheError, FetchError, PackageGoneError, SignatureError
 from vm.progress import SILENT, Progress
@@ -310,6 +310,8 @@ class Archive:
 
     def _judge(self, output: Output, failed: Mapping[str, str], state: Mapping[str, Any]) -> None:
         """Decide which failures can be lived with; apt itself is content with old lists and a warning."""
+        if is_disk_full(output.text):  # first: what could not be written whole is badly signed as well
+            raise self._full()
         for suite, text in failed.items():
             address = without_credentials(self._sources.of(suite).uri)
             trouble = classify(text)
@@ -319,8 +321,6 @@ class Archive:
                     "is used. Check the mirror and the network (a login page answers like this), or install the "
                     "current package debian-archive-keyring"
                 )
-            if trouble is Trouble.DISK_FULL:
-                raise self._full()
             if trouble is Trouble.ABSENT:
                 continue
             if state.get(suite, {}).get("files"):
@@ -331,8 +331,6 @@ class Archive:
                 f"could not read the suite {suite} of {address}: {text}. Check the network, the proxy in apt's "
                 "configuration and the mirror (--mirror, URING_MATRIX_MIRROR)"
             )
-        if classify(output.text) is Trouble.DISK_FULL:
-            raise self._full()
         if output.status != 0 and not failed:
             raise FetchError(f"apt-get update failed with status {output.status}: {last_lines(output.text)}")
 
@@ -531,7 +529,7 @@ class Archive:
 
     def _download_error(self, output: Output, missing: Sequence[Package]) -> Exception:
         """Say why packages did not come."""
-        if classify(output.text) is Trouble.DISK_FULL:
+        if is_disk_full(output.text):
             return self._full()
         failed = {}
         for address, reason in re.findall(r"Failed to fetch (\S+)\s+(.*)", output.text):

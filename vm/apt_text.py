@@ -19,7 +19,6 @@ class Trouble(Enum):
     """What a message of apt is about; who has to act on it differs."""
 
     SIGNATURE = auto()
-    DISK_FULL = auto()
     ABSENT = auto()
     OTHER = auto()
 
@@ -53,10 +52,15 @@ class Package:
 
 def classify(text: str) -> Trouble:
     """Tell what a message is about; a signature outweighs everything else it may be about."""
-    for trouble, pattern in ((Trouble.SIGNATURE, _SIGNATURE), (Trouble.DISK_FULL, _FULL), (Trouble.ABSENT, _ABSENT)):
+    for trouble, pattern in ((Trouble.SIGNATURE, _SIGNATURE), (Trouble.ABSENT, _ABSENT)):
         if pattern.search(text):
             return trouble
     return Trouble.OTHER
+
+
+def is_disk_full(text: str) -> bool:
+    """Whether apt could not write something, whatever else it says came of that."""
+    return _FULL.search(text) is not None
 
 
 def failures(text: str, suites: Sequence[str]) -> dict[str, str]:

@@ -24,7 +24,8 @@ from fake_archive import FakeArchive, make_key
 
 from vm import apt, apt_process
 from vm.apt import Archive
-from vm.apt_text import Package
+from vm.apt_process import Output
+from vm.apt_text import Package, failures
 from vm.cache import Cache
 from vm.errors import CacheError, FetchError, PackageGoneError, SignatureError
 from vm.settings import Settings
@@ -441,6 +442,21 @@ def wait_until(condition: Callable[[], object], deadline_s: float = 20.0) -> Non
     while not condition():
         assert time.monotonic() < end_s, "it did not happen in time"
         time.sleep(0.02)
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_signature(connect: Connect) -> None:
+    """What could not be written whole cannot be verified either: that is not the mirror's fault."""
+    said = (
+        "Err:3 http://mirror.invalid new/main amd64 Packages\n"
+        "  Error writing to file - write (28: No space left on device)\n"
+        "W: GPG error: http://mirror.invalid new InRelease: Splitting up new_InRelease into data and signature failed\n"
+        "E: The repository 'http://mirror.invalid new InRelease' is not signed.\n"
+    )
+    failed = failures(said, ["new"])
+    with pytest.raises(CacheError, match="no space left for package lists"):
+        connect("new")._judge(Output(100, said.encode()), failed, {})
+    with pytest.raises(SignatureError, match="is not signed by a key this machine trusts"):
+        connect("new")._judge(Output(100, said.replace("(28: No space left on device)", "").encode()), failed, {})
 
 
 def test_an_archive_on_this_machines_own_disk(
