@@ -122,7 +122,7 @@ class Guests:
         columns: by kernel id and architecture.
         directory: where consoles are kept.
         unavailable: columns whose kernel could not be had, and why.
-        arrive: waits for a column that is in neither of them.
+        arrive: waits for a column that is in neither of them, at most until then by the monotonic clock.
         snapshots: the cache of guests that were booted before; None to boot each.
         test_s: seconds that a test may take, instead of the usual.
         is_isolated: whether each test gets a guest of its own.
@@ -136,7 +136,7 @@ class Guests:
         unavailable: Mapping[tuple[str, str], str],
         snapshots: Path | None = None,
         *,
-        arrive: Callable[[tuple[str, str]], Arrival] | None = None,
+        arrive: Callable[[tuple[str, str], float | None], Arrival] | None = None,
         test_s: float | None = None,
         is_isolated: bool = False,
         run_s: float | None = None,
@@ -180,9 +180,11 @@ class Guests:
                 are taken down when none of them follows.
         """
         key = (cell.kernel, cell.arch)
-        if self._arrive is not None and key not in self._columns and key not in self._dead:
-            self._take_in(key, self._arrive(key))
-        if self._ends_s is not None and time.monotonic() > self._ends_s:
+        is_over = self._ends_s is not None and time.monotonic() > self._ends_s
+        if self._arrive is not None and not is_over and key not in self._columns and key not in self._dead:
+            self._take_in(key, self._arrive(key, self._ends_s))
+            is_over = self._ends_s is not None and time.monotonic() > self._ends_s
+        if is_over:
             self._dead[key] = GuestEnd("no-boot", f"the run's {self._run_s:.0f} s were over before this test's turn")
         if key in self._dead:
             news, self._news = self._news, None

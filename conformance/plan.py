@@ -33,13 +33,12 @@ class GuestPlan:
     kernel_id: str = ""
     # The kernel's image; None while it is still being fetched …
     kernel: Path | None = None
-    # … and then its outcome will be here (`vm.ahead`), of the version that was asked for.
+    # … and then its outcome will be here (`vm.ahead`).
     outcome: Path | None = None
-    version: str | None = None
 
-    def of(self, kernel_id: str, outcome: Path | None = None, version: str | None = None) -> Self:
-        """The same for a kernel that is not there yet."""
-        return replace(self, kernel_id=kernel_id, outcome=outcome, version=version)
+    def of(self, kernel_id: str, outcome: Path | None = None) -> Self:
+        """The same for a kernel, which may not be there yet."""
+        return replace(self, kernel_id=kernel_id, outcome=outcome)
 
     def with_kernel(self, kernel: FetchedKernel, cache: Cache) -> Self:
         """The same with a kernel that is there."""
@@ -90,12 +89,13 @@ class Plan:
             if guest.kernel is not None
         }
 
-    def arrive(self, key: tuple[str, str], paths: Sequence[str]) -> Arrival:
+    def arrive(self, key: tuple[str, str], paths: Sequence[str], until_s: float | None) -> Arrival:
         """Wait for a kernel that is still being fetched.
 
         Args:
             key: its id and architecture.
             paths: the files that guests have to collect.
+            until_s: when to give up, by the monotonic clock.
         """
         from vm import ahead  # noqa: PLC0415 - not needed in a worker whose kernels are there
         from vm.fetch import hold  # noqa: PLC0415
@@ -103,13 +103,13 @@ class Plan:
         guest = next(guest for guest in self.guests if (guest.kernel_id, guest.arch) == key)
         cache = Cache(self.cache)
         try:
-            if guest.outcome is None or (kernel := ahead.take(guest.outcome)) is None:
+            if guest.outcome is None or (kernel := ahead.take(guest.outcome, until_s)) is None:
                 raise FetchError(f"nobody fetches {guest.kernel_id}")
             hold(kernel, cache)
             guest = guest.with_kernel(kernel, cache)
         except VmError as error:
-            return Arrival(records.facts(error, guest.version), why_not=str(error))
-        return Arrival(records.facts(kernel, guest.version), self._column(guest, kernel.image, paths))
+            return Arrival(records.facts(error), why_not=str(error))
+        return Arrival(records.facts(kernel), self._column(guest, kernel.image, paths))
 
     def is_fetching(self, cell: Cell) -> bool:
         """Whether a cell's kernel is not there yet."""

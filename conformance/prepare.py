@@ -61,7 +61,7 @@ class Setup:
             beside: ends the processes that fetch.
 
         Raises:
-            VmError: the index or the image cannot be had.
+            VmError: the index cannot be had.
         """
         is_image_there = bool(self.cache.keys("runtime"))
         is_qemu_there = is_at_hand(self.architecture.name, self.cache)
@@ -76,8 +76,9 @@ class Setup:
             self._qemu = self._fetch_ahead("QEMU", beside)
         if not is_image_there:
             index = self._fetch_ahead("index", beside)
-            self.runtime()
-            index.wait(0)
+            with contextlib.suppress(VmError):  # said again, when it is known that guests are wanted at all
+                self.runtime()
+            index.wait()
             take(index.outcomes[0])
 
     def _fetch_ahead(self, what: Literal["QEMU", "index"], beside: contextlib.ExitStack) -> Ahead:
@@ -89,7 +90,7 @@ class Setup:
     def qemu(self) -> Qemu:
         """QEMU, the system's or fetched."""
         if self._qemu is not None:
-            self._qemu.wait(0)
+            self._qemu.wait()
             take(self._qemu.outcomes[0])
             self._qemu = None
         return find_qemu(self.architecture.name, self.cache, self.settings, self.progress)
@@ -173,7 +174,10 @@ def _prepare(
         setup = Setup(architecture, settings, progress)
         pinned = [pin for pin in pins if pin.arch == architecture.name]
         is_needed = not config.getoption("collectonly", False)
-        if is_needed and (pinned or any(spec != HOST and not is_path(spec) for spec in specs)):
+        is_from_archive = any(pin.location is None for pin in pinned) or any(
+            spec != HOST and not is_path(spec) for spec in specs
+        )
+        if is_needed and is_from_archive:
             setup.begin(beside)
         refs = [pin.ref for pin in pinned] if pins else setup.kernels.resolve(specs)
         is_native = architecture.name == native_architecture()
@@ -189,31 +193,14 @@ def _prepare(
         order = [cell.kernel for cell in durations.longest_first(own_cells, seconds)]
         to_boot.sort(key=lambda ref: order.index(ref.id))
         supply = Supply(to_boot, pinned, setup.kernels, setup.cache, settings, progress, beside)
-        runtime = setup.runtime()
-        archive = image.payload(runtime, setup.cache, files=sent.files, prepare=sent.prepare, recipe=sent.ini)
-        qemu = setup.qemu()
-        supply.await_one()
-        ready = {ref: kernel for ref, kernel in supply.outcomes.items() if isinstance(kernel, FetchedKernel)}
-        lacking = {ref: error for ref, error in supply.outcomes.items() if isinstance(error, VmError)}
+        if supply.is_any_to_come:
+            equipped, qemu, accel = _equip(setup, supply, sent)
+            guests += equipped
         late |= {(ref.id, ref.arch) for ref in supply.late}
         kernels += [records.record(ref, supply.outcomes.get(ref)) for ref in to_boot]
-        unavailable += [(ref.id, ref.arch, str(error)) for ref, error in lacking.items()]
-        if not ready:
-            continue
-        # One of the archive's, if there is one: it is known to boot.
-        proof = min(ready, key=lambda ref: ref.source == "path")
-        accel = setup.accel(qemu, ready[proof], runtime.initramfs)
-        common = GuestPlan(
-            arch=architecture.name,
-            initrd=runtime.initramfs,
-            payload=archive,
-            emulator=qemu.command,
-            accelerator=accel.name,
-            environment=dict(qemu.environment),
-            has_disk=sent.needs_disk,
-        )
-        guests += [common.of(ref.id).with_kernel(kernel, setup.cache) for ref, kernel in ready.items()]
-        guests += [common.of(ref.id, path, ref.package_version) for ref, path in supply.late.items()]
+        unavailable += [
+            (ref.id, ref.arch, str(error)) for ref, error in supply.outcomes.items() if isinstance(error, VmError)
+        ]
     ordered = durations.longest_first(cells, seconds)
     return Plan(
         # Those that are still being fetched come last, in the order they come in.
@@ -227,6 +214,31 @@ def _prepare(
         cache=settings.cache,
         has_snapshots=not config.getoption("no_snapshots"),
     )
+
+
+def _equip(setup: Setup, supply: Supply, sent: payload.Payload) -> tuple[list[GuestPlan], Qemu, Accel | None]:
+    """Give every kernel, there or still coming, what its guests need; nothing if none comes after all."""
+    runtime = setup.runtime()
+    archive = image.payload(runtime, setup.cache, files=sent.files, prepare=sent.prepare, recipe=sent.ini)
+    qemu = setup.qemu()
+    supply.await_one()
+    ready = {ref: kernel for ref, kernel in supply.outcomes.items() if isinstance(kernel, FetchedKernel)}
+    if not ready:
+        return [], qemu, None
+    # One of the archive's, if there is one: it is known to boot.
+    proof = min(ready, key=lambda ref: ref.source == "path")
+    accel = setup.accel(qemu, ready[proof], runtime.initramfs)
+    common = GuestPlan(
+        arch=setup.architecture.name,
+        initrd=runtime.initramfs,
+        payload=archive,
+        emulator=qemu.command,
+        accelerator=accel.name,
+        environment=dict(qemu.environment),
+        has_disk=sent.needs_disk,
+    )
+    guests = [common.of(ref.id).with_kernel(kernel, setup.cache) for ref, kernel in ready.items()]
+    return guests + [common.of(ref.id, path) for ref, path in supply.late.items()], qemu, accel
 
 
 def _pins(config: pytest.Config) -> list[Pin]:

@@ -18,26 +18,17 @@ _CONFIG_NAMES = (
 
 def record(ref: KernelRef, outcome: FetchedKernel | VmError | None = None) -> Kernel:
     """Of a kernel that was named and, perhaps, fetched."""
-    return Kernel(
-        id=ref.id, arch=ref.arch, **{**_of_reference(ref), **(facts(outcome, ref.package_version) if outcome else {})}
-    )
+    known = facts(outcome) if outcome is not None else {}
+    return Kernel(id=ref.id, arch=ref.arch, **{**_of_reference(ref), **known})
 
 
-def facts(outcome: FetchedKernel | VmError, asked: str | None) -> dict[str, Any]:
-    """What becomes known of a kernel when it has been fetched, or cannot be.
-
-    Args:
-        outcome: the kernel. It may be another package than the one asked for.
-        asked: the version that was.
-    """
+def facts(outcome: FetchedKernel | VmError) -> dict[str, Any]:
+    """What becomes known of a kernel when it has been fetched, or cannot be."""
     if isinstance(outcome, VmError):
         return {"error": str(outcome)}
-    ref = outcome.ref
-    notes: tuple[str, ...] = ()
-    if ref.package_version != asked:
-        notes = (f"{asked} is listed but gone from the archive; {ref.package} {ref.package_version} was taken",)
+    notes = (outcome.note,) if outcome.note else ()
     config = {name: outcome.config[name] for name in _CONFIG_NAMES if name in outcome.config}
-    return {**_of_reference(ref), "sha256": outcome.sha256, "config": config, "notes": notes}
+    return {**_of_reference(outcome.ref), "sha256": outcome.sha256, "config": config, "notes": notes}
 
 
 def _of_reference(ref: KernelRef) -> dict[str, Any]:

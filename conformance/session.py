@@ -261,7 +261,7 @@ class Session:
             directory,
             unavailable,
             self.plan.cache if self.plan.has_snapshots else None,
-            arrive=lambda key: self.plan.arrive(key, self._paths),
+            arrive=lambda key, until_s: self.plan.arrive(key, self._paths, until_s),
             test_s=option("matrix_test_timeout"),
             is_isolated=option("isolate"),
             run_s=option("matrix_deadline"),

@@ -75,15 +75,24 @@ class Supply:
         beside.callback(self._ahead.end)
         self.late = dict(zip(missing, self._ahead.outcomes, strict=True))
 
+    @property
+    def is_any_to_come(self) -> bool:
+        """Whether there is a kernel, or may be one."""
+        return bool(self.late) or any(isinstance(outcome, Kernel) for outcome in self.outcomes.values())
+
     def await_one(self) -> None:
-        """Wait until one kernel is there to begin with, or it is known that none will be."""
+        """Wait until one of the archive's kernels is there to begin with, or it is known that none will be."""
         if self._ahead is None:
             return
-        for number, ref in enumerate(list(self.late)):
-            if not any(isinstance(outcome, Kernel) for outcome in self.outcomes.values()):
-                self._ahead.wait(number)
-                self._take(ref)
-            elif is_there(self.late[ref]):
+        ordered = list(self.late)
+        # One of the archive's: whether KVM works is tried with a kernel that is known to boot.
+        while self.late and not any(_is_of_archive(outcome) for outcome in self.outcomes.values()):
+            number = self._ahead.wait()
+            if number is None:
+                break  # it has ended: what is not there now never is
+            self._take(ordered[number])
+        for ref in ordered:
+            if ref in self.late and is_there(self.late[ref]):
                 self._take(ref)
         self._ahead.leave()
         if self.late:
@@ -104,3 +113,7 @@ class Supply:
     def _keep(self, ref: KernelRef, outcome: Kernel | VmError) -> None:
         pin = self._pins.get(ref)
         self.outcomes[ref] = outcome if pin is None else checked(pin, outcome)
+
+
+def _is_of_archive(outcome: Kernel | VmError) -> bool:
+    return isinstance(outcome, Kernel) and outcome.ref.source != "path"

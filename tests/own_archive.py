@@ -62,7 +62,8 @@ def serving(directory: Path, signer: tuple[Path, Path]) -> Iterator[FakeArchive]
     fake.publish()
     server = serve(fake)
     sources = directory / "sources.list"
-    sources.write_text(f"deb [signed-by={key}] {fake.address} bookworm main\n")
+    # The guest image's suite among them, although there is nothing for it.
+    sources.write_text("".join(f"deb [signed-by={key}] {fake.address} {suite} main\n" for suite in _SUITES.values()))
     (directory / "apt.conf").write_text(f'Dir::Etc::SourceList "{sources}";\nDir::Etc::SourceParts "/dev/null";\n')
     try:
         yield fake

@@ -118,7 +118,7 @@ class Show:
         if line is None:
             return
         if (news := getattr(report, KERNEL, None)) is not None:
-            line.note = str(news.get("release") or news.get("error") or "").split("\n", 1)[0]
+            line.note = str(news.get("error") or news.get("release") or "").split("\n", 1)[0]
         if (row := getattr(report, ROW, None)) is not None:
             line.counts[Status(row["status"])] += 1
             line.seconds = time.monotonic() - (line.started_s or time.monotonic())

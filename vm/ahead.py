@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ from vm.settings import Settings
 _T = TypeVar("_T")
 # How long it may take to stop in good order; then it is killed.
 _STOP_MAX_S = 10.0
+# Waiting for a lock has no deadline of its own.
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,6 @@ class Ahead:
 
     def __init__(self, order: Order, directory: Path, progress: Progress) -> None:
         self._progress = progress
-        self._told: set[int] = set()
         self.outcomes = [directory / f"{number}.outcome" for number in range(order.count)]
         descriptors = [os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC) for path in self.outcomes]
         home = str(Path(__file__).parents[1])
@@ -99,17 +101,25 @@ class Ahead:
         if self._process.stdin is None or self._process.stdout is None:
             raise VmError("no pipe to the process that fetches")
         self._said = self._process.stdout
-        with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
-            pipe.write(_encode(order))
+        try:
+            with contextlib.suppress(BrokenPipeError), self._process.stdin as pipe:
+                pipe.write(_encode(order))
+        except BaseException:
+            self.end()
+            raise
 
-    def wait(self, number: int) -> None:
-        """Wait until one outcome is there or the process has ended, and pass on what the process says meanwhile."""
-        while number not in self._told and (line := self._said.readline()):
+    def wait(self) -> int | None:
+        """Wait for the next outcome, and pass on what the process says meanwhile.
+
+        Returns:
+            Its place in what was ordered; None when the process has ended.
+        """
+        while line := self._said.readline():
             kind, value = json.loads(line)
             if kind == "done":
-                self._told.add(value)
-            else:
-                self._progress.note(value)
+                return int(value)
+            self._progress.note(value)
+        return None
 
     def leave(self) -> None:
         """Stop listening: the process goes on in silence."""
@@ -139,8 +149,12 @@ def is_there(outcome: Path) -> bool:
     return True
 
 
-def take(outcome: Path) -> Kernel | None:
+def take(outcome: Path, until_s: float | None = None) -> Kernel | None:
     """Take an outcome, waiting for it if need be.
+
+    Args:
+        outcome: its file.
+        until_s: when to give up, by the monotonic clock.
 
     Returns:
         The kernel; nothing of what else was ordered.
@@ -148,6 +162,10 @@ def take(outcome: Path) -> Kernel | None:
     Raises:
         VmError: it cannot be had; or the process ended before it was there.
     """
+    while until_s is not None and not is_there(outcome):
+        if time.monotonic() > until_s:
+            raise FetchError("the run's time was over before it was fetched")
+        time.sleep(_POLL_S)
     try:
         with outcome.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
@@ -191,6 +209,11 @@ class _Outcomes:
         os.close(descriptor)
         _say("done", number)
 
+    def put_rest(self, error: VmError) -> None:
+        """Have everything that is still open end with this error."""
+        for number in list(self._descriptors):
+            self.put(number, error)
+
 
 class _Told(PlainProgress):
     """Progress in lines, for the pipe."""
@@ -227,10 +250,16 @@ def _fetch(order: Order, outcomes: _Outcomes) -> None:
 def main() -> None:
     """Fetch what is ordered on standard input; the arguments are the descriptors of the files for it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    outcomes = _Outcomes([int(argument) for argument in sys.argv[1:]])
     try:
-        _fetch(_decode(sys.stdin.buffer.read(), Order), _Outcomes([int(argument) for argument in sys.argv[1:]]))
+        content = sys.stdin.buffer.read()
+        if content:  # else whoever ordered was interrupted
+            _fetch(_decode(content, Order), outcomes)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        outcomes.put_rest(VmError(f"{type(error).__name__}: {error} in the process that fetches: a mistake of ours"))
+        raise
 
 
 if __name__ == "__main__":

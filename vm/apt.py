@@ -211,10 +211,7 @@ class Archive:
             raise FetchError(f"{names} would have to be downloaded, but offline was asked for; run once without it")
         total_bytes = sum(package.size_bytes for package in packages)
         pending = {package.file: package for package in packages}
-        # By address and hash, as the signed lists have them: apt-get would first read those lists again, and fetch in
-        # an order of its own.
-        wanted = [(self._address(package), package.file, f"SHA256:{package.sha256}") for package in packages]
-        command = self._command(_HELPER, "-q", "download-file", *itertools.chain.from_iterable(wanted))
+        command = self._download_command(packages)
         with self._progress.stage(what, total_bytes) as stage:
             seen_bytes = dict.fromkeys(pending, 0)
 
@@ -248,8 +245,19 @@ class Archive:
 
     # -- apt ----------------------------------------------------------------------------------------------------------
 
-    def _address(self, package: Package) -> str:
-        return f"{self._sources.of(package.suite).uri}/{package.filename}"
+    def _download_command(self, packages: Sequence[Package]) -> list[str]:
+        """By address and hash, as the signed lists have them: apt-get would first read those lists again.
+
+        And it would fetch in an order of its own. But where an address has a password in it, every user of this machine
+        could read that in a command.
+        """
+        addresses = [f"{self._sources.of(package.suite).uri}/{package.filename}" for package in packages]
+        if any(without_credentials(address) != address for address in addresses):
+            return self._command("apt-get", "download", "-q", *(package.exact for package in packages))
+        hashes = (f"SHA256:{package.sha256}" for package in packages)
+        files = (package.file for package in packages)
+        wanted = itertools.chain.from_iterable(zip(addresses, files, hashes, strict=True))
+        return self._command(_HELPER, "-q", "download-file", *wanted)
 
     def _refresh(self, wanted: Sequence[str], force: bool) -> None:
         with self._cache.lock(self._root):

@@ -41,7 +41,7 @@ def run(
     Args:
         command: the program and its arguments.
         temporary: a directory for its temporary files, which it leaves behind when it is ended in the middle.
-        cwd: where `apt-get download` puts its files.
+        cwd: where a download puts its files.
         look: called a few times a second; returns whether something moved. Without it only output is a sign of life.
     """
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(temporary)}

@@ -46,7 +46,7 @@ class Package:
 
     @property
     def file(self) -> str:
-        """The name apt gives to the downloaded file."""
+        """The name of the downloaded file, as apt would choose it."""
         return f"{self.name}_{self.version.replace(':', '%3a')}_{self.arch}.deb"
 
 

@@ -74,9 +74,22 @@ class Kernels:
             suites, self.arch, self._cache, self._settings, self._progress, optional=self.catalogue.suites_to_come
         )
 
-    @cached_property
+    @property
     def index(self) -> Index:
         """What there is to test; when the archive cannot be asked, what is in the cache."""
+        if isinstance(self._index, VmError):
+            raise self._index
+        return self._index
+
+    @cached_property
+    def _index(self) -> Index | VmError:
+        """The index, or why there is none: nobody asks a dead network once for each kernel."""
+        try:
+            return self._find_index()
+        except VmError as error:
+            return error
+
+    def _find_index(self) -> Index:
         flavours = self.catalogue.flavours.get(self.arch, (self.arch,))
         try:
             candidates = find_candidates(self.archive.kernel_packages(), self.arch)
@@ -224,11 +237,12 @@ class Kernels:
         """Download kernels, taking the next newest of a series for one that the archive does not have any more."""
         pending = dict(wanted)
         gone: dict[KernelRef, set[str]] = {ref: set() for ref in wanted}
+        notes: dict[KernelRef, str] = {}
 
         def keep(candidate: Candidate, entry: Entry) -> None:
             for ref, one in pending.items():
                 if one == candidate:
-                    outcomes.put(ref, _kernel(_as_fetched(ref, candidate), entry))
+                    outcomes.put(ref, _kernel(_as_fetched(ref, candidate), entry, notes.get(ref, "")))
 
         while pending:
             failures, error = self._download_once(dict.fromkeys(pending.values()), keep)
@@ -241,10 +255,11 @@ class Kernels:
                     gone[ref].add(candidate.version)
                     following = None if exact else self._next(ref, gone[ref])
                     if following is not None:
-                        self._progress.note(
-                            f"{ref.id}: the archive no longer has {candidate.package} {candidate.version}; "
+                        notes[ref] = (
+                            f"the archive no longer has {candidate.package} {candidate.version}; "
                             f"taking the next newest, {following.version}"
                         )
+                        self._progress.note(f"{ref.id}: {notes[ref]}")
                         pending[ref] = following
                         continue
                     outcomes.put(ref, error)
@@ -334,11 +349,12 @@ class Kernels:
         for candidate in self.index.of_series(ref.series):
             entry = self._cache.get("kernels", _key(candidate))
             if entry is not None:
-                self._progress.note(
-                    f"{ref.id}: {ref.package_version} could not be fetched, {candidate.version} from the cache "
-                    f"is used instead. {error}"
+                note = (
+                    f"{ref.package_version} could not be fetched, {candidate.version} from the cache is used instead. "
+                    f"{error}"
                 )
-                return _kernel(_as_fetched(ref, candidate), entry)
+                self._progress.note(f"{ref.id}: {note}")
+                return _kernel(_as_fetched(ref, candidate), entry, note)
         return error
 
     # -- the user's own -----------------------------------------------------------------------------------------------
@@ -465,7 +481,7 @@ def _is_hit(candidate: Candidate, error: PackageGoneError) -> bool:
     return any(package.exact in error.packages for package in candidate.packages)
 
 
-def _kernel(ref: KernelRef, entry: Entry) -> Kernel:
+def _kernel(ref: KernelRef, entry: Entry, note: str = "") -> Kernel:
     release = entry.meta["release"]
     config = read_config(entry.path("config").read_text(errors="replace")) if "config" in entry.files else {}
     return Kernel(
@@ -475,6 +491,7 @@ def _kernel(ref: KernelRef, entry: Entry) -> Kernel:
         release=release,
         config=config,
         modules={name: entry.path(f"modules/{name}.ko") for name in entry.meta["modules"]},
+        note=note,
     )
 
 

@@ -42,5 +42,7 @@ class Kernel:
     release: str
     # `CONFIG_…` to its value ("y", "m", a number, a string without quotes); empty when the configuration is unknown.
     config: Mapping[str, str] = field(default_factory=dict)
+    # Why it is another version than the one that was asked for, if it is.
+    note: str = ""
     # Module name to an uncompressed .ko, in the order they have to be loaded; only those a guest needs.
     modules: Mapping[str, Path] = field(default_factory=dict)

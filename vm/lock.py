@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -104,7 +105,11 @@ def read_lock(path: Path) -> list[Pin]:
     kernels = document.get("kernel", [])
     if not isinstance(kernels, list) or not kernels:
         raise SpecError(f"{path} pins no kernel; {hint}")
-    return [_read_pin(path, number, kernel, hint) for number, kernel in enumerate(kernels, 1)]
+    pins = [_read_pin(path, number, kernel, hint) for number, kernel in enumerate(kernels, 1)]
+    counts = Counter((one.id, one.arch) for one in pins)
+    if twice := [name for (name, _), count in counts.items() if count > 1]:
+        raise SpecError(f"{path} pins {', '.join(twice)} more than once; give each kernel an id of its own, or {hint}")
+    return pins
 
 
 def fetch_locked(

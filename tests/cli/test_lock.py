@@ -1,6 +1,7 @@
 """kernels.lock: what is written, what is read back, and what is said when the world has moved on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ PIN = Pin("6.1", "6.1", "amd64", "6.1.0", "0" * 64, package="linux-image-6.1", p
 def kernels(tmp_path: Path) -> Kernels:
     settings = Settings(cache=tmp_path / "cache")
     return Kernels(Cache(settings.cache), settings)
+
+
+def test_a_kernel_that_is_pinned_twice_is_a_usage_error(tmp_path: Path) -> None:
+    """Results know kernels by their ids: of two with the same one, only one could be told."""
+    file = tmp_path / "kernels.lock"
+    file.write_text(render_lock([PIN, replace(PIN, package_version="1-2")]))
+    with pytest.raises(SpecError, match=r"pins 6\.1 more than once"):
+        read_lock(file)
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

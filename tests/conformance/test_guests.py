@@ -3,13 +3,14 @@
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from conformance.cells import Cell
-from conformance.guests import Column, Deadlines, Guests, Pace
+from conformance.guests import Arrival, Column, Deadlines, Guests, Pace
 from conformance.session import remove_old
 from conformance.verdict import judge
 from reports.results import Status
@@ -137,6 +138,43 @@ def test_an_ordinary_test(guests: Make) -> None:
     assert not booted[0].is_killed
     some.close()
     assert booted[0].is_killed
+
+
+def test_a_kernel_that_comes_later(guests: Make) -> None:
+    """It is waited for once, when its first test is due; what became known of it goes into the results."""
+    waited: list[tuple[tuple[str, str], float | None]] = []
+
+    def arrive(key: tuple[str, str], until_s: float | None) -> Arrival:
+        waited.append((key, until_s))
+        return Arrival({"sha256": "5a"}, some._columns["6.1", "amd64"])
+
+    some, _ = guests([*PASSED, *PASSED], arrive=arrive)
+    late = replace(CELL, kernel="6.2")
+    first, last = some.run(late, ITEM, ITEM), some.run(late, ITEM, None)
+    assert [Status.PASS, Status.PASS] == [judge(ran.facts).status for ran in (first, last)]
+    assert first.kernel is not None
+    assert ("6.2", "5a") == (first.kernel["id"], first.kernel["sha256"])
+    assert [(("6.2", "amd64"), None)] == waited
+
+
+def test_a_kernel_that_does_not_come(guests: Make) -> None:
+    """Every test of it says why, and its record, too; the others have nothing to do with it."""
+    some, _ = guests(PASSED, arrive=lambda key, until_s: Arrival({"error": "gone"}, why_not="gone"))
+    late = replace(CELL, kernel="6.2")
+    for news in ({"id": "6.2", "error": "gone"}, None):
+        ran = some.run(late, ITEM, ITEM)
+        verdict = judge(ran.facts)
+        assert (Status.INFRA, "gone", news) == (verdict.status, verdict.reason, ran.kernel)
+    assert Status.PASS is judge(some.run(CELL, ITEM, None).facts).status
+
+
+def test_nothing_is_waited_for_when_the_run_is_over(guests: Make) -> None:
+    def arrive(key: tuple[str, str], until_s: float | None) -> Arrival:
+        raise AssertionError
+
+    some, _ = guests(arrive=arrive, run_s=0.0)
+    ran = some.run(replace(CELL, kernel="6.2"), ITEM, None)
+    assert "were over before this test's turn" in judge(ran.facts).reason
 
 
 def test_where_a_kernels_time_went_is_told(guests: Make) -> None:

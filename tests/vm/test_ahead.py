@@ -1,9 +1,12 @@
 """Fetching in a process of its own: outcomes as they come, what is said meanwhile, and an end of any kind."""
 
+import fcntl
 import os
 import random
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -69,7 +72,7 @@ def test_each_kernel_is_there_as_soon_as_it_has_come(
     stall(archive)
     ahead = start("6.12", "6.1")
     first, second = ahead.outcomes
-    ahead.wait(0)
+    ahead.wait()
     kernel = take(first)
     assert isinstance(kernel, Kernel)
     assert (kernel.release, kernel.sha256) == (RELEASES["6.12"], hash_file(kernel.image))
@@ -86,7 +89,7 @@ def test_each_kernel_is_there_as_soon_as_it_has_come(
 def test_an_end_before_everything_is_there(archive: FakeArchive, start: Start, cache: Cache) -> None:
     stall(archive)
     ahead = start("6.12", "6.1")
-    ahead.wait(0)
+    ahead.wait()
     ahead.end()
     assert isinstance(take(ahead.outcomes[0]), Kernel)
     assert is_there(ahead.outcomes[1])
@@ -100,7 +103,7 @@ def test_a_process_that_is_killed(archive: FakeArchive, start: Start) -> None:
     stall(archive)
     ahead = start("6.1")
     os.kill(ahead._process.pid, signal.SIGKILL)
-    ahead.wait(0)
+    ahead.wait()
     with pytest.raises(FetchError, match="ended before it was there"):
         take(ahead.outcomes[0])
 
@@ -123,7 +126,7 @@ def test_why_a_kernel_cannot_be_had(archive: FakeArchive, start: Start, cache: C
 
 def test_there_is_no_qemu_for_that(settings: Settings, recorder: Recorder, tmp_path: Path) -> None:
     ahead = Ahead(Order(settings, "vax", other="QEMU"), tmp_path, recorder)
-    ahead.wait(0)
+    ahead.wait()
     with pytest.raises(VmError, match="no QEMU program is known for vax"):
         take(ahead.outcomes[0])
     ahead.end()
@@ -131,11 +134,39 @@ def test_there_is_no_qemu_for_that(settings: Settings, recorder: Recorder, tmp_p
 
 def test_the_index_is_in_the_cache_then(archive: FakeArchive, start: Start, cache: Cache, settings: Settings) -> None:
     ahead = start(other="index")
-    ahead.wait(0)
+    ahead.wait()
     assert take(ahead.outcomes[0]) is None
     archive.requests.clear()
     assert [ref.id for ref in Kernels(cache, settings).resolve(["all"])] == ["6.1", "6.12"]
     assert archive.requests == []
+
+
+def test_a_mistake_of_ours_in_that_process(tmp_path: Path) -> None:
+    """It is said of everything that it was to bring, and not only on its standard error."""
+    paths = [tmp_path / "one", tmp_path / "two"]
+    descriptors = [os.open(path, os.O_CREAT | os.O_WRONLY) for path in paths]
+    command = [sys.executable, "-m", "vm.ahead", *map(str, descriptors)]
+    done = subprocess.run(
+        command,
+        input=b'{"arch": 3}',
+        pass_fds=descriptors,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    for path, descriptor in zip(paths, descriptors, strict=True):
+        os.close(descriptor)
+        with pytest.raises(VmError, match=r"ValidationError: .*a mistake of ours"):
+            take(path)
+
+
+def test_nobody_waits_longer_than_there_is_time(tmp_path: Path) -> None:
+    path = tmp_path / "outcome"
+    with path.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(FetchError, match="the run's time was over before it was fetched"):
+            take(path, time.monotonic() - 1)
 
 
 @pytest.mark.parametrize("content", [b"", b'{"kernel":null,"err'], ids=["empty", "cut"])

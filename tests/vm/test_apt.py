@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -442,6 +442,26 @@ def wait_until(condition: Callable[[], object], deadline_s: float = 20.0) -> Non
     while not condition():
         assert time.monotonic() < end_s, "it did not happen in time"
         time.sleep(0.02)
+
+
+def test_a_password_is_in_no_command(
+    stocked: FakeArchive, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every user of the machine can read the commands of the others."""
+    commands: list[str] = []
+    original = apt.run
+
+    def watched(command: Sequence[str], *arguments: Any, **options: Any) -> Output:
+        commands.append(" ".join(command))
+        return original(command, *arguments, **options)
+
+    monkeypatch.setattr(apt, "run", watched)
+    source = Source(stocked.address.replace("//", "//user:s3cret@"), str(stocked.key))
+    archive = connect("new", sources=Sources(source, source))
+    (file,) = archive.download(archive.kernel_packages(), tmp_path)
+    assert file.is_file()
+    assert len(commands) == 2
+    assert not [command for command in commands if "s3cret" in command]
 
 
 def test_a_full_disk_is_not_taken_for_a_bad_signature(connect: Connect) -> None:

@@ -166,6 +166,22 @@ def test_an_unsigned_build_and_one_with_a_colon_in_its_version_are_fetched(
     assert kernels.fetch(kernels.resolve(["6.1"])[0]).release == release
 
 
+def test_an_archive_that_cannot_be_asked_is_asked_once(open_kernels: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try may take minutes, and there may be a pin for every kernel."""
+    asked: list[str] = []
+
+    def refuse(archive: Archive) -> None:
+        asked.append(archive.arch)
+        raise FetchError("no network")
+
+    monkeypatch.setattr(Archive, "kernel_packages", refuse)
+    kernels = open_kernels()
+    for _ in range(3):
+        with pytest.raises(FetchError, match="no network"):
+            kernels.resolve(["all"])
+    assert asked == ["amd64"]
+
+
 # -- what the archive lacks -------------------------------------------------------------------------------------------
 
 
@@ -177,9 +193,8 @@ def test_a_kernel_that_is_gone_is_replaced_by_the_next_newest(
     old, new = fetched(kernels.fetch_all(kernels.resolve(["5.10", "7.3"])))
     assert (old.ref.id, old.ref.package_version, old.release) == ("5.10", "5.10.1-1", "5.10.0-1-cloud-amd64")
     assert new.release == "7.3.4-cloud-amd64"
-    assert recorder.notes == [
-        "5.10: the archive no longer has linux-image-5.10.0-2-cloud-amd64 5.10.2-1; taking the next newest, 5.10.1-1"
-    ]
+    why = "the archive no longer has linux-image-5.10.0-2-cloud-amd64 5.10.2-1; taking the next newest, 5.10.1-1"
+    assert (recorder.notes, old.note, new.note) == ([f"5.10: {why}"], why, "")
 
 
 def test_a_series_that_is_gone_altogether_costs_only_itself(stocked: FakeArchive, open_kernels: Open) -> None:
