@@ -565,7 +565,10 @@ def _pool_name(package: Package) -> str:
 
 
 def _is_right(path: Path, package: Package) -> bool:
-    return hash_file(path) == package.sha256
+    try:
+        return hash_file(path) == package.sha256
+    except FileNotFoundError:  # apt has seen that it is wrong, and put it away
+        return False
 
 
 def _digest(text: str) -> str:
