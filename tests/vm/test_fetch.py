@@ -17,7 +17,7 @@ from conftest import Recorder
 from fake_archive import FakeArchive, deb
 from kernel_samples import bzimage, config, module
 
-from vm import apt
+from vm import apt, fetch
 from vm.apt import Archive
 from vm.cache import Cache, hash_file
 from vm.catalogue import Catalogue
@@ -489,35 +489,42 @@ def test_a_module_whose_dependency_is_not_there_is_left_out(tmp_path: Path, open
     assert list(own(open_kernels, tmp_path / "tree").modules) == ["loop"]
 
 
-def test_a_package_file_is_unpacked_once_and_verified(tmp_path: Path, open_kernels: Open, cache: Cache) -> None:
-    release = "6.99.0-own"
-    path = tmp_path / f"linux-image-{release}_1_amd64.deb"
+OWN_RELEASE = "6.99.0-own"
+
+
+@pytest.fixture
+def package_file(tmp_path: Path) -> Path:
+    """A kernel of somebody's own as a package."""
+    path = tmp_path / f"linux-image-{OWN_RELEASE}_1_amd64.deb"
     files: dict[str, bytes | str] = {
-        f"boot/vmlinuz-{release}": bzimage(release),
-        f"boot/config-{release}": config().encode(),
-        f"lib/modules/{release}/kernel/drivers/block/loop.ko": module(),
+        f"boot/vmlinuz-{OWN_RELEASE}": bzimage(OWN_RELEASE),
+        f"boot/config-{OWN_RELEASE}": config().encode(),
+        f"lib/modules/{OWN_RELEASE}/kernel/drivers/block/loop.ko": module(),
+        f"lib/modules/{OWN_RELEASE}/kernel/net/other.ko": os.urandom(1 << 20),
     }
-    path.write_bytes(deb(f"Package: linux-image-{release}\nVersion: 6.99.0-1\nArchitecture: amd64\n", files))
-    kernel = own(open_kernels, path)
-    assert (kernel.release, kernel.ref.package_version, list(kernel.modules)) == (release, "6.99.0-1", ["loop"])
-    assert own(open_kernels, path) == kernel
+    path.write_bytes(deb(f"Package: linux-image-{OWN_RELEASE}\nVersion: 6.99.0-1\nArchitecture: amd64\n", files))
+    return path
+
+
+def test_a_package_file_is_unpacked_once_and_verified(package_file: Path, open_kernels: Open, cache: Cache) -> None:
+    kernel = own(open_kernels, package_file)
+    assert (kernel.release, kernel.ref.package_version, list(kernel.modules)) == (OWN_RELEASE, "6.99.0-1", ["loop"])
+    assert own(open_kernels, package_file) == kernel
     assert len(cache.keys("kernels")) == 1
 
 
-def test_a_package_file_that_is_damaged_behind_its_kernel_is_refused(tmp_path: Path, open_kernels: Open) -> None:
-    """The archive's packages are read no further than needed, for their hash is known; of this one nothing is."""
-    release = "6.99.0-own"
-    path = tmp_path / f"linux-image-{release}_1_amd64.deb"
-    files: dict[str, bytes | str] = {
-        f"boot/vmlinuz-{release}": bzimage(release),
-        f"boot/config-{release}": config().encode(),
-        f"lib/modules/{release}/kernel/drivers/block/loop.ko": module(),
-    }
-    content = bytearray(deb(f"Package: linux-image-{release}\nVersion: 6.99.0-1\nArchitecture: amd64\n", files))
+def test_a_package_is_read_to_its_end_unless_its_hash_is_known(
+    package_file: Path, open_kernels: Open, tmp_path: Path
+) -> None:
+    """Of the archive's packages it is: they are read as far as the last module that is wanted, and no further."""
+    content = bytearray(package_file.read_bytes())
     content[-12] ^= 1  # in the footer of the compressed stream
-    path.write_bytes(content)
+    package_file.write_bytes(content)
     with pytest.raises(VmError, match=r"amd64\.deb is damaged"):
-        own(open_kernels, path)
+        own(open_kernels, package_file)
+    (tmp_path / "target").mkdir()
+    found = fetch._unpack_files([package_file], tmp_path / "target", "amd64", are_verified=True)
+    assert (found["release"], found["modules"]) == (OWN_RELEASE, ["loop"])
 
 
 @pytest.mark.parametrize(
