@@ -5,10 +5,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 from xml.etree import ElementTree
 
 import pytest
 
+from conformance import plugin
 from reports.results import Qualifier, Results, Status, exit_code, read
 from vm.lock import Pin, render_lock
 
@@ -101,6 +103,24 @@ def test_ids_name_the_kernel_and_the_mode_before_anything_else(project: Path) ->
     assert "test_mine.py::test_passes[host-default]" in done.stdout
     assert "test_mine.py::test_passes[host-no-sqarray]" in done.stdout
     assert "test_mine.py::test_parameters[host-default-2]" in done.stdout
+
+
+def test_every_option_is_asked_for_somewhere() -> None:
+    """One that is only offered, and perhaps checked, would be a promise that nobody keeps."""
+    offered: set[str] = set()
+
+    class Parser:
+        def getgroup(self, *_: str) -> "Parser":
+            return self
+
+        def addoption(self, name: str, **_: object) -> None:
+            offered.add(name.removeprefix("--").replace("-", "_"))
+
+    plugin.pytest_addoption(cast(pytest.Parser, Parser()))
+    room = Path(plugin.__file__).parent
+    asked = {name for path in room.glob("*.py") for name in re.findall(r'option\("(\w+)"', path.read_text())}
+    assert "matrix_lock" in offered
+    assert offered - asked == set()
 
 
 def test_a_lock_file_names_the_kernels(project: Path) -> None:
