@@ -15,7 +15,7 @@ import venv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from conformance.prepare import Setup
+from harness.prepare import Setup
 from vm import archives, image
 from vm.apt import Archive
 from vm.kernel import Kernel

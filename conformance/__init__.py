@@ -1,1 +1,1 @@
-"""The conformance suite: Zig's 41 IoUring tests, the plugin that sends them into guests, and the agent there."""
+"""The conformance suite of io_uring: Zig's 41 IoUring tests, ring modes, what a kernel says of itself."""

@@ -1,5 +1,12 @@
-"""Makes pytest explain assertions in the suite's helpers as it does in the tests themselves."""
+"""What holds for every test of the suite: it belongs to a cell, and assertions in its helpers are explained."""
 
 import pytest
 
-pytest.register_assert_rewrite("conformance.sockets")
+from harness.cells import Cell
+
+pytest.register_assert_rewrite("conformance.zig.sockets")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def of_a_cell(matrix_cell: Cell) -> None:
+    """Give every test a cell, also where no kernel is named and no ring is used: ids and results tell the mode."""

@@ -1,33 +1,24 @@
-"""Fixtures and markers that tests have wherever they run: in a guest, or on this machine's kernel."""
+"""Fixtures of tests that use a ring: in a guest, or on this machine's kernel."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance.cells import Cell
-from conformance.modes import MODES, Mode
-from conformance.unsupported import unsupported
+from conformance.modes import MODES, RingMode
+from harness.cells import Cell
+from harness.unsupported import unsupported
 
 if TYPE_CHECKING:
     import uring
-
-MARKERS = (
-    "zig(title): the test of Zig's std.os.linux.IoUring that this one ports",
-    "since(version): the documented minimum kernel: an expectation to check against, never a gate",
-    "group(title): the table of the report that the test belongs to",
-)
 
 
 class RingFactory:
     """Makes rings in the session's mode, and closes them when the test is over."""
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: RingMode) -> None:
         self._mode = mode
         self._rings: list[uring.IoUring] = []
 
@@ -81,50 +72,14 @@ class RingFactory:
 
 
 @pytest.fixture(scope="session")
-def matrix_cell(request: pytest.FixtureRequest) -> Cell:
-    """The kernel, architecture and mode of this item."""
-    cell: Cell = request.param
-    return cell
-
-
-@pytest.fixture(scope="session")
-def mode(matrix_cell: Cell) -> Mode:
+def mode(matrix_cell: Cell) -> RingMode:
     """The ring mode of this item: `.id` and `.flags`."""
     return MODES[matrix_cell.mode]
 
 
 @pytest.fixture
-def ring(mode: Mode) -> Iterator[RingFactory]:
+def ring(mode: RingMode) -> Iterator[RingFactory]:
     """A factory of rings in the session's mode: `ring(entries, flags=0, **params)`."""
     factory = RingFactory(mode)
     yield factory
     factory.close()
-
-
-@pytest.fixture
-def scratch() -> Iterator[Path]:
-    """An empty directory; in guests it lies on tmpfs."""
-    directory = Path(tempfile.mkdtemp(prefix="scratch-"))
-    yield directory
-    shutil.rmtree(directory)
-
-
-@pytest.fixture
-def scratch_ext4() -> Iterator[Path]:
-    """An empty directory that takes O_DIRECT: on ext4 in guests, wherever TMPDIR is on this machine."""
-    from conformance.guest import ext4  # noqa: PLC0415 - few tests need it
-
-    with ext4.mounted() as directory:
-        yield directory
-
-
-@pytest.fixture(scope="session")
-def loopback() -> str:
-    """The address of the loopback interface, which is up."""
-    return "127.0.0.1"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the markers known."""
-    for marker in MARKERS:
-        config.addinivalue_line("markers", marker)

@@ -2,16 +2,12 @@
 
 from dataclasses import dataclass
 
+from harness.suites import Mode
+
 
 @dataclass(frozen=True, slots=True)
-class Mode:
-    """One way to set a ring up."""
-
-    id: str
-    # Setup flags as the kernel's header spells them; or-ed with what a test asks for.
-    flag_names: tuple[str, ...]
-    # The first kernel that has all of the flags.
-    since: str
+class RingMode(Mode):
+    """One way to set a ring up. Its flags are or-ed with what a test asks for."""
 
     @property
     def flags(self) -> int:
@@ -27,9 +23,9 @@ class Mode:
 MODES = {
     mode.id: mode
     for mode in (
-        Mode("default", (), "5.1"),
-        Mode("coop-taskrun", ("IORING_SETUP_COOP_TASKRUN",), "5.19"),
-        Mode("single-issuer", ("IORING_SETUP_SINGLE_ISSUER",), "6.0"),
-        Mode("no-sqarray", ("IORING_SETUP_NO_SQARRAY",), "6.6"),
+        RingMode("default", (), "5.1"),
+        RingMode("coop-taskrun", ("IORING_SETUP_COOP_TASKRUN",), "5.19"),
+        RingMode("single-issuer", ("IORING_SETUP_SINGLE_ISSUER",), "6.0"),
+        RingMode("no-sqarray", ("IORING_SETUP_NO_SQARRAY",), "6.6"),
     )
 }

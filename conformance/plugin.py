@@ -1,121 +1,30 @@
-"""The pytest plugin, an entry point: `--kernel`, `--arch`, `--mode`, `--matrix-out`, `--accel` and more.
+"""The suite's own pytest plugin: its fixtures and marker wherever its tests run, and what it tells the harness.
 
-pytest loads this module in every session of an environment that has it installed, so it imports little: what needs
-kernels, guests or results comes in only when a session asks for it.
+pytest loads this module in every session of an environment that has it installed: it does not load the ring.
 """
-
-from __future__ import annotations
-
-import argparse
-from collections.abc import Iterable
 
 import pytest
 
-from conformance import fixtures
-from conformance.cells import HOST, Cell, native_architecture, parametrize
-from conformance.fixtures import loopback, matrix_cell, mode, ring, scratch, scratch_ext4
+from conformance.fixtures import mode, ring
 from conformance.modes import MODES
+from harness.suites import Suite
 
-__all__ = ["loopback", "matrix_cell", "mode", "ring", "scratch", "scratch_ext4"]
+__all__ = ["mode", "ring"]
 
-CELLS = pytest.StashKey[Iterable[Cell]]()
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return seconds
+SUITE = Suite(
+    plugin=__name__,
+    packages=("uring", "conformance"),
+    modes=MODES,
+    kernel_facts="conformance.features:features",
+)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options."""
-    group = parser.getgroup("uring-matrix", "run tests inside real Linux kernels")
-    group.addoption(
-        "--kernel",
-        action="append",
-        default=[],
-        metavar="SPEC",
-        help="run every test in this kernel: a series (6.1), package version, uname release, glob, all, latest, a path "
-        "(bzImage, .deb, build tree), or host (this machine's, in process); may be given several times",
-    )
-    group.addoption(
-        "--arch", action="append", default=[], metavar="ARCH", help="the guests' architecture, as Debian names it"
-    )
-    group.addoption(
-        "--mode",
-        action="append",
-        default=[],
-        metavar="MODE",
-        help=f"ring mode to test in ({', '.join(MODES)}); may be given several times",
-    )
-    group.addoption("--matrix-out", metavar="DIR", help="write results.json and the guests' consoles to this directory")
-    group.addoption("--matrix-resume", action="store_true", help="go on with the run that was stopped in --matrix-out")
-    group.addoption("--matrix-lock", metavar="FILE", help="use exactly the kernels that this kernels.lock pins")
-    group.addoption(
-        "--no-snapshots",
-        action="store_true",
-        help="boot every guest anew instead of restoring one that was saved when it had booted",
-    )
-    group.addoption("--accel", choices=("auto", "kvm", "tcg"), help="how guests run (auto: KVM if it proves to work)")
-    group.addoption("--isolate", action="store_true", help="give each test a guest of its own")
-    group.addoption(
-        "--matrix-repeat", type=_count, default=1, metavar="N", help="run each test N times, to find those that waver"
-    )
-    group.addoption(
-        "--allow-flaky",
-        action="store_true",
-        help="let a test pass whose last attempt was good; it is marked as flaky either way",
-    )
-    group.addoption(
-        "--matrix-test-timeout",
-        type=_seconds,
-        metavar="SECONDS",
-        help="how long a test may take in a guest on an ordinary machine (default: 90); a slow one gets more",
-    )
-    group.addoption(
-        "--matrix-deadline",
-        type=_seconds,
-        metavar="SECONDS",
-        help="begin no test after so many seconds (default: no limit)",
-    )
+@pytest.hookimpl(optionalhook=True)  # guests have no such hook
+def pytest_matrix_suite() -> Suite:
+    """Tell the harness."""
+    return SUITE
 
 
-@pytest.hookimpl(trylast=True)  # by then --collect-only, -n and the like have been settled
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare kernels and guests, if this session asks for any."""
-    fixtures.pytest_configure(config)
-    modes = config.getoption("mode") or ["default"]
-    for name in modes:
-        if name not in MODES:
-            raise pytest.UsageError(f"no ring mode is called {name!r}; there are {', '.join(MODES)}")
-    if any(config.getoption(name) for name in ("kernel", "matrix_lock", "matrix_out")):
-        from conformance.session import Session  # noqa: PLC0415
-
-        session = Session.create(config, modes)
-        config.stash[CELLS] = session.cells
-        config.pluginmanager.register(session, "uring-matrix-session")
-    else:
-        config.stash[CELLS] = [Cell(HOST, native_architecture(), name) for name in modes]
-
-
-@pytest.hookimpl(tryfirst=True)  # so that the kernel stands first in the id
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one item per cell: of every test when kernels are named, else of those that use a ring or port Zig's."""
-    config = metafunc.config
-    if (
-        config.pluginmanager.has_plugin("uring-matrix-session")
-        or config.getoption("mode")
-        or "matrix_cell" in metafunc.fixturenames
-        or metafunc.definition.get_closest_marker("zig")
-    ):
-        parametrize(metafunc, config.stash[CELLS])
+    """Make the marker known."""
+    config.addinivalue_line("markers", "zig(title): the test of Zig's std.os.linux.IoUring that this one ports")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SUITE = Path(__file__).parent
+SUITE = Path(__file__).parent / "zig"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import pytest
 from tree import ROOT
 
 import uring
-from conformance import plugin
+from harness import plugin
 from uring_matrix.cli import cli
 from uring_matrix.kernels import Row
 from vm.lock import Pin, render_lock

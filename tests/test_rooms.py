@@ -6,19 +6,21 @@ from pathlib import Path
 import pytest
 from tree import ROOMS, ROOT, imports, is_standard, module_name, modules, tracked_files
 
-from conformance import payload
+from conformance.plugin import SUITE
+from harness import payload
 
 # Room to what of ours it may import beside itself.
 MAY_IMPORT = {
     "uring": (),
     "vm": (),
     "reports": (),
-    "conformance": ("uring", "vm", "reports.results"),
-    "uring_matrix": ("uring", "vm", "reports", "conformance"),
+    "harness": ("vm", "reports.results"),
+    "conformance": ("uring", "harness"),
+    "uring_matrix": ("uring", "vm", "reports", "harness", "conformance"),
 }
 FOLDERS = {*ROOMS, "tests", "benchmarks", "docs", ".ci", ".github"}
-# What a guest has beside Python and our own guest side.
-IN_GUESTS = ("pytest", "_pytest", "pluggy", "uring")
+# What a guest has beside Python and what we send.
+IN_GUESTS = ("pytest", "_pytest", "pluggy")
 
 
 def is_of(name: str, allowed: str) -> bool:
@@ -47,7 +49,7 @@ def test_a_room_is_free_of_what_others_are_for(room: str) -> None:
     at_home = {
         "jinja2": {"reports"},
         "markupsafe": {"reports"},
-        "pytest": {"conformance"},
+        "pytest": {"harness", "conformance"},
         "click": set(),
         "rich": set(),
     }
@@ -92,21 +94,19 @@ def test_pid_1_needs_python_only(path: Path) -> None:
 
 def guest_side() -> list[Path]:
     """Everything of ours that goes into a guest, the suite included."""
-    suite = [path for path in modules("conformance") if path.name.startswith("test_")]
-    shipped = [Path(name) for name in payload.own_files() if name.endswith(".py")]
-    return sorted({*shipped, *suite})
+    return sorted(Path(name) for name in payload.own_files([SUITE]) if name.endswith(".py"))
 
 
 @pytest.mark.parametrize("path", guest_side(), ids=str)
 def test_what_is_sent_into_a_guest_finds_what_it_imports(path: Path) -> None:
-    """Python, pytest, the ring, our own guest side, and neighbours of the suite that are sent along with it."""
+    """Python, pytest, and what is sent along with it."""
     shipped = {module_name(file) for file in guest_side()}
-    neighbours = {module_name(file) for file in modules("conformance") if file.parent == path.parent}
-    for name, line in imports(path):
-        if is_standard(name) or any(is_of(name, allowed) for allowed in IN_GUESTS):
-            continue
-        is_sent_along = path.name.startswith("test_") and name in neighbours
-        assert name in shipped or is_sent_along, f"{path}:{line} imports {name}"
+    wrong = [
+        f"{path}:{line} imports {name}"
+        for name, line in imports(path)
+        if not is_standard(name) and not any(is_of(name, allowed) for allowed in IN_GUESTS) and name not in shipped
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("path", guest_side(), ids=str)
@@ -121,7 +121,7 @@ def test_what_is_sent_into_a_guest_reaches_no_other_room(path: Path) -> None:
         seen.add(current)
         for name, line in imports(current):
             assert not any(is_of(name, room) for room in ("vm", "reports", "uring_matrix")), f"{current}:{line}"
-            if is_of(name, "conformance"):
+            if is_of(name, "conformance") or is_of(name, "harness"):
                 queue.append(Path(*name.split(".")).with_suffix(".py"))
 
 

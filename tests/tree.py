@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # The packages that are shipped, each a room with its own reason to change.
-ROOMS = ("uring", "vm", "reports", "conformance", "uring_matrix")
+ROOMS = ("uring", "vm", "reports", "harness", "conformance", "uring_matrix")
 
 
 @cache

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from conformance import payload
-from conformance.prepare import Setup
+from conformance.plugin import SUITE
+from harness import payload
+from harness.prepare import Setup
 from uring_matrix.progress import progress
 from vm import image
 from vm.architectures import AMD64
@@ -39,7 +40,7 @@ def machine_of(
     setup = setup_for(accel)
     kernel = setup.kernels.fetch(ref)
     runtime = setup.runtime()
-    files = {**payload.own_files(), **extra_files}
+    files = {**payload.own_files([SUITE]), **extra_files}
     archive = image.payload(runtime, setup.cache, files=files, prepare=payload.compile_only, recipe="bare")
     initrd = image.join(runtime.initramfs, archive, setup.cache)
     qemu = setup.qemu()

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.table import Table
 
-from conformance.guest.features import features
+from conformance.features import features
 from uring_matrix.guests import guest_of, references
 from uring_matrix.output import console
 
-_ENTRY = "conformance.guest.features:report"
+_ENTRY = "conformance.features:report"
 _TIMEOUT_S = 60.0
 
 

@@ -12,7 +12,7 @@ from uring_matrix.output import error_line
 from vm.channel import ChannelClosedError
 from vm.machine import Guest
 
-_ENTRY = "conformance.guest.prompt:main"
+_ENTRY = "harness.guest.prompt:main"
 _BOOT_DEADLINE_S = 120.0
 _FOREVER_S = 7 * 24 * 3600.0
 USAGE = 2
@@ -34,7 +34,7 @@ def shell(spec: str, *, accel: str | None) -> int:
             with Guest.boot(machine, Path(directory), deadline_s=_BOOT_DEADLINE_S) as guest:
                 if is_terminal:
                     tty.setraw(sys.stdin)
-                guest.start(_ENTRY, {"columns": None})
+                guest.start(_ENTRY, {"modules": ["uring"]})
                 try:
                     guest.channel.receive(_FOREVER_S)
                 except ChannelClosedError:

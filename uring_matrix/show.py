@@ -12,14 +12,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from conformance.carried import KERNEL, ROW
-from conformance.cells import Cell, split_node_id
-from conformance.prepare import PROGRESS
+from harness.cells import Cell, split_node_id
+from harness.prepare import PROGRESS
+from harness.report_attributes import KERNEL_UPDATE, ROW
 from reports.results import Results, Status
 from vm.progress import Progress
 
 if TYPE_CHECKING:
-    from conformance.recorder import Recorder
+    from harness.recorder import Recorder
 
 _BAR_WIDTH = 24
 # One colour per kind of verdict; the word beside it carries the meaning.
@@ -117,8 +117,8 @@ class Show:
         line = self._line(report.nodeid)
         if line is None:
             return
-        if (news := getattr(report, KERNEL, None)) is not None:
-            line.note = str(news.get("error") or news.get("release") or "").split("\n", 1)[0]
+        if (update := getattr(report, KERNEL_UPDATE, None)) is not None:
+            line.note = str(update.get("error") or update.get("release") or "").split("\n", 1)[0]
         if (row := getattr(report, ROW, None)) is not None:
             line.counts[Status(row["status"])] += 1
             line.seconds = time.monotonic() - (line.started_s or time.monotonic())

@@ -377,7 +377,7 @@ class Guest:
             message["payload_size"] = self.config.payload.stat().st_size
         self.channel.send(message, timeout_s)
 
-    def remark(self, line: str) -> None:
+    def console_mark(self, line: str) -> None:
         """Write a line of ours into the console's file, between those of the guest."""
         with self.console.open("ab") as file:  # as QEMU has it open
             file.write(f"uring-matrix: {line}\n".encode())

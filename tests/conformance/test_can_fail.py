@@ -138,7 +138,7 @@ def test_a_changed_completion_is_noticed(
     scratches: Iterator[Path],
 ) -> None:
     """Whichever completion the kernel got wrong, the test that asked for it goes red."""
-    module = importlib.import_module(f"conformance.{Path(TESTS[function_name].file).stem}")
+    module = importlib.import_module(f"conformance.zig.{Path(TESTS[function_name].file).stem}")
     function = getattr(module, function_name)
     untouched = Tampering(change, target=-1)
     run(function, next(scratches), untouched)
@@ -202,7 +202,7 @@ def mutated(check: Check) -> types.ModuleType:
         node.test = ast.UnaryOp(ast.Not(), node.test)
     elif isinstance(node, ast.With):
         node.items[0].context_expr = ast.parse("pytest.raises(ZeroDivisionError)", mode="eval").body
-    made = types.ModuleType(f"conformance.{path.stem}")
+    made = types.ModuleType(f"conformance.zig.{path.stem}")
     exec(compile(ast.fix_missing_locations(module), str(path), "exec"), made.__dict__)
     return made
 
@@ -228,7 +228,7 @@ def test_a_check_turned_round_is_noticed(
     """Every single assertion is reached on this kernel, and its test goes red there when it demands the opposite."""
     module = mutated(check)
     if check.file == "sockets.py":
-        from conformance import test_sockets
+        from conformance.zig import test_sockets
 
         monkeypatch.setattr(test_sockets, "socket_test_harness", module.socket_test_harness)
         candidates = [test_sockets.test_accept_connect_send_recv]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fault_world import shared_cache
 
-from conformance.prepare import Setup
+from harness.prepare import Setup
 from vm import image
 from vm.apt import Archive
 from vm.cache import Cache

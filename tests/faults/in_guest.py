@@ -72,7 +72,7 @@ def test_after_closes():
 
 def test_ends_before_the_next():
     """The process that runs the tests ends when it would take the next one: that is not the next one's fault."""
-    from conformance.guest.wire import Wire
+    from harness.guest.wire import Wire
 
     Wire.receive = lambda self: os._exit(7)
 
@@ -83,7 +83,7 @@ def test_after_ends_before_the_next():
 
 def test_ends_instead_of_the_next():
     """As above, but only when the next one was handed over: it is not taken."""
-    from conformance.guest.wire import Wire
+    from harness.guest.wire import Wire
 
     def receive(self):
         select.select([self.descriptor], [], [])

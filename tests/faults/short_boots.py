@@ -1,6 +1,6 @@
 """A plugin for a run that shall not wait for minutes: a guest is given up after seconds without a word."""
 
-import conformance.guests
+import harness.guests
 
-conformance.guests._BOOT_TRIES = 1
-conformance.guests.Deadlines.of_test = classmethod(lambda cls, _test_s: cls(boot_s=8.0))
+harness.guests._BOOT_TRIES = 1
+harness.guests.Deadlines.of_test = classmethod(lambda cls, _test_s: cls(boot_s=8.0))

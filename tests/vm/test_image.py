@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance import payload
+from harness import payload
 from vm import image
 
 _TRIPLET = "usr/lib/x86_64-linux-gnu"

@@ -1,0 +1,101 @@
+"""What the ported tests share: completions to compare with, the seed's ways to give up, files that are closed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uring
+from conformance.fixtures import RingFactory
+from harness.unsupported import unsupported
+
+
+def completion(user_data: int, res: int, flags: int = 0) -> uring.io_uring_cqe:
+    """The completion a test expects, all three fields of it."""
+    return uring.io_uring_cqe(user_data=user_data, res=res, flags=flags)
+
+
+def unsupported_if(cqe: uring.io_uring_cqe, operation: str, *refusals: uring.E) -> None:
+    """End the test as unsupported if the kernel refused an operation in one of the ways the seed allows.
+
+    Args:
+        cqe: the operation's completion.
+        operation: the operation and what was special about it, as the evidence shall name it.
+        refusals: the errors that mean "not known here"; any other is the test's business.
+    """
+    __tracebackhide__ = True
+    if cqe.err() in refusals:
+        unsupported(f"{operation} is not supported", f"res {cqe.res} (E{cqe.err().name}) from {operation}")
+
+
+def require_kernel(minimum: str, ring: RingFactory, operation: uring.IORING_OP, needs: str = "") -> None:
+    """End the test as unsupported on a kernel whose version is below the one the seed asks for.
+
+    The seed compares versions here, and its outcome is the one to agree with. Distributions backport, though: what the
+    kernel itself says of the operation stands beside the version in the evidence.
+
+    Args:
+        minimum: the seed's version.
+        ring: to ask the kernel with.
+        operation: the operation that is needed, or one that came in the same release.
+        needs: what is needed, if `operation` only came in the same release.
+    """
+    __tracebackhide__ = True
+    release = os.uname().release
+    if _version(release) >= _version(minimum):
+        return
+    wanted = needs or f"IORING_OP_{operation.name}"
+    evidence = [f"uname release {release} is below {minimum}, the version the seed asks for", _probe(ring, operation)]
+    if needs:
+        evidence[1] += f" (of the same release as {needs})"
+    unsupported(f"{wanted} needs Linux {minimum}", evidence)
+
+
+def _version(release: str) -> tuple[int, int, int]:
+    found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
+    if not found:
+        raise ValueError(f"expected a kernel release like 6.12.48-amd64, got {release!r}")
+    major, minor, patch = found.groups(default="0")
+    return int(major), int(minor), int(patch)
+
+
+def _probe(ring: RingFactory, operation: uring.IORING_OP) -> str:
+    try:
+        probe = ring(1).get_probe()
+    except uring.UringError as error:
+        return f"IORING_REGISTER_PROBE: {error}"
+    has = "has" if probe.is_supported(operation) else "lacks"
+    return f"IORING_REGISTER_PROBE: {has} IORING_OP_{operation.name}, last_op is {probe.last_op}"
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str], flags: int = os.O_RDONLY, mode: int = 0o666) -> Iterator[int]:
+    """A file descriptor for the length of a block."""
+    fd = os.open(path, flags, mode)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def owned_fds() -> Iterator[set[int]]:
+    """File descriptors that requests make or close: those still in the set when the block ends are closed."""
+    fds: set[int] = set()
+    try:
+        yield fds
+    finally:
+        for fd in fds:
+            try:
+                os.close(fd)
+            except OSError as error:
+                # A test that failed between a close through the ring and its completion could not take it out.
+                if error.errno != errno.EBADF:
+                    raise
+
+
+#: How the seed creates a file: empty, for reading and writing.
+CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC

@@ -1,0 +1,101 @@
+"""What one phase of a test says of itself, written into pytest's report where the test runs: in a guest or in process.
+
+Only facts are taken down here; `harness.verdict` judges them, in one place, on the host.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from harness.unsupported import Unsupported
+
+ATTRIBUTE = "matrix_facts"
+# What there is to say of a phase in which nothing was raised.
+NOTHING: Mapping[str, Any] = {"kind": "none"}
+_TEXT_SIZE_MAX = 2_000
+_COMPARED = pytest.StashKey[tuple[str, str, str]]()
+
+
+class FactsPlugin:
+    """Hooks that take the facts down. One instance per session."""
+
+    def __init__(self) -> None:
+        self._item: pytest.Item | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Note who is running: comparisons do not say whose they are."""
+        self._item = item
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
+        """Note the two sides of a comparison that failed."""
+        if self._item is not None:
+            self._item.stash[_COMPARED] = (op, _text(left), _text(right))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+        """Attach the facts to the report of this phase."""
+        report = yield
+        setattr(report, ATTRIBUTE, _facts(item, call, report))
+        return report
+
+
+def phase_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """All that a report says of its phase: what pytest knows, and the facts attached to it."""
+    return {
+        "when": report.get("when"),
+        "outcome": report.get("outcome"),
+        "started_s": report.get("start"),
+        "duration_s": report.get("duration", 0.0),
+        **report.get(ATTRIBUTE, NOTHING),
+    }
+
+
+def _facts(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> dict[str, Any]:
+    facts = dict(NOTHING)
+    if call.excinfo is None:
+        if report.outcome == "failed":  # a strict xfail that passed
+            facts |= {"kind": "assertion", "message": str(report.longrepr)}
+        return facts
+    error = call.excinfo.value
+    facts["message"] = _clip(str(error)) or type(error).__name__
+    facts["exception"] = type(error).__qualname__
+    facts["kind"] = kind_of(error)
+    if isinstance(error, Unsupported):
+        facts |= {"message": error.reason, "evidence": [_clip(line) for line in error.evidence]}
+    elif facts["kind"] == "assertion" and (compared := item.stash.get(_COMPARED, None)) is not None:
+        facts |= _sides(*compared)
+    return facts
+
+
+def kind_of(error: BaseException) -> str:
+    """Sort an exception: `unsupported`, `skip`, `assertion`, `kernel` (a call that failed) or `other`."""
+    if isinstance(error, Unsupported):
+        return "unsupported"
+    if isinstance(error, pytest.skip.Exception):
+        return "skip"
+    if isinstance(error, (AssertionError, pytest.fail.Exception)):
+        return "assertion"
+    if isinstance(error, OSError):
+        return "kernel"
+    return "other"
+
+
+def _sides(operator: str, left: str, right: str) -> Mapping[str, str]:
+    """What was expected and what came. The suite writes `expected == actual`, and limits as `actual > 0`."""
+    if operator == "==":
+        return {"expected": left, "actual": right}
+    return {"expected": f"{operator} {right}", "actual": left}
+
+
+def _text(value: object) -> str:
+    try:
+        return _clip(repr(value))
+    except Exception as error:
+        return f"<{type(value).__name__} whose repr() raised {type(error).__name__}>"
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _TEXT_SIZE_MAX else f"{text[:_TEXT_SIZE_MAX]}… ({len(text)} characters)"

@@ -1,0 +1,365 @@
+"""The resident pytest session of a guest: collects once, then has the items the host asks for run, one by one.
+
+Tests run in a process of their own, forked when the session has been collected: whatever a test does to its process,
+the agent is there to say so, and has another one for the next test. One process runs test after test for as long as
+each leaves it as it was.
+
+From the host: ``run`` {item, next}, the items' places in what was collected, ``finish``. What is empty is left out: a
+serial port costs by the byte. To the host: ``collected`` {items, errors, features}; then for each
+item ``started`` {between, notes}, and one of ``done`` {reports, dmesg, notes, leftovers, taint, is_spoiled}, ``died``,
+``quit`` and ``overdue`` {reports, how, dmesg, notes, output, stacks, leftovers, is_spoiled}: its process was killed,
+ended itself, or had to be ended. Reports are in pytest's own serialized form. Those that are no plain pass come at
+once, in ``reports`` {reports}: whatever happens next, they are known.
+"""
+
+import ctypes
+import importlib
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from harness import cells, fixtures
+from harness.facts import FactsPlugin
+from harness.guest import leak_check
+from harness.guest.kmsg import KernelLog
+from harness.guest.runner import Runner
+from harness.guest.wire import WireError
+from harness.suites import facts_of_kernel
+
+_PR_SET_CHILD_SUBREAPER = 36
+# How long a process that shall end may take, in the guest's own seconds.
+_END_TIMEOUT_S = 5.0
+_THREADS_END_S = 0.2
+_OUTPUT_SIZE_MAX = 20_000
+_INI = "guest-pytest.ini"
+# Of no use to a session whose terminal is on another machine.
+_PLUGINS_OFF = (
+    "cacheprovider",
+    "doctest",
+    "freeze_support",
+    "terminal",
+    "junitxml",
+    "pastebin",
+    "debugging",
+    "stepwise",
+    "setupplan",
+    "setuponly",
+    "faulthandler",
+)
+
+
+class Port(Protocol):
+    """The channel to the host."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message."""
+
+    def receive(self) -> dict[str, Any]:
+        """Wait for one."""
+
+
+def main(port: Port, argument: dict[str, Any]) -> None:
+    """Run the session. Called by PID 1 in a child process.
+
+    Args:
+        port: the channel.
+        argument: ``paths`` to collect below the working directory, ``ini`` text, ``cells`` as JSON, ``options`` for
+            pytest's option namespace, ``soft_timeout_s`` after which a test is overdue, by the guest's clock.
+    """
+    os.environ["URING_MATRIX_GUEST"] = "1"
+    pytest.main(_arguments(argument), plugins=[Agent(port, argument), fixtures, FactsPlugin(), *_plugins(argument)])
+    port.send({"type": "finished"})
+
+
+def precompile(argument: dict[str, Any]) -> None:
+    """Collect and run nothing, so that pytest leaves the rewritten bytecode of every test module behind.
+
+    What cannot be collected here is no matter: the guest says so when it fails there, too.
+    """
+    pytest.main([*_arguments(argument), "--collect-only"], plugins=[fixtures, *_plugins(argument)])
+    Path(_INI).unlink()
+
+
+def _plugins(argument: dict[str, Any]) -> list[Any]:
+    return [importlib.import_module(name) for name in argument["plugins"]]
+
+
+def _arguments(argument: dict[str, Any]) -> list[str]:
+    Path(_INI).write_text(argument["ini"], encoding="utf-8")
+    off = [f"-pno:{name}" for name in _PLUGINS_OFF]
+    return ["-c", _INI, "--rootdir", str(Path.cwd()), *off, *argument["paths"]]
+
+
+class Agent:
+    """The plugin that makes pytest a server."""
+
+    def __init__(self, port: Port, argument: dict[str, Any]) -> None:
+        self._port = port
+        self._cells = [cells.Cell.from_json(cell) for cell in argument["cells"]]
+        self._options = argument["options"]
+        self._kernel_facts = argument["kernel_facts"]
+        files = [Path.cwd() / path for path in argument["paths"]]
+        self._wanted = {place for file in files for place in (file, *file.parents)}
+        self._soft_timeout_s = argument["soft_timeout_s"]
+        self._errors: list[dict[str, str]] = []
+        self._log = KernelLog(is_guest=leak_check.is_guest())
+        self._runner: Runner | None = None
+        # What it and the guest were like before the tests whose shared fixtures are still in use.
+        self._baseline: leak_check.State | None = None
+        # What it and the guest were like when the last test was over and had left nothing.
+        self._state: leak_check.State | None = None
+        # Of the test that is running: reports that the host does not have yet.
+        self._reports: list[dict[str, Any]] = []
+        # What happened to the runner before the test, and the host was not told yet.
+        self._notes: list[str] = []
+        # The console as it was before pytest captures.
+        self._console = os.dup(sys.stderr.fileno())
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Take over the options that shape a failure's text from the host's command line."""
+        for name, value in self._options.items():
+            setattr(config.option, name, value)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_ignore_collect(self, collection_path: Path) -> bool:
+        """Look at the files of the items that may be asked for, and at folders on the way: the host chose them."""
+        return collection_path not in self._wanted
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make the same items as the host, of this guest's cells."""
+        cells.parametrize(metafunc, self._cells)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep what could not be collected: the host has those items, and is owed an explanation."""
+        if report.failed:
+            self._errors.append({"path": report.nodeid, "text": str(report.longrepr)})
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Serve the host until it has had enough."""
+        _protect()
+        items = [item.nodeid for item in session.items]
+        self._send("collected", items=items, errors=self._errors, features=facts_of_kernel(self._kernel_facts))
+        while True:
+            message = self._port.receive()
+            if message["type"] != "run":
+                return True
+            item, following = (None if at is None else items[at] for at in (message["item"], message["next"]))
+            self._run(session, str(item), following)
+
+    def _run(self, session: pytest.Session, item: str, following: str | None) -> None:
+        """Have one item run, and say how that went."""
+        runner, before = self._ready(session)
+        between = self._log.begin(item)
+        self._send("started", between=between, notes=self._take_notes())
+        self._reports = []
+        how, message = self._watch(runner, item, following)
+        if runner.wire.is_ignored:
+            # It ended before it took the test, which is not to blame for that, and is run by another process.
+            self._give_up(runner.wait(_END_TIMEOUT_S))
+            runner, before = self._ready(session)
+            how, message = self._watch(runner, item, following)
+        if message is None:
+            kind, sentence = how
+            words = self._last_words(runner, item, session, before)
+            self._send(kind, reports=self._reports, how=sentence, notes=self._take_notes(), **words)
+            return
+        leftovers: list[str] = []
+        found, is_empty = leak_check.Leftovers(), True
+        before = self._baseline or before
+        self._baseline = None if message["is_settled"] else before
+        if message["is_settled"]:
+            leftovers, is_empty = leak_check.end_processes((os.getpid(), runner.process), (runner.process,))
+            after = _state(runner)
+            deadline_s = time.monotonic() + _THREADS_END_S
+            while after and after.thread_count > before.thread_count and time.monotonic() < deadline_s:
+                time.sleep(0.01)  # one that was joined takes a moment to be gone
+                after = _state(runner)
+            if after is None:
+                leftovers.append(f"the process that runs the tests ended when the test was over: {_how(runner.poll())}")
+            else:
+                found = leak_check.compare(before, after)
+                leftovers += found.leftovers
+                leak_check.mend(before, after)
+            leftovers += message["timers"]
+            self._state = after
+            if leftovers:
+                self._end_runner()
+        self._send(
+            "done",
+            reports=self._reports,
+            dmesg=self._log.end(item),
+            notes=self._take_notes(),
+            leftovers=leftovers,
+            taint=found.taint,
+            is_spoiled=found.is_machine_changed or not is_empty,
+        )
+
+    def _give_up(self, status: int | None) -> None:
+        """Note that the tests' process ended when none of them ran."""
+        self._notes.append(f"the process that runs the tests ended between two tests: {_how(status)}")
+        self._end_runner()
+
+    def _take_notes(self) -> list[str]:
+        notes, self._notes = self._notes, []
+        return notes
+
+    def _send(self, kind: str, **said: Any) -> None:
+        self._port.send({"type": kind, **{name: value for name, value in said.items() if value}})
+
+    def _ready(self, session: pytest.Session) -> tuple[Runner, leak_check.State]:
+        """The process for the next test, the last one's if it is still there; and what it and the guest look like."""
+        while True:
+            if self._runner is None:
+                self._runner = Runner.fork(session, self._console)
+            state, self._state = self._state or _state(self._runner), None
+            if state is not None and self._runner.poll() is None:
+                return self._runner, state
+            self._give_up(self._runner.poll())
+
+    def _watch(self, runner: Runner, item: str, following: str | None) -> tuple[tuple[str, str], dict[str, Any] | None]:
+        """Pass reports on until the test is over, in whatever way.
+
+        Returns:
+            The type of the message that the host is owed and how it came to that; and the runner's last message, None
+            if there is none.
+        """
+        deadline_s = time.monotonic() + self._soft_timeout_s
+        poll = select.poll()
+        for descriptor in (runner.wire.descriptor, runner.end_descriptor, self._log.descriptor):
+            if descriptor >= 0:
+                poll.register(descriptor, select.POLLIN)
+        try:
+            runner.wire.send({"item": item, "next": following})
+            while (left_s := deadline_s - time.monotonic()) > 0:
+                ready = dict(poll.poll(left_s * 1000 if runner.end_descriptor >= 0 else 100))
+                if self._log.descriptor in ready:
+                    self._log.collect()
+                is_over = runner.poll() is not None
+                if runner.wire.descriptor in ready and not runner.wire.feed():
+                    return _ended(runner.wait(_END_TIMEOUT_S)), None
+                while (message := runner.wire.next()) is not None:
+                    if message["type"] == "done":
+                        return ("done", ""), message
+                    self._keep(message["data"])
+                if is_over and runner.wire.descriptor not in ready:
+                    return _ended(runner.poll()), None
+        except WireError as error:
+            return ("died", f"the test wrote to the agent's own descriptor: {error}"), None
+        except OSError as error:
+            return ("died", f"the process that runs the tests cannot be reached: {error}"), None
+        return ("overdue", f"the test did not end within {self._soft_timeout_s:.0f} s of the guest's time"), None
+
+    def _keep(self, report: dict[str, Any]) -> None:
+        """Take in a report; what must not get lost goes to the host at once."""
+        self._reports.append(report)
+        if report["outcome"] != "passed":
+            self._send("reports", reports=self._reports)
+            self._reports = []
+
+    def _last_words(
+        self, runner: Runner, item: str, session: pytest.Session, before: leak_check.State
+    ) -> dict[str, Any]:
+        """Take down what is known of a test that did not end, and end its process."""
+        stacks: list[str] = []
+        if runner.poll() is None:
+            stacks = leak_check.stacks(runner.process)
+            runner.ask_for_stacks()
+            _trigger("w")  # blocked tasks
+        stacks += runner.stacks()
+        os.write(self._console, "".join(f"{line}\n" for line in stacks).encode(errors="replace"))
+        process = runner.process
+        self._end_runner()
+        leftovers, is_empty = leak_check.end_processes((os.getpid(), process), ())
+        after = leak_check.take(os.getpid())
+        leak_check.mend(before, after)
+        changed = leak_check.compare_machine(before, leak_check.take(os.getpid()))
+        return {
+            "dmesg": self._log.end(item),
+            "stacks": _readable(stacks),
+            "leftovers": [*leftovers, *changed],
+            "is_spoiled": bool(changed) or not is_empty or before.tainted != after.tainted,
+            "output": _captured(session),
+        }
+
+    def _end_runner(self) -> None:
+        if self._runner is not None:
+            self._runner.kill(_END_TIMEOUT_S)
+            self._runner = self._baseline = self._state = None
+
+
+def _protect() -> None:
+    """Let the kernel end tests, not us, when memory runs out; and give us the orphans of tests."""
+    if leak_check.is_guest():
+        Path("/proc/self/oom_score_adj").write_text("-999", encoding="ascii")
+        # What a test's process says is taken in when it pauses: switching processes is what emulation is slowest at.
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
+
+
+def _state(runner: Runner) -> leak_check.State | None:
+    """What the tests' process is like; None when it is not there any more."""
+    try:
+        state = leak_check.take(runner.process)
+    except OSError:
+        return None
+    return state if runner.poll() is None else None
+
+
+def _readable(stacks: list[str]) -> list[str]:
+    """Leave out how pytest came to call the test: it is always the same, and long."""
+    lines, is_ours = [], True
+    for line in stacks:
+        is_ours = not line.startswith("  File ") or (is_ours and "/_pytest/" not in line)
+        if is_ours:
+            lines.append(line)
+    return lines
+
+
+def _ended(status: int | None) -> tuple[str, str]:
+    """The message that the host is owed for a process that ended, by its wait status: `quit` is its own doing."""
+    if status is None:
+        return "died", "the process that runs the tests closed its line to the agent, and was ended"
+    kind = "quit" if os.WIFEXITED(status) else "died"
+    return kind, f"the process that runs the tests ended in the guest: {_how(status)}"
+
+
+def _how(status: int | None) -> str:
+    """Word a wait status."""
+    if status is None:
+        return "in an unknown way"
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def _trigger(key: str) -> None:
+    """Have the kernel print what this key of SysRq stands for."""
+    if not leak_check.is_guest():
+        return
+    try:
+        Path("/proc/sysrq-trigger").write_text(key, encoding="ascii")
+    except OSError as error:
+        print(f"agent: no SysRq {key}: {error}", file=sys.__stderr__)
+
+
+def _captured(session: pytest.Session) -> str:
+    """What a test printed before its process ended: pytest's captures outlive it."""
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    if capture is None:
+        return ""
+    text = "".join(capture.read_global_capture())
+    return text if len(text) <= _OUTPUT_SIZE_MAX else f"{text[:_OUTPUT_SIZE_MAX]}… ({len(text)} characters)"

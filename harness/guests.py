@@ -1,0 +1,515 @@
+"""Runs items in guests: boots the kernel an item is for, hands items over one by one, starts anew after a crash."""
+
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from harness.cells import Cell
+from harness.facts import phase_of
+from harness.verdict import Facts, GuestEnd
+from vm.cache import Cache
+from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
+from vm.errors import BootError, VmError
+from vm.machine import Guest, MachineConfig, kernel_command_line
+from vm.monitor import MonitorError
+from vm.progress import SilentProgress
+from vm.snapshots import Snapshots
+
+ENTRY = "harness.guest.agent:main"
+# How long a guest that does not answer may take to print where all its tasks are.
+_BACKTRACES_S, _BACKTRACES_MAX_S = 40.0, 120.0
+_BOOT_TRIES = 2
+# How often a guest may be gone before it began with a test, until that is the machine's fault.
+_START_TRIES = 3
+_CONSOLE_SIZE_MAX = 1 << 20
+# Before each task in the list of all of them; and those that are programs of ours, or of a test's.
+_TASK = re.compile(r"^(?=.*\btask:\S+ +state:)", re.MULTILINE)
+_OUR_TASK = re.compile(r".*\btask:(?:init|python)")
+# How a test can end the process it runs in, by the agent's word for it.
+_ENDED = frozenset({"died", "quit", "overdue"})
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds to wait on an ordinary machine; generous: a deadline that strikes a slow one is a wrong verdict."""
+
+    boot_s: float = 120.0
+    collect_s: float = 120.0
+    # Until a guest says that it began with a test.
+    start_s: float = 30.0
+    # By this machine's clock.
+    test_s: float = 90.0
+    # By the guest's clock, which an emulated guest turns forward when it is idle.
+    soft_s: float = 45.0
+
+    @classmethod
+    def of_test(cls, test_s: float | None) -> Self:
+        """The usual ones, or those for tests that may take so many seconds."""
+        return cls() if test_s is None else cls(test_s=test_s, soft_s=test_s / 2)
+
+    def scaled(self, factor: float) -> "Deadlines":
+        """The same for a machine that is so much slower. The guest's own clock knows nothing of that."""
+        return replace(
+            self,
+            boot_s=self.boot_s * factor,
+            collect_s=self.collect_s * factor,
+            start_s=self.start_s * factor,
+            test_s=self.test_s * factor,
+        )
+
+
+class Pace:
+    """How slow this machine is under this accelerator, measured by its boots."""
+
+    # What a boot takes on an ordinary machine, emulated.
+    _BOOT_S = 2.5
+    _FACTOR_MAX = 10.0
+
+    def __init__(self) -> None:
+        self.factor = 1.0
+
+    def learn(self, boot_seconds: float) -> None:
+        """Take a boot into account. Only the slowest counts: a deadline has to hold in a bad minute, too."""
+        self.factor = min(max(self.factor, boot_seconds / self._BOOT_S), self._FACTOR_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Everything needed to run one kernel's items."""
+
+    machine: MachineConfig
+    # `paths`, `ini`, `cells`, `options` for the agent.
+    session: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingOutcome:
+    """What came of a kernel that was still being fetched when the session began."""
+
+    # For its record in the results.
+    update: Mapping[str, Any]
+    # None when it cannot be had.
+    column: Column | None = None
+    why_not: str = ""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What one try at an item gave."""
+
+    facts: Facts
+    # pytest's serialized reports, in order.
+    reports: list[dict[str, Any]]
+    # When it began, by this machine's clock: an emulated guest's runs at its own pace.
+    started_s: float
+    # News about the kernel since the last item, for `kernels[]` of the results.
+    kernel: dict[str, Any] | None = None
+    # What the test had printed when its process ended without a report.
+    output: str = ""
+
+
+class Guests:
+    """The guest of the column in hand. One at a time: a worker has one processor's worth of work.
+
+    Args:
+        columns: by kernel id and architecture.
+        directory: where consoles are kept.
+        unavailable: columns whose kernel could not be had, and why.
+        await_kernel: waits for a column that is in neither of them, at most until then by the monotonic clock.
+        snapshots: the cache of guests that were booted before; None to boot each.
+        test_s: seconds that a test may take, instead of the usual.
+        is_isolated: whether each test gets a guest of its own.
+        run_s: seconds until no further test is begun.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[tuple[str, str], Column],
+        directory: Path,
+        unavailable: Mapping[tuple[str, str], str],
+        snapshots: Path | None = None,
+        *,
+        await_kernel: Callable[[tuple[str, str], float | None], PendingOutcome] | None = None,
+        test_s: float | None = None,
+        is_isolated: bool = False,
+        run_s: float | None = None,
+    ) -> None:
+        self._columns = dict(columns)
+        self._await_kernel = await_kernel
+        self._directory = directory
+        self._deadlines = Deadlines.of_test(test_s)
+        self._is_isolated = is_isolated
+        self._run_s = run_s
+        self._ends_s = None if run_s is None else time.monotonic() + run_s
+        self._pace = Pace()
+        self._current: tuple[str, str] | None = None
+        self._guest: Guest | None = None
+        # Item to its place in what the guest collected.
+        self._known: Mapping[str, int] = {}
+        self._collect_errors: list[dict[str, str]] = []
+        self._boot_count = 0
+        # The item that ran last in this column, and in this very guest.
+        self._previous = ""
+        self._previous_here = ""
+        # When the first test of this column began.
+        self._tests_since_s: float | None = None
+        # Kernels that cannot be booted, and why: nobody waits for them twice.
+        self._dead = {key: GuestEnd("no-boot", why) for key, why in unavailable.items()}
+        self._update: dict[str, Any] | None = None
+        self._notes = _Notes()
+        self._snapshots = Snapshots(Cache(snapshots, self._notes), self._notes) if snapshots is not None else None
+
+    @property
+    def _limits(self) -> Deadlines:
+        return self._deadlines.scaled(self._pace.factor)
+
+    def run(self, cell: Cell, item: str, following: str | None) -> Attempt:
+        """Run one item in its kernel, once.
+
+        Args:
+            cell: the item's.
+            item: its id in the guest.
+            following: the id of the next item of the same column, None at the end: fixtures that several tests share
+                are taken down when none of them follows.
+        """
+        key = (cell.kernel, cell.arch)
+        is_over = self._ends_s is not None and time.monotonic() > self._ends_s
+        if self._await_kernel is not None and not is_over and key not in self._columns and key not in self._dead:
+            self._take_pending(key, self._await_kernel(key, self._ends_s))
+            is_over = self._ends_s is not None and time.monotonic() > self._ends_s
+        if is_over:
+            self._dead[key] = GuestEnd("no-boot", f"the run's {self._run_s:.0f} s were over before this test's turn")
+        if key in self._dead:
+            update, self._update = self._update, None
+            return Attempt(Facts(guest_end=self._dead[key]), [], time.time(), update)
+        ran = Attempt(Facts(), [], time.time())
+        try:
+            guest, started = self._begin(key, item, None if self._is_isolated else following)
+            ran.started_s = time.time()
+            self._tests_since_s = self._tests_since_s or time.monotonic()
+            ran.facts = self._follow(key, guest, item, ran)
+            ran.facts = replace(ran.facts, between=started.get("between", ()), previous=self._previous_here)
+        except _NotCollectedError as error:
+            ran.facts = Facts(guest_end=GuestEnd("not-collected", str(error)))
+        except _LostError as error:
+            ran.facts = Facts(guest_end=GuestEnd("lost", str(error)))
+        except BootError as error:
+            ran.facts = Facts(guest_end=self._dead.setdefault(key, GuestEnd("no-boot", str(error))))
+        self._previous = self._previous_here = item
+        if self._is_isolated:
+            self.close()
+        if following is None and self._tests_since_s is not None:
+            self._update_phases(key, tests=time.monotonic() - self._tests_since_s)
+        ran.kernel, self._update = self._update, None
+        return ran
+
+    def _take_pending(self, key: tuple[str, str], outcome: PendingOutcome) -> None:
+        """Have a kernel that was fetched meanwhile, or know that it cannot be had."""
+        self._update_kernel(key, **outcome.update)
+        if outcome.column is not None:
+            self._columns[key] = outcome.column
+        else:
+            self._dead[key] = GuestEnd("no-boot", outcome.why_not)
+
+    def _begin(self, key: tuple[str, str], item: str, following: str | None) -> tuple[Guest, Mapping[str, Any]]:
+        """Hand an item over. What befalls a guest before it says that it began is not the item's fault.
+
+        Raises:
+            _LostError: that happened again and again.
+        """
+        for attempt in range(1, _START_TRIES + 1):
+            guest = self._ready(key, self._columns[key])
+            if item not in self._known:
+                raise _NotCollectedError(self._why_not_collected(item))
+            try:
+                if (stray := guest.channel.poll()) is not None:
+                    raise _ended(stray)
+                guest.console_mark(f"begins {item}")
+                places = {"item": self._known[item], "next": self._known.get(following or "")}
+                guest.channel.send({"type": "run", **places}, self._limits.start_s)
+                message = guest.channel.receive(self._limits.start_s)
+                if message["type"] != "started":
+                    raise _ended(message)
+            except ChannelError as error:
+                end = self._lose(error, 0)
+                after = f"after {self._previous}" if self._previous else "before its first test"
+                sentence = "; ".join(part for part in (end.message, end.qemu) if part)
+                self._note(key, f"the guest was lost {after} and before {item}: {sentence}. It was booted again")
+                if attempt == _START_TRIES:
+                    raise _LostError(
+                        f"{attempt} guests were lost before they began with the test: {sentence}"
+                    ) from error
+            else:
+                self._note_all(key, item, message)
+                return guest, message
+        raise AssertionError
+
+    def _follow(self, key: tuple[str, str], guest: Guest, item: str, ran: Attempt) -> Facts:
+        """Take in what the guest says of the item it began with, until it is over."""
+        offset = _size(guest)
+        phases: list[Mapping[str, Any]] = []
+        test_s = self._limits.test_s
+        deadline_s = time.monotonic() + test_s
+        try:
+            while True:
+                message = guest.channel.receive(max(deadline_s - time.monotonic(), 0.001))
+                for report in message.get("reports", ()):
+                    ran.reports.append(report)
+                    phases.append(phase_of(report))
+                if message["type"] == "reports":
+                    continue
+                if message["type"] != "done" and message["type"] not in _ENDED:
+                    raise _ended(message)
+                self._note_all(key, item, message)
+                end = None
+                if message["type"] in _ENDED:
+                    ran.output = message.get("output", "")
+                    stacks = message.get("stacks", ())
+                    end = GuestEnd(message["type"], message["how"], "", _console(guest, offset), stacks)
+                if message.get("is_spoiled"):
+                    self.close()
+                return Facts(
+                    phases,
+                    end is None,
+                    end,
+                    message.get("dmesg", ()),
+                    leftovers=message.get("leftovers", ()),
+                    taint=message.get("taint", ""),
+                )
+        except ChannelTimeoutError:
+            return Facts(
+                phases,
+                False,
+                self._lose(
+                    ChannelTimeoutError(f"no verdict on {item} within {test_s:.0f} s; the guest was ended"), offset
+                ),
+            )
+        except ChannelError as error:
+            return Facts(phases, False, self._lose(error, offset))
+
+    def close(self) -> None:
+        """End the guest in hand."""
+        if self._guest is not None:
+            self._guest.kill()
+            self._guest = None
+
+    def _note_all(self, key: tuple[str, str], item: str, message: Mapping[str, Any]) -> None:
+        """Keep what the agent says of the time before the item."""
+        for note in message.get("notes", ()):
+            self._note(key, f"before {item}: {note}")
+
+    def _note(self, key: tuple[str, str], sentence: str) -> None:
+        """Keep a sentence about the kernel's guests for the results."""
+        self._update = self._update or {"id": key[0]}
+        self._update["notes"] = (*self._update.get("notes", ()), sentence)
+
+    def _ready(self, key: tuple[str, str], column: Column) -> Guest:
+        """The guest of this column, booted and with its items collected."""
+        if self._guest is not None and self._current == key:
+            return self._guest
+        self.close()
+        if self._current != key:
+            self._current, self._previous, self._tests_since_s = key, "", None
+        for attempt in range(1, _BOOT_TRIES + 1):
+            try:
+                self._guest = self._boot(key, column)
+            except (BootError, ChannelError) as error:
+                sentence = self._how_boot_ended(error)
+                self.close()
+                if self._snapshots is not None:  # whatever was wrong, the next guest owes nothing to an earlier one
+                    self._snapshots.discard(column.machine)
+                if attempt == _BOOT_TRIES:
+                    self._update_kernel(key, booted=False, error=sentence)
+                    raise BootError(sentence) from error
+                self._note(key, f"a boot failed and was tried again: {sentence.splitlines()[0]}")
+            else:
+                return self._guest
+        raise AssertionError
+
+    def _how_boot_ended(self, error: VmError) -> str:
+        """Why there is no guest: also one that was lost when it had booted and was collecting owes an account."""
+        guest = self._guest
+        if guest is None or isinstance(error, BootError):
+            return str(error)
+        if isinstance(error, ChannelClosedError):
+            guest.await_end()
+        tail = guest.console_tail() or "(nothing was printed)"
+        return f"{error}\n{guest.how_qemu_ended()}\nthe console's end ({guest.console}):\n{tail}"
+
+    def _update_kernel(self, key: tuple[str, str], **facts: Any) -> None:
+        """Keep update about the kernel for the results, beside its notes."""
+        self._update = {**(self._update or {}), "id": key[0], **facts}
+
+    def _update_phases(self, key: tuple[str, str], **seconds: float) -> None:
+        """Keep what parts of the kernel's work took."""
+        known = (self._update or {}).get("phases", {})
+        self._update_kernel(key, phases={**known, **{name: round(value, 3) for name, value in seconds.items()}})
+
+    def _boot(self, key: tuple[str, str], column: Column) -> Guest:
+        self._boot_count += 1
+        self._previous_here = ""
+        directory = Path(
+            tempfile.mkdtemp(prefix=f"{'-'.join(key).replace('/', '_')}-{self._boot_count}-", dir=self._directory)
+        )
+        if self._snapshots is not None:
+            guest = self._snapshots.start(column.machine, directory, deadline_s=self._limits.boot_s)
+        else:
+            guest = Guest.boot(column.machine, directory, deadline_s=self._limits.boot_s)
+        self._guest = guest
+        if not guest.is_restored:
+            self._pace.learn(guest.boot_seconds)
+        started_s = time.monotonic()
+        guest.start(ENTRY, {**column.session, "soft_timeout_s": self._deadlines.soft_s})
+        message = guest.channel.receive(self._limits.collect_s)
+        if message["type"] != "collected":
+            raise _ended(message)
+        collect_seconds = time.monotonic() - started_s
+        if (
+            guest.is_restored
+        ):  # it has not booted here: its collecting, about a third of a boot, has to say how slow it is
+            self._pace.learn(3 * collect_seconds)
+        self._known = {name: place for place, name in enumerate(message.get("items", ()))}
+        self._collect_errors = message.get("errors", [])
+        self._update_kernel(
+            key,
+            booted=True,
+            error=None,
+            release=guest.ready["release"],
+            version=guest.ready["version"],
+            boot_seconds=round(guest.boot_seconds, 3),
+            cmdline=kernel_command_line(column.machine),
+            console=str(guest.console),
+            features=message["features"],
+            notes=(*(self._update or {}).get("notes", ()), *self._notes.take()),
+        )
+        name = "restore" if guest.is_restored else "boot"
+        self._update_phases(key, **{name: guest.boot_seconds, "collect": collect_seconds})
+        return guest
+
+    def _why_not_collected(self, item: str) -> str:
+        path = item.partition("::")[0]
+        for error in self._collect_errors:
+            if path.startswith(error["path"]) or error["path"].startswith(path):
+                return f"{path} could not be collected in the guest:\n{error['text']}"
+        return f"the guest collected no {item}; does its parametrization depend on this machine?"
+
+    def _lose(self, error: ChannelError, offset: int) -> GuestEnd:
+        """A guest that cannot be talked to any more: take down how it ended, and end it.
+
+        Args:
+            error: what the conversation ended with.
+            offset: where the console's part about the test begins.
+        """
+        guest = self._guest
+        if guest is None:
+            return GuestEnd("closed", str(error))
+        stacks: list[str] = []
+        if isinstance(error, ChannelTimeoutError):
+            how = "timeout"
+        elif isinstance(error, ChannelCorruptError):
+            how = "corrupt"
+        elif isinstance(error, _AgentExitedError):
+            how = "exited"
+        else:
+            how = "closed"
+            guest.await_end()
+        qemu, console = guest.how_qemu_ended(), _console(guest, offset)
+        if how in {"corrupt", "exited"} and guest.is_running():
+            qemu = ""  # as it should
+        if how == "timeout" and guest.is_running():
+            stacks = _backtraces(guest, min(_BACKTRACES_S * self._pace.factor, _BACKTRACES_MAX_S))
+        self.close()
+        return GuestEnd(how, str(error), qemu, console, stacks)
+
+
+def _size(guest: Guest) -> int:
+    try:
+        return guest.console.stat().st_size
+    except OSError:
+        return 0
+
+
+def _printed(guest: Guest, offset: int) -> str:
+    """What the guest printed since then: as much of its end as one wants to search."""
+    try:
+        with guest.console.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - _CONSOLE_SIZE_MAX, offset))
+            return file.read().decode(errors="replace").replace("\r\n", "\n")
+    except OSError as error:
+        return f"({guest.console} cannot be read: {error.strerror})"
+
+
+def _console(guest: Guest, offset: int) -> str:
+    """What the guest printed since then, but for the list of all tasks that a panic ends with: it is in the file."""
+    head, panic, tail = _printed(guest, offset).partition("Kernel panic - not syncing")
+    return head + panic + re.split(_TASK, tail, maxsplit=1)[0]
+
+
+def _backtraces(guest: Guest, timeout_s: float) -> list[str]:
+    """Have a kernel that does not answer print where it is and what its tasks wait for. That is its end.
+
+    PID 1 has set `unknown_nmi_panic`, so that an NMI makes a panic of it even where interrupts are off.
+    """
+    offset = _size(guest)
+    try:
+        guest.interrupt(timeout_s)
+    except MonitorError as error:
+        return [f"no backtraces: {error}"]
+    guest.wait(timeout_s)
+    printed = _printed(guest, offset)
+    if not printed.strip():
+        return ["the kernel did not answer an NMI"]
+    own, *tasks = re.split(_TASK, printed)
+    ours = [line for task in tasks if _OUR_TASK.match(task) for line in task.splitlines()]
+    rest = f"the kernel's own tasks are in {guest.console.parent.name}/{guest.console.name}"
+    # Linux 5.10 cannot print that much from within an NMI.
+    return [
+        "the kernel, asked by an NMI where it is:",
+        *own.splitlines(),
+        *ours,
+        f"({rest if tasks else 'it did not list its tasks'})",
+    ]
+
+
+class _Notes(SilentProgress):
+    """Puts lines on standard error, which is the controller's in a worker, too, and keeps them for the results."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+        self._lines.append(line)
+
+    def take(self) -> list[str]:
+        """What was said since the last time."""
+        lines, self._lines = self._lines, []
+        return lines
+
+
+class _NotCollectedError(VmError):
+    """The guest does not know an item of the host."""
+
+
+class _LostError(VmError):
+    """Guests are lost before they begin with an item."""
+
+
+class _AgentExitedError(ChannelClosedError):
+    """PID 1 says that the agent's process ended."""
+
+
+def _ended(message: Mapping[str, Any]) -> ChannelError:
+    """An error for a message that should not come now."""
+    if message["type"] != "exit":
+        return ChannelCorruptError(f"unexpected message {message['type']!r} from the guest")
+    code = os.waitstatus_to_exitcode(message["status"])
+    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+    return _AgentExitedError(f"the process that runs the tests ended in the guest: {how}")

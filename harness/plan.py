@@ -1,0 +1,155 @@
+"""What a session runs where: columns with everything their guests need. Made once, sent to xdist's workers as JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from harness import kernel_records
+from harness.cells import HOST, Cell
+from harness.guests import Column, PendingOutcome
+from harness.suites import Mode
+from reports.results import CellKey, Host, Kernel
+from vm.architectures import ARCHITECTURES
+from vm.cache import Cache
+from vm.errors import FetchError, VmError
+from vm.kernel import Kernel as FetchedKernel
+from vm.machine import Emulator, MachineConfig, memory_mib
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPlan:
+    """One kernel's guest. Paths are this machine's."""
+
+    arch: str
+    initrd: Path
+    # What the guest finds in its window; None when it is part of the initrd.
+    payload: Path | None
+    emulator: tuple[str, ...]
+    accelerator: str
+    environment: dict[str, str]
+    has_disk: bool
+    kernel_id: str = ""
+    # The kernel's image; None while it is still being fetched …
+    kernel: Path | None = None
+    # … and then its outcome will be here (`vm.prefetch`).
+    outcome: Path | None = None
+
+    def of(self, kernel_id: str, outcome: Path | None = None) -> Self:
+        """The same for a kernel, which may not be there yet."""
+        return replace(self, kernel_id=kernel_id, outcome=outcome)
+
+    def with_kernel(self, kernel: FetchedKernel, cache: Cache) -> Self:
+        """The same with a kernel that is there."""
+        from vm import image  # noqa: PLC0415 - not needed in a worker whose kernels are there
+
+        initrd, payload = self.initrd, self.payload
+        # A kernel without PCI sees no window: what a test needs has to be in its initramfs. Unknown ones have it.
+        has_window = kernel.config.get("CONFIG_PCI", "n" if kernel.config else "y") == "y"
+        if not has_window and payload is not None:
+            initrd, payload = image.join(initrd, payload, cache), None
+        return replace(self, kernel=kernel.image, initrd=initrd, payload=payload, outcome=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole session."""
+
+    cells: tuple[Cell, ...]
+    guests: tuple[GuestPlan, ...]
+    # The agent's argument, but for the cells.
+    session: dict[str, Any]
+    # Kernels that could not be had: id, architecture and why.
+    unavailable: tuple[tuple[str, str, str], ...]
+    kernels: tuple[Kernel, ...]
+    modes: dict[str, Mode]
+    host: Host
+    # Where consoles are kept.
+    consoles: Path
+    cache: Path
+    # Whether guests that were booted before may be restored.
+    has_snapshots: bool = True
+    notes: tuple[str, ...] = field(default=())
+    # Cells that a resumed run has verdicts for already: test, kernel, arch, mode.
+    done: frozenset[CellKey] = frozenset()
+
+    def is_host(self, cell: Cell) -> bool:
+        """Whether a cell is this machine's kernel, in process."""
+        return cell.kernel == HOST
+
+    def columns(self, paths: Sequence[str]) -> Mapping[tuple[str, str], Column]:
+        """What `Guests` needs, of every kernel that is there.
+
+        Args:
+            paths: the files that guests have to collect.
+        """
+        return {
+            (guest.kernel_id, guest.arch): self._column(guest, guest.kernel, paths)
+            for guest in self.guests
+            if guest.kernel is not None
+        }
+
+    def await_kernel(self, key: tuple[str, str], paths: Sequence[str], until_s: float | None) -> PendingOutcome:
+        """Wait for a kernel that is still being fetched.
+
+        Args:
+            key: its id and architecture.
+            paths: the files that guests have to collect.
+            until_s: when to give up, by the monotonic clock.
+        """
+        from vm import prefetch  # noqa: PLC0415 - not needed in a worker whose kernels are there
+        from vm.fetch import hold  # noqa: PLC0415
+
+        guest = next(guest for guest in self.guests if (guest.kernel_id, guest.arch) == key)
+        cache = Cache(self.cache)
+        try:
+            if guest.outcome is None or (kernel := prefetch.take(guest.outcome, until_s)) is None:
+                raise FetchError(f"nobody fetches {guest.kernel_id}")
+            hold(kernel, cache)
+            guest = guest.with_kernel(kernel, cache)
+        except VmError as error:
+            return PendingOutcome(kernel_records.facts(error), why_not=str(error))
+        return PendingOutcome(kernel_records.facts(kernel), self._column(guest, kernel.image, paths))
+
+    def is_fetching(self, cell: Cell) -> bool:
+        """Whether a cell's kernel is not there yet."""
+        from vm import prefetch  # noqa: PLC0415 - asked in the controller only, which has it
+
+        return any(
+            guest.outcome is not None and not prefetch.is_there(guest.outcome)
+            for guest in self.guests
+            if (guest.kernel_id, guest.arch) == (cell.kernel, cell.arch)
+        )
+
+    def _column(self, guest: GuestPlan, kernel: Path, paths: Sequence[str]) -> Column:
+        return Column(
+            MachineConfig(
+                ARCHITECTURES[guest.arch],
+                Emulator(guest.emulator, guest.accelerator, guest.environment),
+                kernel,
+                guest.initrd,
+                memory_mib=memory_mib(guest.initrd),
+                payload=guest.payload,
+                has_disk=guest.has_disk,
+            ),
+            {
+                **self.session,
+                "paths": paths,
+                "cells": [cell.to_json() for cell in self.cells_of(guest.kernel_id, guest.arch)],
+            },
+        )
+
+    def cells_of(self, kernel: str, arch: str) -> Sequence[Cell]:
+        """A column's cells, one per mode."""
+        return [cell for cell in self.cells if (cell.kernel, cell.arch) == (kernel, arch)]
+
+    def to_json(self) -> str:
+        """Write the plan for a worker."""
+        return msgspec.json.encode(self, enc_hook=str).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        return msgspec.json.decode(text, type=cls, dec_hook=lambda kind, value: kind(value))

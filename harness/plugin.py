@@ -1,0 +1,128 @@
+"""The pytest plugin, an entry point: `--kernel`, `--arch`, `--mode`, `--matrix-out`, `--accel` and more.
+
+pytest loads this module in every session of an environment that has it installed, so it imports little: what needs
+kernels, guests or results comes in only when a session asks for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+
+import pytest
+
+from harness import fixtures, hookspecs
+from harness.cells import HOST, Cell, native_architecture, parametrize
+from harness.fixtures import loopback, matrix_cell, scratch, scratch_ext4
+from harness.suites import DEFAULT_MODE, modes_of
+
+__all__ = ["loopback", "matrix_cell", "scratch", "scratch_ext4"]
+
+CELLS = pytest.StashKey[Iterable[Cell]]()
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Let suites register themselves."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("uring-matrix", "run tests inside real Linux kernels")
+    group.addoption(
+        "--kernel",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="run every test in this kernel: a series (6.1), package version, uname release, glob, all, latest, a path "
+        "(bzImage, .deb, build tree), or host (this machine's, in process); may be given several times",
+    )
+    group.addoption(
+        "--arch", action="append", default=[], metavar="ARCH", help="the guests' architecture, as Debian names it"
+    )
+    group.addoption(
+        "--mode",
+        action="append",
+        default=[],
+        metavar="MODE",
+        help="a way to run each test that a suite offers, a ring mode say; may be given several times "
+        f"(default: {DEFAULT_MODE.id})",
+    )
+    group.addoption("--matrix-out", metavar="DIR", help="write results.json and the guests' consoles to this directory")
+    group.addoption("--matrix-resume", action="store_true", help="go on with the run that was stopped in --matrix-out")
+    group.addoption("--matrix-lock", metavar="FILE", help="use exactly the kernels that this kernels.lock pins")
+    group.addoption(
+        "--no-snapshots",
+        action="store_true",
+        help="boot every guest anew instead of restoring one that was saved when it had booted",
+    )
+    group.addoption("--accel", choices=("auto", "kvm", "tcg"), help="how guests run (auto: KVM if it proves to work)")
+    group.addoption("--isolate", action="store_true", help="give each test a guest of its own")
+    group.addoption(
+        "--matrix-repeat", type=_count, default=1, metavar="N", help="run each test N times, to find those that waver"
+    )
+    group.addoption(
+        "--allow-flaky",
+        action="store_true",
+        help="let a test pass whose last attempt was good; it is marked as flaky either way",
+    )
+    group.addoption(
+        "--matrix-test-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long a test may take in a guest on an ordinary machine (default: 90); a slow one gets more",
+    )
+    group.addoption(
+        "--matrix-deadline",
+        type=_seconds,
+        metavar="SECONDS",
+        help="begin no test after so many seconds (default: no limit)",
+    )
+
+
+@pytest.hookimpl(trylast=True)  # by then --collect-only, -n and the like have been settled
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare kernels and guests, if this session asks for any."""
+    fixtures.pytest_configure(config)
+    suites = config.hook.pytest_matrix_suite()
+    known = modes_of(suites)
+    modes = config.getoption("mode") or [DEFAULT_MODE.id]
+    for name in modes:
+        if name not in known:
+            raise pytest.UsageError(f"no mode is called {name!r}; there are {', '.join(known)}")
+    if any(config.getoption(name) for name in ("kernel", "matrix_lock", "matrix_out")):
+        from harness.session import Session  # noqa: PLC0415
+
+        session = Session.create(config, modes, suites)
+        config.stash[CELLS] = session.cells
+        config.pluginmanager.register(session, "uring-matrix-session")
+    else:
+        config.stash[CELLS] = [Cell(HOST, native_architecture(), name) for name in modes]
+
+
+@pytest.hookimpl(tryfirst=True)  # so that the kernel stands first in the id
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one item per cell: of every test when kernels are named, else of those that ask for their cell."""
+    config = metafunc.config
+    if (
+        config.pluginmanager.has_plugin("uring-matrix-session")
+        or config.getoption("mode")
+        or "matrix_cell" in metafunc.fixturenames
+    ):
+        parametrize(metafunc, config.stash[CELLS])

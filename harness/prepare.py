@@ -1,0 +1,283 @@
+"""Prepares a session: resolves specs, fetches kernels and QEMU, proves the accelerator, makes the guest image."""
+
+import contextlib
+import os
+import platform
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import pytest
+
+from harness import durations, kernel_records, payload
+from harness.cells import HOST, Cell, native_architecture
+from harness.pending_kernels import PendingKernels
+from harness.plan import GuestPlan, Plan
+from harness.suites import Suite, modes_of
+from reports.results import Host, Kernel
+from vm import image
+from vm.apt import Archive
+from vm.architectures import ARCHITECTURES, Architecture
+from vm.cache import Cache
+from vm.errors import SettingsError, SpecError, VmError
+from vm.fetch import Kernels
+from vm.kernel import Kernel as FetchedKernel
+from vm.lock import Pin, read_lock
+from vm.machine import Emulator, Guest, MachineConfig, memory_mib
+from vm.prefetch import Prefetch, PrefetchRequest, take
+from vm.progress import PlainProgress, Progress
+from vm.qemu import Accel, Qemu, choose_accel, find_qemu, is_at_hand
+from vm.settings import Settings
+from vm.specs import is_path
+
+# With a working KVM a guest is ready within a second; on one that is broken it never is.
+_KVM_DEADLINE_S = 15.0
+
+PROGRESS = pytest.StashKey[Progress]()
+
+
+class Setup:
+    """What guests of one architecture need, fetched or made on first use."""
+
+    def __init__(self, architecture: Architecture, settings: Settings, progress: Progress) -> None:
+        self.architecture = architecture
+        self.settings = settings
+        self.progress = progress
+        self.cache = Cache(settings.cache, progress)
+        self.kernels = Kernels(self.cache, settings, progress, arch=architecture.name)
+        self._qemu: Prefetch | None = None
+        self._runtime: image.Runtime | None = None
+
+    @cached_property
+    def _image_archive(self) -> Archive:
+        return Archive(image.SUITES, self.architecture.name, self.cache, self.settings, self.progress)
+
+    def begin(self, beside: contextlib.ExitStack) -> None:
+        """With an empty cache: have QEMU and the index of kernels fetched, and make the guest image meanwhile.
+
+        Args:
+            beside: ends the processes that fetch.
+
+        Raises:
+            VmError: the index cannot be had.
+        """
+        is_image_there = bool(self.cache.keys("runtime"))
+        is_qemu_there = is_at_hand(self.architecture.name, self.cache)
+        if self.settings.offline or (is_image_there and is_qemu_there):
+            return
+        try:
+            # The lists that QEMU and the image need: here, lest one waits for the other's.
+            self._image_archive.update()
+        except VmError:
+            return  # whoever needs them says so
+        if not is_qemu_there:
+            self._qemu = self._prefetch("QEMU", beside)
+        if not is_image_there:
+            index = self._prefetch("index", beside)
+            with contextlib.suppress(VmError):  # said again, when it is known that guests are wanted at all
+                self.runtime()
+            index.wait()
+            take(index.outcomes[0])
+
+    def _prefetch(self, what: Literal["QEMU", "index"], beside: contextlib.ExitStack) -> Prefetch:
+        directory = beside.enter_context(self.cache.temporary())
+        prefetch = Prefetch(
+            PrefetchRequest(self.settings, self.architecture.name, other=what), directory, self.progress
+        )
+        beside.callback(prefetch.end)
+        return prefetch
+
+    def qemu(self) -> Qemu:
+        """QEMU, the system's or fetched."""
+        if self._qemu is not None:
+            self._qemu.wait()
+            take(self._qemu.outcomes[0])
+            self._qemu = None
+        return find_qemu(self.architecture.name, self.cache, self.settings, self.progress)
+
+    def runtime(self) -> image.Runtime:
+        """The guest image's first layer."""
+        if self._runtime is None:
+            self._runtime = image.runtime(
+                self._image_archive,
+                self.architecture,
+                self.cache,
+                trees=payload.trees(),
+                preload=payload.PRELOAD,
+                progress=self.progress,
+                is_wanted=payload.is_wanted,
+            )
+        return self._runtime
+
+    def machine(self, qemu: Qemu, accelerator: str, kernel: Path, initrd: Path) -> MachineConfig:
+        """A guest's machine."""
+        emulator = Emulator(qemu.command, accelerator, dict(qemu.environment))
+        return MachineConfig(self.architecture, emulator, kernel, initrd, memory_mib=memory_mib(initrd))
+
+    def accel(self, qemu: Qemu, kernel: FetchedKernel, initrd: Path) -> Accel:
+        """KVM, if it boots this kernel; else emulation."""
+
+        def prove() -> None:
+            with tempfile.TemporaryDirectory(prefix="uring-matrix-kvm-") as directory:
+                machine = self.machine(qemu, "kvm", kernel.image, initrd)
+                with Guest.boot(machine, Path(directory), deadline_s=_KVM_DEADLINE_S):
+                    pass
+
+        own = kernel.sha256 if kernel.ref.source == "path" else ""
+        return choose_accel(qemu, self.architecture.name, self.cache, self.settings, prove, self.progress, own)
+
+
+def prepare(config: pytest.Config, modes: Sequence[str], suites: Sequence[Suite]) -> Plan:
+    """Prepare a session.
+
+    Raises:
+        pytest.UsageError: a spec, an architecture or a setting cannot be meant.
+        pytest.exit.Exception: guests cannot be had at all; status 3.
+    """
+    progress = config.stash.get(PROGRESS, None) or PlainProgress()
+    try:
+        settings = Settings.load({"accel": config.getoption("accel")})
+        pins = _pins(config)
+        named = config.getoption("arch") or dict.fromkeys(pin.arch for pin in pins) or [native_architecture()]
+        if foreign := sorted({pin.arch for pin in pins} - set(named)):
+            raise SpecError(f"the lock file pins kernels for {', '.join(foreign)}, and --arch is {', '.join(named)}")
+        architectures = [_architecture(name) for name in named]
+        return _prepare(config, modes, suites, architectures, pins, settings, progress)
+    except (SpecError, SettingsError) as error:
+        raise pytest.UsageError(str(error)) from error
+    except VmError as error:
+        pytest.exit(f"no guests on this machine: {error}", returncode=3)
+
+
+def _prepare(
+    config: pytest.Config,
+    modes: Sequence[str],
+    suites: Sequence[Suite],
+    architectures: Sequence[Architecture],
+    pins: Sequence[Pin],
+    settings: Settings,
+    progress: Progress,
+) -> Plan:
+    specs = config.getoption("kernel") or [HOST]
+    seconds = durations.read(settings.cache)
+    cells: list[Cell] = []
+    guests: list[GuestPlan] = []
+    unavailable: list[tuple[str, str, str]] = []
+    late: set[tuple[str, str]] = set()
+    kernels: list[Kernel] = []
+    session: dict[str, object] = {}
+    qemu: Qemu | None = None
+    accel: Accel | None = None
+    # What goes on beside the session, and ends with it.
+    beside = contextlib.ExitStack()
+    config.add_cleanup(beside.close)
+    for architecture in architectures:
+        setup = Setup(architecture, settings, progress)
+        pinned = [pin for pin in pins if pin.arch == architecture.name]
+        is_needed = not config.getoption("collectonly", False)
+        is_from_archive = any(pin.location is None for pin in pinned) or any(
+            spec != HOST and not is_path(spec) for spec in specs
+        )
+        if is_needed and is_from_archive:
+            setup.begin(beside)
+        refs = [pin.ref for pin in pinned] if pins else setup.kernels.resolve(specs)
+        is_native = architecture.name == native_architecture()
+        own_cells = [Cell(ref.id, ref.arch, mode, is_native) for ref in refs for mode in modes]
+        cells += own_cells
+        kernels += [kernel_records.host_record(ref, suites) for ref in refs if ref.source == HOST]
+        to_boot = [ref for ref in refs if ref.source != HOST]
+        if not to_boot or not is_needed:
+            kernels += [kernel_records.record(ref) for ref in to_boot]
+            continue
+        sent = payload.collect(config, suites)
+        session = sent.session([])
+        order = [cell.kernel for cell in durations.longest_first(own_cells, seconds)]
+        to_boot.sort(key=lambda ref: order.index(ref.id))
+        pending = PendingKernels(to_boot, pinned, setup.kernels, setup.cache, settings, progress, beside)
+        if pending.is_any_to_come:
+            equipped, qemu, accel = _equip(setup, pending, sent)
+            guests += equipped
+        late |= {(ref.id, ref.arch) for ref in pending.late}
+        kernels += [kernel_records.record(ref, pending.outcomes.get(ref)) for ref in to_boot]
+        unavailable += [
+            (ref.id, ref.arch, str(error)) for ref, error in pending.outcomes.items() if isinstance(error, VmError)
+        ]
+    ordered = durations.longest_first(cells, seconds)
+    return Plan(
+        # Those that are still being fetched come last, in the order they come in.
+        cells=tuple(sorted(ordered, key=lambda cell: (cell.kernel, cell.arch) in late)),
+        guests=tuple(guests),
+        session=session,
+        unavailable=tuple(unavailable),
+        kernels=tuple(kernels),
+        modes=modes_of(suites),
+        host=_host(qemu, accel),
+        consoles=_consoles(config),
+        cache=settings.cache,
+        has_snapshots=not config.getoption("no_snapshots"),
+    )
+
+
+def _equip(setup: Setup, pending: PendingKernels, sent: payload.Payload) -> tuple[list[GuestPlan], Qemu, Accel | None]:
+    """Give every kernel, there or still coming, what its guests need; nothing if none comes after all."""
+    runtime = setup.runtime()
+    archive = image.payload(runtime, setup.cache, files=sent.files, prepare=sent.prepare, recipe=sent.ini)
+    qemu = setup.qemu()
+    pending.await_one()
+    ready = {ref: kernel for ref, kernel in pending.outcomes.items() if isinstance(kernel, FetchedKernel)}
+    if not ready:
+        return [], qemu, None
+    # One of the archive's, if there is one: it is known to boot.
+    proof = min(ready, key=lambda ref: ref.source == "path")
+    accel = setup.accel(qemu, ready[proof], runtime.initramfs)
+    common = GuestPlan(
+        arch=setup.architecture.name,
+        initrd=runtime.initramfs,
+        payload=archive,
+        emulator=qemu.command,
+        accelerator=accel.name,
+        environment=dict(qemu.environment),
+        has_disk=sent.needs_disk,
+    )
+    guests = [common.of(ref.id).with_kernel(kernel, setup.cache) for ref, kernel in ready.items()]
+    return guests + [common.of(ref.id, path) for ref, path in pending.late.items()], qemu, accel
+
+
+def _pins(config: pytest.Config) -> list[Pin]:
+    """The kernels of a lock file, if there is to be one."""
+    lock: str | None = config.getoption("matrix_lock")
+    if lock is None:
+        return []
+    if config.getoption("kernel"):
+        raise SpecError("a lock file and --kernel both say which kernels to run; leave one of them out")
+    return read_lock(config.invocation_params.dir / lock)
+
+
+def _architecture(name: str) -> Architecture:
+    if name not in ARCHITECTURES:
+        raise SettingsError(f"guests of architecture {name!r} are not supported; there are {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def _consoles(config: pytest.Config) -> Path:
+    out: str | None = config.getoption("matrix_out")
+    if out is not None:
+        return (config.invocation_params.dir / out).resolve() / "consoles"
+    return Path(tempfile.gettempdir()) / f"uring-matrix-consoles-{os.getuid()}"
+
+
+def _host(qemu: Qemu | None, accel: Accel | None) -> Host:
+    return Host(
+        kernel=os.uname().release,
+        machine=platform.machine(),
+        cpus=len(os.sched_getaffinity(0)),
+        python=platform.python_version(),
+        memory_mib=psutil.virtual_memory().total >> 20,
+        qemu=str(qemu) if qemu is not None else None,
+        qemu_version=".".join(map(str, qemu.version)) if qemu is not None else None,
+        accel=accel.name if accel is not None else None,
+        accel_reason=accel.reason if accel is not None else None,
+    )

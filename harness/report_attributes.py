@@ -1,0 +1,11 @@
+"""What pytest's reports carry beside pytest's own, from wherever an item runs to whoever keeps the results.
+
+pytest-xdist sends a report's attributes along as long as they are plain data.
+"""
+
+# Of an item's last report: its row of the results, and what is known of its test.
+ROW, TEST = "matrix_row", "matrix_test"
+# Of any report: update about its kernel.
+KERNEL_UPDATE = "matrix_kernel"
+# The file in which a run keeps them as they come.
+JOURNAL_NAME = "results.jsonl"

@@ -1,0 +1,396 @@
+"""A pytest session that knows kernels: sends items into guests, judges what comes back, and keeps the results.
+
+With pytest-xdist the controller prepares everything once and records; its workers run the guests.
+"""
+
+import contextlib
+import dataclasses
+import inspect
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+import pytest
+
+from harness import facts as facts_room
+from harness.cells import Cell, cell_of, short_ids, split_node_id
+from harness.guests import Attempt, Guests
+from harness.payload import guest_path
+from harness.plan import Plan
+from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, ROW, TEST
+from harness.suites import Suite
+from harness.verdict import Facts, Verdict, judge
+from reports.results import Qualifier, Results, ResultsError, Status, fold, remaining, severity
+
+_GOOD = frozenset({Status.PASS, Status.UNSUPPORTED, Status.SKIP})
+_PHASES = pytest.StashKey[list[Mapping[str, Any]]]()
+_DMESG_LINES_MAX = 300
+_CONSOLE_LINES_MAX = 100
+# Of runs that no directory was named for.
+_CONSOLES_KEPT_S = 7 * 86_400
+# Verdicts that are tried once more in a fresh guest before they are believed.
+_RETRIED = frozenset({Status.CRASH, Status.TIMEOUT})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JudgedAttempt:
+    """One try at an item, judged."""
+
+    ran: Attempt
+    verdict: Verdict
+
+
+class Session:
+    """The plugin object of one pytest process.
+
+    Attributes:
+        plan: what runs where; made once, by the controller.
+        cells: the columns, in the order they are run.
+    """
+
+    def __init__(self, config: pytest.Config, plan: Plan, suites: Sequence[Suite], directory: Path | None) -> None:
+        self.plan = plan
+        self.cells: Sequence[Cell] = plan.cells
+        self._config = config
+        self._suites = suites
+        self._directory = directory
+        self._cells_by_id = {cell.id: cell for cell in plan.cells}
+        self._guests: Guests | None = None
+        # The files of the items that are to run, as guests know them.
+        self._paths: list[str] = []
+        self._facts = facts_room.FactsPlugin()
+        config.pluginmanager.register(self._facts, "uring-matrix-facts")
+
+    @classmethod
+    def create(cls, config: pytest.Config, modes: Sequence[str], suites: Sequence[Suite]) -> Self:
+        """Prepare the session: in a worker, from what the controller sent; else by fetching what is needed."""
+        worker_input = getattr(config, "workerinput", None)
+        if worker_input is not None:
+            return cls(config, Plan.from_json(worker_input["uring_matrix_plan"]), suites, _directory(config))
+        from harness.prepare import prepare  # noqa: PLC0415
+
+        directory = _directory(config)
+        resumed = _resumed(config, directory)
+        plan = prepare(config, modes, suites)
+        if resumed is not None:
+            open_cells = set(remaining(resumed))
+            done = frozenset(row.key for row in resumed.results if row.key not in open_cells)
+            plan = dataclasses.replace(plan, done=done)
+        if directory is not None:
+            from harness.recorder import Recorder  # noqa: PLC0415
+
+            config.pluginmanager.register(Recorder(plan, directory, resumed), "uring-matrix-recorder")
+        return cls(config, plan, suites, directory)
+
+    # -- xdist --------------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give a worker the plan."""
+        node.workerinput["uring_matrix_plan"] = self.plan.to_json()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """Keep a kernel's items together."""
+        from harness.scheduler import KernelScheduling  # noqa: PLC0415
+
+        return KernelScheduling(config, log, self._cells_by_id)
+
+    # -- collection ---------------------------------------------------------------------------------------------------
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out what a resumed run has verdicts for."""
+        if not self.plan.done:
+            return
+        splits = {item: split for item in items if (split := split_node_id(item.nodeid, self._cells_by_id)) is not None}
+        names = short_ids((name for name, _ in splits.values()), {key[0] for key in self.plan.done})
+        done = [
+            item
+            for item, (name, cell) in splits.items()
+            if (names[name], cell.kernel, cell.arch, cell.mode) in self.plan.done
+        ]
+        config.hook.pytest_deselected(items=done)
+        items[:] = [item for item in items if item not in set(done)]
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Have guests collect no more files than there are items of: who runs one test waits for no other."""
+        paths = (
+            guest_path(item.path, self._config.rootpath, self._suites)
+            for item in session.items
+            if cell_of(item) is not None
+        )
+        self._paths = list(dict.fromkeys(paths))
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Run an item where it belongs."""
+        cell = cell_of(item)
+        if cell is not None and not self.plan.is_host(cell):
+            self._run_in_guest(item, nextitem, cell)
+            return True
+        if cell is None:
+            item.stash[_PHASES] = []
+        return None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the hook that writes the facts down
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+        """In process: judge when the last phase is over."""
+        report: pytest.TestReport = yield  # type: ignore[assignment]
+        cell = cell_of(item)
+        if cell is not None:
+            phases = item.stash.setdefault(_PHASES, [])
+            phases.append(facts_room.phase_of(vars(report)))
+            if report.when == "teardown":
+                facts = Facts(phases, is_done=True)
+                self._attach(report, item, cell, judge(facts), Attempt(facts, [], phases[0]["started_s"]))
+        return report  # type: ignore[return-value]
+
+    def _run_in_guest(self, item: pytest.Item, nextitem: pytest.Item | None, cell: Cell) -> None:
+        guests = self._guests or self._start()
+        hook = item.ihook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        following = None
+        if nextitem is not None:
+            next_cell = cell_of(nextitem)
+            if next_cell is not None and (next_cell.kernel, next_cell.arch) == (cell.kernel, cell.arch):
+                following = self._guest_id(nextitem)
+        attempts = self._attempts(guests, cell, self._guest_id(item), following)
+        self._conclude(item, cell, attempts)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def _attempts(self, guests: Guests, cell: Cell, item: str, following: str | None) -> list[JudgedAttempt]:
+        """Run an item as often as it has to be: a crash or a timeout has to show twice to be beyond doubt."""
+        attempts: list[JudgedAttempt] = []
+        wanted: int = self._config.getoption("matrix_repeat")
+        needs_retry = False
+        while len(attempts) < wanted or needs_retry:
+            if needs_retry:
+                guests.close()  # the next try gets a fresh one
+            ran = guests.run(cell, item, following if len(attempts) + 1 >= wanted else item)
+            attempts.append(JudgedAttempt(ran, judge(ran.facts)))
+            needs_retry = wanted == len(attempts) == 1 and attempts[0].verdict.status in _RETRIED
+            if attempts[-1].verdict.status is Status.INFRA and ran.facts.guest_end is not None:
+                break  # no guest to be had: trying again is the next run's business
+        if following is None:
+            guests.close()
+        return attempts
+
+    def _conclude(self, item: pytest.Item, cell: Cell, attempts: Sequence[JudgedAttempt]) -> None:
+        """Take the worst try for the verdict, and make sure that pytest counts what is no good one as a failure."""
+        hook = item.ihook
+        last, worst = attempts[-1], max(attempts, key=lambda one: severity(one.verdict.status))
+        verdict = worst.verdict
+        qualifiers = dict.fromkeys(name for one in attempts for name in one.verdict.qualifiers)
+        is_flaky = len({one.verdict.status for one in attempts}) > 1
+        if is_flaky:
+            qualifiers[Qualifier.FLAKY] = None
+        verdict = dataclasses.replace(verdict, qualifiers=tuple(qualifiers))
+        is_tolerated = is_flaky and self._config.getoption("allow_flaky") and last.verdict.status in _GOOD
+        shown = last if is_tolerated else worst
+        reports = [self._report(item, data) for data in shown.ran.reports]
+        has_failed = any(report.failed for report in reports)
+        if shown.verdict.status not in _GOOD and not has_failed:
+            reports.append(_synthetic(item, "call", "failed", _explain(verdict, attempts)))
+        if not reports or reports[-1].when != "teardown":
+            reports.append(_synthetic(item, "teardown", "passed", None))
+        self._attach(reports[-1], item, cell, verdict, worst.ran)
+        if len(attempts) > 1:
+            getattr(reports[-1], ROW)["attempts"] = [_attempt(one) for one in attempts]
+        update = _joined([one.ran.kernel for one in attempts if one.ran.kernel is not None])
+        if update is not None:
+            setattr(reports[-1], KERNEL_UPDATE, update)
+        for report in reports:
+            hook.pytest_runtest_logreport(report=report)
+
+    def _attach(
+        self,
+        report: pytest.TestReport,
+        item: pytest.Item,
+        cell: Cell,
+        verdict: Verdict,
+        ran: Attempt,
+    ) -> None:
+        """Put the row of the results on the item's last report, which xdist carries to the controller."""
+        facts = ran.facts
+        end = facts.guest_end
+        is_plain = verdict.status is Status.PASS and not verdict.qualifiers
+        name = item.originalname if isinstance(item, pytest.Function) else item.name
+        row = {
+            "status": str(verdict.status),
+            "reason": verdict.reason,
+            "expected": verdict.expected,
+            "actual": verdict.actual,
+            "evidence": list(verdict.evidence),
+            "qualifiers": [str(qualifier) for qualifier in verdict.qualifiers],
+            "started_s": ran.started_s,
+            "duration_s": sum(phase.get("duration_s", 0.0) for phase in facts.phases),
+            "dmesg": [] if is_plain else _dmesg(facts),
+            "output": "" if is_plain else "\n".join([*(text for _, text in report.sections), ran.output]).strip("\n"),
+            "console_tail": _tail(end.console) if end is not None else [],
+            "reproduce": f"pytest '{_file_of(item)}::{name}' --kernel {cell.kernel} --mode {cell.mode}",
+        }
+        setattr(report, ROW, row)
+        setattr(report, TEST, _describe(item))
+
+    def _report(self, item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
+        """A report of the guest's, with what the host knows better, or as well."""
+        known = {
+            "$report_type": "TestReport",
+            "nodeid": item.nodeid,
+            "location": item.location,
+            "keywords": dict.fromkeys(item.keywords, 1),
+            "longrepr": None,
+            "stop": data["start"] + data["duration"],
+        }
+        report = self._config.hook.pytest_report_from_serializable(config=self._config, data=known | data)
+        if isinstance(report.longrepr, list):  # a skip's (path, line, reason), after a trip through JSON
+            report.longrepr = (str(item.path), *report.longrepr[1:])
+        return cast(pytest.TestReport, report)
+
+    def _guest_id(self, item: pytest.Item) -> str:
+        """An item's id in the guest: the path is the guest's, the rest is ours."""
+        return f"{guest_path(item.path, self._config.rootpath, self._suites)}::{item.nodeid.partition('::')[2]}"
+
+    def _start(self) -> Guests:
+        directory = self.plan.consoles
+        directory.mkdir(parents=True, exist_ok=True)
+        if self._directory is None:
+            remove_old(directory)
+        unavailable = {(kernel, arch): why for kernel, arch, why in self.plan.unavailable}
+        option = self._config.getoption
+        self._guests = Guests(
+            self.plan.columns(self._paths),
+            directory,
+            unavailable,
+            self.plan.cache if self.plan.has_snapshots else None,
+            await_kernel=lambda key, until_s: self.plan.await_kernel(key, self._paths, until_s),
+            test_s=option("matrix_test_timeout"),
+            is_isolated=option("isolate"),
+            run_s=option("matrix_deadline"),
+        )
+        return self._guests
+
+    def pytest_unconfigure(self) -> None:
+        """Leave nothing running."""
+        if self._guests is not None:
+            self._guests.close()
+
+
+def remove_old(consoles: Path) -> None:
+    """Remove the consoles that earlier runs without a directory of results left: nobody asks for them any more."""
+    for path in consoles.iterdir():
+        with contextlib.suppress(OSError):  # another run may be at it, too
+            if time.time() - path.stat().st_mtime > _CONSOLES_KEPT_S:
+                shutil.rmtree(path)
+
+
+def _directory(config: pytest.Config) -> Path | None:
+    name = config.getoption("matrix_out")
+    return (config.invocation_params.dir / name).resolve() if name else None
+
+
+def _resumed(config: pytest.Config, directory: Path | None) -> Results | None:
+    """What an earlier, unfinished run found."""
+    if not config.getoption("matrix_resume"):
+        return None
+    if directory is None:
+        raise pytest.UsageError("--matrix-resume needs --matrix-out: the directory of the run to go on with")
+    if not (directory / JOURNAL_NAME).exists():
+        raise pytest.UsageError(f"there is no run to go on with in {directory}; start one without resuming")
+    try:
+        return fold(directory / JOURNAL_NAME)
+    except ResultsError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def _describe(item: pytest.Item) -> dict[str, Any]:
+    """What the results say of a test."""
+
+    def argument(name: str) -> str | None:
+        marker = item.get_closest_marker(name)
+        return str(marker.args[0]) if marker is not None and marker.args else None
+
+    function = getattr(item, "function", None)
+    path, line, _ = item.location
+    doc = inspect.getdoc(function) or "" if function is not None else ""
+    try:
+        code = inspect.getsource(function) if function is not None else None
+    except OSError:
+        code = None
+    zig = argument("zig")
+    return {
+        "title": zig or doc.split("\n", 1)[0] or item.name.partition("[")[0],
+        "zig": zig,
+        "group": argument("group") or "",
+        "doc": doc,
+        "since": argument("since"),
+        "source": f"{path}:{(line or 0) + 1}",
+        "code": code,
+    }
+
+
+def _synthetic(item: pytest.Item, when: str, outcome: str, text: str | None) -> pytest.TestReport:
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords=dict.fromkeys(item.keywords, 1),
+        outcome=cast(Any, outcome),
+        longrepr=text,
+        when=cast(Any, when),
+    )
+
+
+def _explain(verdict: Verdict, attempts: Sequence[JudgedAttempt]) -> str:
+    lines = [f"{verdict.status}: {verdict.reason}", *verdict.evidence]
+    if len(attempts) > 1:
+        lines += [
+            "",
+            *(
+                f"try {number}: {one.verdict.status} {one.verdict.reason}".rstrip()
+                for number, one in enumerate(attempts, 1)
+            ),
+        ]
+    end = attempts[-1].ran.facts.guest_end
+    if end is not None and end.console.strip():
+        lines += ["", "the console's end:", *_tail(end.console)]
+    return "\n".join(lines)
+
+
+def _tail(console: str) -> list[str]:
+    return [line for line in console.splitlines() if line.strip()][-_CONSOLE_LINES_MAX:]
+
+
+def _dmesg(facts: Facts) -> list[str]:
+    """The kernel's messages of a test, with those between the one before and it in front."""
+    lines = [f"(after {facts.previous or 'the boot'}) {line}" for line in facts.between]
+    return [*lines, *facts.dmesg][-_DMESG_LINES_MAX:]
+
+
+def _attempt(one: JudgedAttempt) -> dict[str, Any]:
+    """One of several attempts, as the results have it."""
+    return {
+        "status": str(one.verdict.status),
+        "reason": one.verdict.reason,
+        "evidence": list(one.verdict.evidence),
+        "dmesg": [] if one.verdict.status is Status.PASS else _dmesg(one.ran.facts),
+        "duration_s": sum(phase.get("duration_s", 0.0) for phase in one.ran.facts.phases),
+        "started_s": one.ran.started_s,
+    }
+
+
+def _joined(update: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """News about a kernel in one piece: the latest facts, and every note."""
+    if not update:
+        return None
+    joined: dict[str, Any] = {}
+    for one in update:
+        joined |= {**one, "notes": (*joined.get("notes", ()), *one.get("notes", ()))}
+    return joined

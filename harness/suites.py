@@ -1,0 +1,67 @@
+"""What a suite brings to the harness: the plugin of its tests, the modes they run in, what it asks a kernel.
+
+A suite registers itself with a hook, in a plugin of its own:
+
+    @pytest.hookimpl(optionalhook=True)  # guests have no such hook
+    def pytest_matrix_suite() -> Suite:
+        return Suite(plugin=__name__, packages=("mine",))
+"""
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """One way to run every test: a dimension of cells beside kernel and architecture."""
+
+    id: str
+    # What the mode sets, as a reader would look it up; results show it.
+    flag_names: tuple[str, ...] = ()
+    # The first kernel that has it.
+    since: str | None = None
+
+
+DEFAULT_MODE = Mode("default")
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A suite, as it registers itself."""
+
+    # The module that guests' pytest loads as a plugin: fixtures, markers.
+    plugin: str
+    # Top-level packages that are sent into every guest, whole.
+    packages: tuple[str, ...] = ()
+    # By id. `default`, which sets nothing, is always there.
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+    # `module:function` of a function without arguments, called where a kernel runs: what it says of itself.
+    kernel_facts: str | None = None
+
+
+def modes_of(suites: Iterable[Suite]) -> dict[str, Mode]:
+    """Every mode there is, by id."""
+    modes = {DEFAULT_MODE.id: DEFAULT_MODE}
+    for suite in suites:
+        modes |= suite.modes
+    return modes
+
+
+def kernel_facts_of(suites: Iterable[Suite]) -> list[str]:
+    """What each suite asks a kernel with."""
+    return [suite.kernel_facts for suite in suites if suite.kernel_facts is not None]
+
+
+def facts_of_kernel(functions: Iterable[str]) -> dict[str, Any]:
+    """Ask the running kernel.
+
+    Args:
+        functions: `Suite.kernel_facts` of each suite.
+    """
+    facts: dict[str, Any] = {}
+    for name in functions:
+        module, _, function = name.partition(":")
+        facts |= cast(Mapping[str, Any], getattr(importlib.import_module(module), function)())
+    return facts
