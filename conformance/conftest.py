@@ -7,6 +7,6 @@ from harness.cells import Cell
 pytest.register_assert_rewrite("conformance.zig.sockets")
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def of_a_cell(matrix_cell: Cell) -> None:
     """Give every test a cell, also where no kernel is named and no ring is used: ids and results tell the mode."""

@@ -1,13 +1,19 @@
 """Cells: which kernel, architecture and mode a test item is for, and how that reads in its id."""
 
+import copy
 import os
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import pytest
 
 FIXTURE = "matrix_cell"
+# The cell of the item that is running in this process, for items that have no parameters.
+CURRENT = pytest.StashKey["Cell"]()
+_CELL = pytest.StashKey["Cell"]()
 # The kernel id of this machine's own kernel, where items run in process.
 HOST = "host"
 # Debian's names for what `uname -m` says.
@@ -55,10 +61,62 @@ def parametrize(metafunc: pytest.Metafunc, cells: Iterable[Cell]) -> None:
 
 def cell_of(item: pytest.Item) -> Cell | None:
     """The cell an item is for; None for an item that no matrix knows of."""
-    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-        cell = item.callspec.params.get(FIXTURE)
-        return cell if isinstance(cell, Cell) else None
-    return None
+    made_for = item.stash.get(_CELL, None)
+    if made_for is not None:
+        return made_for
+    cell = (
+        item.callspec.params.get(FIXTURE) if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    )
+    return cell if isinstance(cell, Cell) else None
+
+
+def one_per_cell(
+    items: Sequence[pytest.Item | pytest.Collector], cells: Sequence[Cell]
+) -> list[pytest.Item | pytest.Collector]:
+    """Make one item per cell of those that pytest does not parametrize: TestCases, doctests, a plugin's own.
+
+    Args:
+        items: what a collector collected; what is no item, or has its cell, stays as it is.
+        cells: the session's.
+    """
+    made: list[pytest.Item | pytest.Collector] = []
+    names: Counter[str] = Counter()
+    for node in items:
+        if not isinstance(node, pytest.Item) or cell_of(node) is not None:
+            made.append(node)
+            continue
+        names[node.name] += 1
+        base = node.name if names[node.name] == 1 else f"{node.name}#{names[node.name]}"
+        made += [_copy(node, base, cell) for cell in cells]
+    return made
+
+
+def plain_name(item: pytest.Item) -> str:
+    """The name by which a TestCase knows its method, of an item that was made for a cell; else the item's."""
+    return getattr(item, "originalname", item.name) if _CELL in item.stash else item.name
+
+
+def _copy(item: pytest.Item, base: str, cell: Cell) -> pytest.Item:
+    """An item like another one, for a cell. It shares the other's place in the collection tree."""
+    clone = copy.copy(item)
+    head = item.nodeid.removesuffix(item.name)
+    clone.name = f"{base}[{cell.id}]"
+    if hasattr(item, "_id"):  # since pytest 9.1 a node's id is an object
+        clone._id = type(item._id).parse(f"{head}{clone.name}")
+    else:
+        clone._nodeid = f"{head}{clone.name}"  # type: ignore[attr-defined]
+    clone.keywords = type(item.keywords)(clone)  # type: ignore[call-arg]
+    clone.keywords.update({mark.name: mark for mark in item.own_markers})
+    clone.own_markers = list(item.own_markers)
+    clone.extra_keyword_matches = set(item.extra_keyword_matches)
+    clone.user_properties = list(item.user_properties)
+    clone._report_sections = []
+    clone.stash = clone._store = pytest.Stash()
+    clone.stash[_CELL] = cell
+    clone.__dict__.pop("location", None)  # cached
+    if hasattr(clone, "_initrequest"):  # its fixtures are its own
+        clone._initrequest()
+    return clone
 
 
 def split_node_id(node_id: str, cells: Mapping[str, Cell]) -> tuple[str, Cell] | None:
@@ -71,15 +129,15 @@ def split_node_id(node_id: str, cells: Mapping[str, Cell]) -> tuple[str, Cell] |
     Returns:
         The id without the cell (`path::test_nop`, `path::test_x[1]`) and the cell; None when it names none.
     """
-    head, bracket, parameters = node_id.partition("[")
-    if not bracket or not parameters.endswith("]"):
-        return None
-    parameters = parameters[:-1]
-    for cell_id in sorted(cells, key=len, reverse=True):  # "7.3-rc1-default" before "7.3"
-        if parameters == cell_id:
-            return head, cells[cell_id]
-        if parameters.startswith(f"{cell_id}-"):
-            return f"{head}[{parameters[len(cell_id) + 1 :]}]", cells[cell_id]
+    path, colons, names = node_id.partition("::")  # a path may have brackets of its own
+    by_length = sorted(cells, key=len, reverse=True)  # "7.3-rc1-default" before "7.3"
+    for found in re.finditer(r"\[", names):
+        head, parameters = names[: found.start()], names[found.end() :]
+        for cell_id in by_length:
+            if parameters == f"{cell_id}]":
+                return f"{path}{colons}{head}", cells[cell_id]
+            if parameters.startswith(f"{cell_id}-") and parameters.endswith("]"):
+                return f"{path}{colons}{head}[{parameters[len(cell_id) + 1 :]}", cells[cell_id]
     return None
 
 

@@ -14,6 +14,7 @@ ATTRIBUTE = "matrix_facts"
 # What there is to say of a phase in which nothing was raised.
 NOTHING: Mapping[str, Any] = {"kind": "none"}
 _TEXT_SIZE_MAX = 2_000
+_ASYNC_WITHOUT_PLUGIN = "async def functions are not natively supported"
 _COMPARED = pytest.StashKey[tuple[str, str, str]]()
 
 
@@ -60,14 +61,26 @@ def _facts(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
             facts |= {"kind": "assertion", "message": str(report.longrepr)}
         return facts
     error = call.excinfo.value
-    facts["message"] = _clip(str(error)) or type(error).__name__
+    facts["message"] = _words(error) or type(error).__name__
     facts["exception"] = type(error).__qualname__
     facts["kind"] = kind_of(error)
+    if facts["message"].startswith(_ASYNC_WITHOUT_PLUGIN):  # pytest calls it a failure; no kernel has a part in it
+        facts["kind"] = "other"
     if isinstance(error, Unsupported):
         facts |= {"message": error.reason, "evidence": [_clip(line) for line in error.evidence]}
     elif facts["kind"] == "assertion" and (compared := item.stash.get(_COMPARED, None)) is not None:
         facts |= _sides(*compared)
     return facts
+
+
+def _words(error: BaseException) -> str:
+    """What an exception says of itself."""
+    if isinstance(error, pytest.FixtureLookupError):  # its text is the request and the stack
+        return _clip(error.msg or f"fixture {error.argname!r} not found")
+    try:
+        return _clip(str(error))
+    except Exception as second:
+        return f"<{type(error).__name__} whose str() raised {type(second).__name__}>"
 
 
 def kind_of(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cells import Cell
+from harness.cells import CURRENT, Cell
 
 MARKERS = (
     "since(version): the documented minimum kernel: an expectation to check against, never a gate",
@@ -20,7 +20,7 @@ MARKERS = (
 @pytest.fixture(scope="session")
 def matrix_cell(request: pytest.FixtureRequest) -> Cell:
     """The kernel, architecture and mode of this item."""
-    cell: Cell = request.param
+    cell: Cell = getattr(request, "param", None) or request.config.stash[CURRENT]
     return cell
 
 

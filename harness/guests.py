@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -113,6 +113,8 @@ class Attempt:
     kernel: dict[str, Any] | None = None
     # What the test had printed when its process ended without a report.
     output: str = ""
+    # Python's warnings, as `harness.guest.runner` writes them down.
+    warnings: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Guests:
@@ -189,26 +191,26 @@ class Guests:
         if key in self._dead:
             update, self._update = self._update, None
             return Attempt(Facts(guest_end=self._dead[key]), [], time.time(), update)
-        ran = Attempt(Facts(), [], time.time())
+        attempt = Attempt(Facts(), [], time.time())
         try:
-            guest, started = self._begin(key, item, None if self._is_isolated else following)
-            ran.started_s = time.time()
+            guest, started = self._begin(cell, item, None if self._is_isolated else following)
+            attempt.started_s = time.time()
             self._tests_since_s = self._tests_since_s or time.monotonic()
-            ran.facts = self._follow(key, guest, item, ran)
-            ran.facts = replace(ran.facts, between=started.get("between", ()), previous=self._previous_here)
+            attempt.facts = self._follow(key, guest, item, attempt)
+            attempt.facts = replace(attempt.facts, between=started.get("between", ()), previous=self._previous_here)
         except _NotCollectedError as error:
-            ran.facts = Facts(guest_end=GuestEnd("not-collected", str(error)))
+            attempt.facts = Facts(guest_end=GuestEnd("not-collected", str(error)))
         except _LostError as error:
-            ran.facts = Facts(guest_end=GuestEnd("lost", str(error)))
+            attempt.facts = Facts(guest_end=GuestEnd("lost", str(error)))
         except BootError as error:
-            ran.facts = Facts(guest_end=self._dead.setdefault(key, GuestEnd("no-boot", str(error))))
+            attempt.facts = Facts(guest_end=self._dead.setdefault(key, GuestEnd("no-boot", str(error))))
         self._previous = self._previous_here = item
         if self._is_isolated:
             self.close()
         if following is None and self._tests_since_s is not None:
             self._update_phases(key, tests=time.monotonic() - self._tests_since_s)
-        ran.kernel, self._update = self._update, None
-        return ran
+        attempt.kernel, self._update = self._update, None
+        return attempt
 
     def _take_pending(self, key: tuple[str, str], outcome: PendingOutcome) -> None:
         """Have a kernel that was fetched meanwhile, or know that it cannot be had."""
@@ -218,12 +220,13 @@ class Guests:
         else:
             self._dead[key] = GuestEnd("no-boot", outcome.why_not)
 
-    def _begin(self, key: tuple[str, str], item: str, following: str | None) -> tuple[Guest, Mapping[str, Any]]:
+    def _begin(self, cell: Cell, item: str, following: str | None) -> tuple[Guest, Mapping[str, Any]]:
         """Hand an item over. What befalls a guest before it says that it began is not the item's fault.
 
         Raises:
             _LostError: that happened again and again.
         """
+        key = (cell.kernel, cell.arch)
         for attempt in range(1, _START_TRIES + 1):
             guest = self._ready(key, self._columns[key])
             if item not in self._known:
@@ -232,7 +235,12 @@ class Guests:
                 if (stray := guest.channel.poll()) is not None:
                     raise _ended(stray)
                 guest.console_mark(f"begins {item}")
-                places = {"item": self._known[item], "next": self._known.get(following or "")}
+                modes = [one["mode"] for one in self._columns[key].session["cells"]]
+                places = {
+                    "item": self._known[item],
+                    "next": self._known.get(following or ""),
+                    "cell": modes.index(cell.mode),
+                }
                 guest.channel.send({"type": "run", **places}, self._limits.start_s)
                 message = guest.channel.receive(self._limits.start_s)
                 if message["type"] != "started":
@@ -251,7 +259,7 @@ class Guests:
                 return guest, message
         raise AssertionError
 
-    def _follow(self, key: tuple[str, str], guest: Guest, item: str, ran: Attempt) -> Facts:
+    def _follow(self, key: tuple[str, str], guest: Guest, item: str, attempt: Attempt) -> Facts:
         """Take in what the guest says of the item it began with, until it is over."""
         offset = _size(guest)
         phases: list[Mapping[str, Any]] = []
@@ -261,7 +269,7 @@ class Guests:
             while True:
                 message = guest.channel.receive(max(deadline_s - time.monotonic(), 0.001))
                 for report in message.get("reports", ()):
-                    ran.reports.append(report)
+                    attempt.reports.append(report)
                     phases.append(phase_of(report))
                 if message["type"] == "reports":
                     continue
@@ -270,9 +278,10 @@ class Guests:
                 self._note_all(key, item, message)
                 end = None
                 if message["type"] in _ENDED:
-                    ran.output = message.get("output", "")
+                    attempt.output = message.get("output", "")
                     stacks = message.get("stacks", ())
                     end = GuestEnd(message["type"], message["how"], "", _console(guest, offset), stacks)
+                attempt.warnings = message.get("warnings", [])
                 if message.get("is_spoiled"):
                     self.close()
                 return Facts(

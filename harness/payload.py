@@ -1,10 +1,10 @@
 """What is sent into a guest: our own code, and the folders of whatever tests were asked for."""
 
 import importlib.util
-import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +17,10 @@ import pygments
 import pytest
 
 import harness
+from harness.guest_packages import GuestPackages, find
+from harness.invocation import Invocation, read
+from harness.settings import HarnessSettings
+from harness.source_tree import SourceTree, files_of, with_packages
 from harness.suites import Suite, kernel_facts_of
 from vm.image import Runtime, add_bytecode
 
@@ -47,19 +51,7 @@ PRELOAD = (
     "readline",
 )
 # The modules of ours that a guest needs beside the tests themselves.
-_GUEST_MODULES = ("__init__", "cells", "facts", "fixtures", "suites", "unsupported")
-# Settings of the host's pytest that decide what is collected and how strictly.
-_INI_NAMES = (
-    "python_files",
-    "python_classes",
-    "python_functions",
-    "markers",
-    "filterwarnings",
-    "usefixtures",
-    "xfail_strict",
-)
-_OPTION_NAMES = ("verbose", "tbstyle", "showlocals", "showcapture")
-_SIZE_MAX_MIB = 32
+_GUEST_MODULES = ("__init__", "cells", "facts", "fixtures", "report_attributes", "suites", "unsupported")
 _DISK_FIXTURE = b"scratch_ext4"
 _PRECOMPILE = "import json, sys; from harness.guest.agent import precompile; precompile(json.loads(sys.argv[1]))"
 
@@ -68,39 +60,43 @@ _PRECOMPILE = "import json, sys; from harness.guest.agent import precompile; pre
 class Payload:
     """Files for the guest, and what its pytest is to do with them."""
 
-    # Path below the guest's working directory to the file here.
+    # Path below the guest's root directory to the file here.
     files: Mapping[str, Path]
-    # What to collect, as paths in the guest.
-    paths: tuple[str, ...]
-    ini: str
-    options: Mapping[str, Any]
+    invocation: Invocation
+    packages: GuestPackages
     # Modules that the guest's pytest loads as plugins, and functions that ask its kernel.
-    plugins: tuple[str, ...] = ()
-    kernel_facts: tuple[str, ...] = ()
+    plugins: tuple[str, ...]
+    kernel_facts: tuple[str, ...]
+    # For the tests, beside pytest's own.
+    environment: Mapping[str, str]
 
     @property
     def needs_disk(self) -> bool:
         """Whether a test, or a conftest.py, names the fixture that wants one."""
         return any(
-            _DISK_FIXTURE in path.read_bytes() for name, path in self.files.items() if not name.startswith("harness/")
+            name.endswith(".py") and path.is_file() and _DISK_FIXTURE in path.read_bytes()
+            for name, path in self.files.items()
+            if not name.startswith("harness/")
         )
 
-    def session(self, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The agent's argument."""
+    def session(self) -> dict[str, Any]:
+        """The agent's argument, but for the cells and for the files that items are wanted from."""
         return {
-            "paths": list(self.paths),
-            "ini": self.ini,
-            "options": dict(self.options),
-            "cells": list(cells),
+            **asdict(self.invocation),
+            "environment": {**self.invocation.environment, **self.environment},
             "plugins": list(self.plugins),
             "kernel_facts": list(self.kernel_facts),
         }
 
+    @property
+    def recipe(self) -> str:
+        """What shapes the bytecode, beside the files."""
+        return json.dumps(self.session(), sort_keys=True)
+
     def prepare(self, runtime: Runtime, directory: Path) -> None:
         """Add bytecode: ours, and the tests' with their assertions rewritten, made by the guest's own pytest."""
         compile_only(runtime, directory)
-        argument = json.dumps(self.session([]))
-        runtime.run_python(["-c", _PRECOMPILE, argument], directory)
+        runtime.run_python(["-c", _PRECOMPILE, json.dumps(self.session())], directory)
 
 
 def trees() -> dict[str, Path]:
@@ -122,47 +118,48 @@ def collect(config: pytest.Config, suites: Sequence[Suite]) -> Payload:
     """Gather what the command line's arguments need.
 
     Raises:
-        pytest.UsageError: an argument cannot be found, lies outside every folder that can be sent, or is too large.
+        pytest.UsageError: an argument cannot be found, or something cannot be sent into a guest.
     """
-    files = own_files(suites)
-    paths: list[str] = []
-    for argument in config.args:
-        path = _resolve(argument, config)
-        paths.append(guest_path(path, config.rootpath, suites))
-        for file in _with_neighbours(path, config.rootpath):
-            name = guest_path(file, config.rootpath, suites)
-            if files.get(name, file) != file and files[name].read_bytes() != file.read_bytes():
-                raise pytest.UsageError(f"{file} cannot be sent into a guest: {name} is {files[name]} there. Rename it")
-            files[name] = file
-    size_bytes = sum(file.stat().st_size for file in files.values())
-    if size_bytes > _SIZE_MAX_MIB << 20:
-        raise pytest.UsageError(
-            f"{' '.join(config.args)}: {size_bytes >> 20} MiB of files; "
-            f"at most {_SIZE_MAX_MIB} MiB can be sent into a guest. "
-            "Name the folder of the tests only"
-        )
-    options = {name: config.getoption(name, None) for name in _OPTION_NAMES}
+    tree = source_tree(config, suites)
+    named = [_resolve(argument, config) for argument in config.args]
+    out: str | None = config.getoption("matrix_out")
+    unwanted = (config.invocation_params.dir / out).resolve() if out is not None else None
+    files = with_packages(files_of(tree, named, config.inipath, unwanted), own_files(suites))
+    settings = HarnessSettings.load()
+    packages = find([*settings.packages, *config.getoption("guest_package")])
     return Payload(
         files,
-        tuple(dict.fromkeys(paths)),
-        _ini(config),
-        {k: v for k, v in options.items() if v is not None},
+        read(config, tree, named, packages.names),
+        packages,
         tuple(suite.plugin for suite in suites),
         tuple(kernel_facts_of(suites)),
+        _environment([*settings.env, *config.getoption("guest_env")]),
     )
 
 
-def guest_path(path: Path, root: Path, suites: Sequence[Suite]) -> str:
-    """Where a file of the host lies below the guest's working directory."""
-    for package in _packages(suites):
-        if path.is_relative_to(package):
-            return str(PurePosixPath(path.relative_to(package.parent)))
-    if path == root:
-        return "."
-    if path.is_relative_to(root):
-        return str(PurePosixPath(path.relative_to(root)))
-    # A folder outside the root directory keeps its name; what is above it is nobody's business there.
-    return str(PurePosixPath(*path.parts[-2:])) if path.is_file() else path.name
+def source_tree(config: pytest.Config, suites: Sequence[Suite]) -> SourceTree:
+    """Where the session's files lie in guests."""
+    return SourceTree(config.rootpath, _packages(suites))
+
+
+def _environment(wanted: Iterable[str]) -> dict[str, str]:
+    """Variables for the tests.
+
+    Args:
+        wanted: `NAME`, which takes the value that it has here, or `NAME=VALUE`.
+
+    Raises:
+        pytest.UsageError: one is not set here, or has no name.
+    """
+    found: dict[str, str] = {}
+    for word in wanted:
+        name, is_given, value = word.partition("=")
+        if not name or "\0" in word:
+            raise pytest.UsageError(f"--guest-env {word!r}: expected NAME or NAME=VALUE")
+        if not is_given and name not in os.environ:
+            raise pytest.UsageError(f"--guest-env {name}: it is not set here; set it, or give its value: {name}=VALUE")
+        found[name] = value if is_given else os.environ[name]
+    return found
 
 
 def own_files(suites: Sequence[Suite]) -> dict[str, Path]:
@@ -186,18 +183,6 @@ def compile_only(runtime: Runtime, directory: Path) -> None:
     add_bytecode(runtime, [directory], root=directory.parent)
 
 
-def _with_neighbours(path: Path, root: Path) -> Iterator[Path]:
-    """A folder's files, or a file's folder's; and every conftest.py and __init__.py above."""
-    if path.is_dir():
-        yield from _files(path)
-    else:
-        yield from (file for file in sorted(path.parent.iterdir()) if file.is_file() and not file.name.startswith("."))
-    for folder in path.parents:
-        if not folder.is_relative_to(root):
-            break
-        yield from (file for name in ("conftest.py", "__init__.py") if (file := folder / name).is_file())
-
-
 def _files(directory: Path) -> list[Path]:
     """Every file below a directory, but for caches and hidden things."""
     return sorted(
@@ -217,7 +202,7 @@ def _resolve(argument: str, config: pytest.Config) -> Path:
             spec = None
         if spec is not None and spec.origin is not None:
             return _location(spec.origin)
-    path = (config.invocation_params.dir / name).resolve()
+    path = Path(os.path.normpath(config.invocation_params.dir / name))
     if not path.exists():
         raise pytest.UsageError(f"file or directory not found: {argument}")
     return path
@@ -229,15 +214,3 @@ def _location(file: str | None) -> Path:
         raise pytest.UsageError("a namespace package has no folder of its own to send")
     path = Path(file).resolve()
     return path.parent if path.name == "__init__.py" else path
-
-
-def _ini(config: pytest.Config) -> str:
-    """The host's settings, as a file for the guest's pytest."""
-    lines = ["[pytest]"]
-    for name in _INI_NAMES:
-        value = config.getini(name)
-        if isinstance(value, (list, tuple)):
-            lines += [f"{name} ="] + [f"    {inspect.cleandoc(str(entry))}" for entry in value]
-        else:
-            lines.append(f"{name} = {str(value).lower()}")
-    return "\n".join(lines) + "\n"

@@ -136,7 +136,7 @@ class Plan:
             ),
             {
                 **self.session,
-                "paths": paths,
+                "files": paths,
                 "cells": [cell.to_json() for cell in self.cells_of(guest.kernel_id, guest.arch)],
             },
         )

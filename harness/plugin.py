@@ -68,6 +68,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--matrix-resume", action="store_true", help="go on with the run that was stopped in --matrix-out")
     group.addoption("--matrix-lock", metavar="FILE", help="use exactly the kernels that this kernels.lock pins")
     group.addoption(
+        "--guest-package",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="send an installed package into guests, with all it depends on; may be given several times",
+    )
+    group.addoption(
+        "--guest-env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="set an environment variable in guests, to the value it has here or another; may be given several times",
+    )
+    group.addoption(
         "--no-snapshots",
         action="store_true",
         help="boot every guest anew instead of restoring one that was saved when it had booted",

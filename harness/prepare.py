@@ -193,7 +193,7 @@ def _prepare(
             kernels += [kernel_records.record(ref) for ref in to_boot]
             continue
         sent = payload.collect(config, suites)
-        session = sent.session([])
+        session = sent.session()
         order = [cell.kernel for cell in durations.longest_first(own_cells, seconds)]
         to_boot.sort(key=lambda ref: order.index(ref.id))
         pending = PendingKernels(to_boot, pinned, setup.kernels, setup.cache, settings, progress, beside)
@@ -224,7 +224,7 @@ def _prepare(
 def _equip(setup: Setup, pending: PendingKernels, sent: payload.Payload) -> tuple[list[GuestPlan], Qemu, Accel | None]:
     """Give every kernel, there or still coming, what its guests need; nothing if none comes after all."""
     runtime = setup.runtime()
-    archive = image.payload(runtime, setup.cache, files=sent.files, prepare=sent.prepare, recipe=sent.ini)
+    archive = image.payload(runtime, setup.cache, files=sent.files, prepare=sent.prepare, recipe=sent.recipe)
     qemu = setup.qemu()
     pending.await_one()
     ready = {ref: kernel for ref, kernel in pending.outcomes.items() if isinstance(kernel, FetchedKernel)}

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import inspect
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import Any, Self, cast
 import pytest
 
 from harness import facts as facts_room
-from harness.cells import Cell, cell_of, short_ids, split_node_id
+from harness import guest_warnings
+from harness.cells import CURRENT, Cell, cell_of, one_per_cell, plain_name, short_ids, split_node_id
+from harness.dispatch import Dispatch
 from harness.guests import Attempt, Guests
-from harness.payload import guest_path
+from harness.payload import source_tree
 from harness.plan import Plan
 from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, ROW, TEST
 from harness.suites import Suite
@@ -38,7 +41,7 @@ _RETRIED = frozenset({Status.CRASH, Status.TIMEOUT})
 class JudgedAttempt:
     """One try at an item, judged."""
 
-    ran: Attempt
+    attempt: Attempt
     verdict: Verdict
 
 
@@ -54,7 +57,7 @@ class Session:
         self.plan = plan
         self.cells: Sequence[Cell] = plan.cells
         self._config = config
-        self._suites = suites
+        self._tree = source_tree(config, suites)
         self._directory = directory
         self._cells_by_id = {cell.id: cell for cell in plan.cells}
         self._guests: Guests | None = None
@@ -100,8 +103,19 @@ class Session:
 
     # -- collection ---------------------------------------------------------------------------------------------------
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self) -> Iterator[Any]:
+        """Make one item per cell, also of tests that pytest does not parametrize."""
+        report: pytest.CollectReport = yield  # type: ignore[assignment]
+        if report.passed:
+            report.result = one_per_cell(report.result, self.plan.cells)
+        return report  # type: ignore[return-value]
+
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Leave out what a resumed run has verdicts for."""
+        """Keep the items of a cell together, and leave out what a resumed run has verdicts for."""
+        places = {cell: place for place, cell in enumerate(self.plan.cells)}
+        items.sort(key=lambda item: places[cell] if (cell := cell_of(item)) is not None else len(places))
         if not self.plan.done:
             return
         splits = {item: split for item in items if (split := split_node_id(item.nodeid, self._cells_by_id)) is not None}
@@ -116,25 +130,39 @@ class Session:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Have guests collect no more files than there are items of: who runs one test waits for no other."""
-        paths = (
-            guest_path(item.path, self._config.rootpath, self._suites)
-            for item in session.items
-            if cell_of(item) is not None
-        )
-        self._paths = list(dict.fromkeys(paths))
+        files = dict.fromkeys(item.path for item in session.items)
+        self._paths = [self._tree.guest_path(path) for path in files]
 
     # -- running ------------------------------------------------------------------------------------------------------
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-        """Run an item where it belongs."""
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Take the items of guests before any plugin's hook does something with them here."""
+        Dispatch.install(session.config.hook, self._run)
+
+    def _run(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        """Run an item if it belongs into a guest.
+
+        Returns:
+            Whether it does; if not, pytest is to run it here.
+        """
         cell = cell_of(item)
-        if cell is not None and not self.plan.is_host(cell):
-            self._run_in_guest(item, nextitem, cell)
-            return True
         if cell is None:
-            item.stash[_PHASES] = []
-        return None
+            raise pytest.UsageError(f"{item.nodeid} has no kernel to run in, and is not run on this machine instead")
+        if self.plan.is_host(cell):
+            return False
+        self._run_in_guest(item, nextitem, cell)
+        return True
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[Any]:
+        """In process: say which cell it is."""
+        item.config.stash[CURRENT] = cast(Cell, cell_of(item))
+        name, item.name = item.name, plain_name(item)
+        try:
+            return (yield)
+        finally:
+            item.name = name
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the hook that writes the facts down
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
@@ -156,7 +184,7 @@ class Session:
         following = None
         if nextitem is not None:
             next_cell = cell_of(nextitem)
-            if next_cell is not None and (next_cell.kernel, next_cell.arch) == (cell.kernel, cell.arch):
+            if next_cell == cell:  # else what its tests share has to be made anew for another mode
                 following = self._guest_id(nextitem)
         attempts = self._attempts(guests, cell, self._guest_id(item), following)
         self._conclude(item, cell, attempts)
@@ -170,10 +198,10 @@ class Session:
         while len(attempts) < wanted or needs_retry:
             if needs_retry:
                 guests.close()  # the next try gets a fresh one
-            ran = guests.run(cell, item, following if len(attempts) + 1 >= wanted else item)
-            attempts.append(JudgedAttempt(ran, judge(ran.facts)))
+            attempt = guests.run(cell, item, following if len(attempts) + 1 >= wanted else item)
+            attempts.append(JudgedAttempt(attempt, judge(attempt.facts)))
             needs_retry = wanted == len(attempts) == 1 and attempts[0].verdict.status in _RETRIED
-            if attempts[-1].verdict.status is Status.INFRA and ran.facts.guest_end is not None:
+            if attempts[-1].verdict.status is Status.INFRA and attempt.facts.guest_end is not None:
                 break  # no guest to be had: trying again is the next run's business
         if following is None:
             guests.close()
@@ -191,20 +219,30 @@ class Session:
         verdict = dataclasses.replace(verdict, qualifiers=tuple(qualifiers))
         is_tolerated = is_flaky and self._config.getoption("allow_flaky") and last.verdict.status in _GOOD
         shown = last if is_tolerated else worst
-        reports = [self._report(item, data) for data in shown.ran.reports]
+        reports = [self._report(item, data) for data in shown.attempt.reports]
         has_failed = any(report.failed for report in reports)
         if shown.verdict.status not in _GOOD and not has_failed:
             reports.append(_synthetic(item, "call", "failed", _explain(verdict, attempts)))
         if not reports or reports[-1].when != "teardown":
             reports.append(_synthetic(item, "teardown", "passed", None))
-        self._attach(reports[-1], item, cell, verdict, worst.ran)
+        self._attach(reports[-1], item, cell, verdict, worst.attempt)
         if len(attempts) > 1:
             getattr(reports[-1], ROW)["attempts"] = [_attempt(one) for one in attempts]
-        update = _joined([one.ran.kernel for one in attempts if one.ran.kernel is not None])
+        update = _joined([one.attempt.kernel for one in attempts if one.attempt.kernel is not None])
         if update is not None:
             setattr(reports[-1], KERNEL_UPDATE, update)
         for report in reports:
             hook.pytest_runtest_logreport(report=report)
+        for data in shown.attempt.warnings:
+            warning, location = guest_warnings.read(data, self._tree), data["location"]
+            self._config.hook.pytest_warning_recorded.call_historic(
+                kwargs={
+                    "warning_message": warning,
+                    "when": data["when"],
+                    "nodeid": item.nodeid,
+                    "location": tuple(location) if location is not None else None,
+                }
+            )
 
     def _attach(
         self,
@@ -212,10 +250,10 @@ class Session:
         item: pytest.Item,
         cell: Cell,
         verdict: Verdict,
-        ran: Attempt,
+        attempt: Attempt,
     ) -> None:
         """Put the row of the results on the item's last report, which xdist carries to the controller."""
-        facts = ran.facts
+        facts = attempt.facts
         end = facts.guest_end
         is_plain = verdict.status is Status.PASS and not verdict.qualifiers
         name = item.originalname if isinstance(item, pytest.Function) else item.name
@@ -226,10 +264,12 @@ class Session:
             "actual": verdict.actual,
             "evidence": list(verdict.evidence),
             "qualifiers": [str(qualifier) for qualifier in verdict.qualifiers],
-            "started_s": ran.started_s,
+            "started_s": attempt.started_s,
             "duration_s": sum(phase.get("duration_s", 0.0) for phase in facts.phases),
             "dmesg": [] if is_plain else _dmesg(facts),
-            "output": "" if is_plain else "\n".join([*(text for _, text in report.sections), ran.output]).strip("\n"),
+            "output": ""
+            if is_plain
+            else "\n".join([*(text for _, text in report.sections), attempt.output]).strip("\n"),
             "console_tail": _tail(end.console) if end is not None else [],
             "reproduce": f"pytest '{_file_of(item)}::{name}' --kernel {cell.kernel} --mode {cell.mode}",
         }
@@ -239,21 +279,29 @@ class Session:
     def _report(self, item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
         """A report of the guest's, with what the host knows better, or as well."""
         known = {
-            "$report_type": "TestReport",
             "nodeid": item.nodeid,
             "location": item.location,
             "keywords": dict.fromkeys(item.keywords, 1),
             "longrepr": None,
             "stop": data["start"] + data["duration"],
+            # Those of other kinds, subtests' say, name theirs.
+            **({} if "_report_type" in data else {"$report_type": "TestReport"}),
         }
         report = self._config.hook.pytest_report_from_serializable(config=self._config, data=known | data)
         if isinstance(report.longrepr, list):  # a skip's (path, line, reason), after a trip through JSON
-            report.longrepr = (str(item.path), *report.longrepr[1:])
+            path, *rest = report.longrepr
+            report.longrepr = (self._tree.host_path(path), *rest)
+        if (context := data.get("_subtest.context")) is not None:
+            _mend_subtest(report, context, self._config)
+        if self._config.getoption("capture") == "no":
+            _print_captured(report)
         return cast(pytest.TestReport, report)
 
     def _guest_id(self, item: pytest.Item) -> str:
         """An item's id in the guest: the path is the guest's, the rest is ours."""
-        return f"{guest_path(item.path, self._config.rootpath, self._suites)}::{item.nodeid.partition('::')[2]}"
+        found = split_node_id(item.nodeid, self._cells_by_id)
+        name = found[0] if found is not None else item.nodeid
+        return f"{self._tree.guest_path(item.path)}::{name.partition('::')[2]}"
 
     def _start(self) -> Guests:
         directory = self.plan.consoles
@@ -278,6 +326,27 @@ class Session:
         """Leave nothing running."""
         if self._guests is not None:
             self._guests.close()
+
+
+def _mend_subtest(report: Any, context: Mapping[str, Any], config: pytest.Config) -> None:
+    """Make a subtest's report what it was in the guest: pytest quotes its arguments again, and counted failures there."""
+    object.__setattr__(report.context, "kwargs", context["kwargs"])
+    try:
+        from _pytest.subtests import failed_subtests_key  # noqa: PLC0415 - since pytest 9
+    except ImportError:
+        return
+    if report.failed:
+        config.stash[failed_subtests_key][getattr(report, "id", report.nodeid)] += 1
+
+
+def _print_captured(report: pytest.TestReport) -> None:
+    """With `-s` a test's output is not kept, but printed."""
+    for name, text in report.sections:
+        if name.startswith("Captured std"):
+            stream = sys.stderr if name.startswith("Captured stderr") else sys.stdout
+            stream.write(text)
+            stream.flush()
+    report.sections = [section for section in report.sections if not section[0].startswith("Captured std")]
 
 
 def remove_old(consoles: Path) -> None:
@@ -358,7 +427,7 @@ def _explain(verdict: Verdict, attempts: Sequence[JudgedAttempt]) -> str:
                 for number, one in enumerate(attempts, 1)
             ),
         ]
-    end = attempts[-1].ran.facts.guest_end
+    end = attempts[-1].attempt.facts.guest_end
     if end is not None and end.console.strip():
         lines += ["", "the console's end:", *_tail(end.console)]
     return "\n".join(lines)
@@ -380,9 +449,9 @@ def _attempt(one: JudgedAttempt) -> dict[str, Any]:
         "status": str(one.verdict.status),
         "reason": one.verdict.reason,
         "evidence": list(one.verdict.evidence),
-        "dmesg": [] if one.verdict.status is Status.PASS else _dmesg(one.ran.facts),
-        "duration_s": sum(phase.get("duration_s", 0.0) for phase in one.ran.facts.phases),
-        "started_s": one.ran.started_s,
+        "dmesg": [] if one.verdict.status is Status.PASS else _dmesg(one.attempt.facts),
+        "duration_s": sum(phase.get("duration_s", 0.0) for phase in one.attempt.facts.phases),
+        "started_s": one.attempt.started_s,
     }
 
 

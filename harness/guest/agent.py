@@ -4,14 +4,17 @@ Tests run in a process of their own, forked when the session has been collected:
 the agent is there to say so, and has another one for the next test. One process runs test after test for as long as
 each leaves it as it was.
 
-From the host: ``run`` {item, next}, the items' places in what was collected, ``finish``. What is empty is left out: a
+From the host: ``run`` {item, next, cell}, the items' places in what was collected and the cell's among the session's;
+``finish``. What is empty is left out: a
 serial port costs by the byte. To the host: ``collected`` {items, errors, features}; then for each
-item ``started`` {between, notes}, and one of ``done`` {reports, dmesg, notes, leftovers, taint, is_spoiled}, ``died``,
+item ``started`` {between, notes}, and one of ``done`` {reports, dmesg, notes, leftovers, taint, warnings, is_spoiled},
+``died``,
 ``quit`` and ``overdue`` {reports, how, dmesg, notes, output, stacks, leftovers, is_spoiled}: its process was killed,
 ended itself, or had to be ended. Reports are in pytest's own serialized form. Those that are no plain pass come at
 once, in ``reports`` {reports}: whatever happens next, they are known.
 """
 
+import builtins
 import ctypes
 import importlib
 import os
@@ -19,8 +22,9 @@ import select
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pytest
 
@@ -37,21 +41,6 @@ _PR_SET_CHILD_SUBREAPER = 36
 _END_TIMEOUT_S = 5.0
 _THREADS_END_S = 0.2
 _OUTPUT_SIZE_MAX = 20_000
-_INI = "guest-pytest.ini"
-# Of no use to a session whose terminal is on another machine.
-_PLUGINS_OFF = (
-    "cacheprovider",
-    "doctest",
-    "freeze_support",
-    "terminal",
-    "junitxml",
-    "pastebin",
-    "debugging",
-    "stepwise",
-    "setupplan",
-    "setuponly",
-    "faulthandler",
-)
 
 
 class Port(Protocol):
@@ -69,11 +58,12 @@ def main(port: Port, argument: dict[str, Any]) -> None:
 
     Args:
         port: the channel.
-        argument: ``paths`` to collect below the working directory, ``ini`` text, ``cells`` as JSON, ``options`` for
-            pytest's option namespace, ``soft_timeout_s`` after which a test is overdue, by the guest's clock.
+        argument: what `harness.payload` makes of the host's invocation; ``files`` that items are wanted from and
+            ``cells`` as JSON; ``soft_timeout_s`` after which a test is overdue, by the guest's clock.
     """
-    os.environ["URING_MATRIX_GUEST"] = "1"
-    pytest.main(_arguments(argument), plugins=[Agent(port, argument), fixtures, FactsPlugin(), *_plugins(argument)])
+    os.environ.update(argument["environment"], URING_MATRIX_GUEST="1")
+    words = _prepare(argument)
+    pytest.main(words, plugins=[Agent(port, argument, Path(words[words.index("--rootdir") + 1])), *_plugins(argument)])
     port.send({"type": "finished"})
 
 
@@ -82,29 +72,66 @@ def precompile(argument: dict[str, Any]) -> None:
 
     What cannot be collected here is no matter: the guest says so when it fails there, too.
     """
-    pytest.main([*_arguments(argument), "--collect-only"], plugins=[fixtures, *_plugins(argument)])
-    Path(_INI).unlink()
+    pytest.main([*_prepare(argument), "--collect-only"], plugins=[HostSettings(argument), *_plugins(argument)])
 
 
 def _plugins(argument: dict[str, Any]) -> list[Any]:
-    return [importlib.import_module(name) for name in argument["plugins"]]
+    return [fixtures, FactsPlugin(), *(importlib.import_module(name) for name in argument["plugins"])]
 
 
-def _arguments(argument: dict[str, Any]) -> list[str]:
-    Path(_INI).write_text(argument["ini"], encoding="utf-8")
-    off = [f"-pno:{name}" for name in _PLUGINS_OFF]
-    return ["-c", _INI, "--rootdir", str(Path.cwd()), *off, *argument["paths"]]
+def _prepare(argument: dict[str, Any]) -> list[str]:
+    """Make this process like the host's in which pytest was started; return pytest's command line."""
+    root = Path.cwd()
+    search_path = [str(root / name) for name in argument["search_path"]]
+    # Our own packages lie there as well, and are found last: a module of the tests' may be called like one of Python's.
+    sys.path[:] = [*search_path, *(entry for entry in sys.path if entry not in {"", str(root)}), str(root)]
+    sys.warnoptions[:] = argument["warning_options"]
+    for option in argument["warning_options"]:
+        action, _, category = (*option.split(":"), "", "")[:3]
+        warnings.simplefilter(cast(Any, action), getattr(builtins, category or "Warning", Warning))
+    os.chdir(root / argument["directory"])
+    configuration = argument["configuration"]
+    return [
+        *(("-c", str(root / configuration)) if configuration is not None else ()),
+        *("--rootdir", str(root), "--confcutdir", str(root / argument["confcutdir"])),
+        *argument["options"],
+        *(str(root / path) for path in argument["paths"]),
+    ]
 
 
-class Agent:
+class HostSettings:
+    """Makes the settings known that the configuration file has for plugins of the host: they have no effect here."""
+
+    def __init__(self, argument: dict[str, Any]) -> None:
+        self._names = argument["host_settings"]
+
+    def pytest_addoption(self, parser: pytest.Parser) -> None:
+        """Add them."""
+        for name in self._names:
+            parser.addini(name, "a setting of a plugin of the host")
+
+
+class SilentTerminal:
+    """In place of the terminal reporter, for plugins that ask for it: nobody sees this terminal."""
+
+    def __init__(self, reporter: Any) -> None:
+        self._reporter = reporter
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("pytest_"):  # else it would report after all
+            raise AttributeError(name)
+        return getattr(self._reporter, name)
+
+
+class Agent(HostSettings):
     """The plugin that makes pytest a server."""
 
-    def __init__(self, port: Port, argument: dict[str, Any]) -> None:
+    def __init__(self, port: Port, argument: dict[str, Any], root: Path) -> None:
+        super().__init__(argument)
         self._port = port
         self._cells = [cells.Cell.from_json(cell) for cell in argument["cells"]]
-        self._options = argument["options"]
         self._kernel_facts = argument["kernel_facts"]
-        files = [Path.cwd() / path for path in argument["paths"]]
+        files = [root / path for path in argument["files"]]
         self._wanted = {place for file in files for place in (file, *file.parents)}
         self._soft_timeout_s = argument["soft_timeout_s"]
         self._errors: list[dict[str, str]] = []
@@ -121,20 +148,17 @@ class Agent:
         # The console as it was before pytest captures.
         self._console = os.dup(sys.stderr.fileno())
 
+    @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Take over the options that shape a failure's text from the host's command line."""
-        for name, value in self._options.items():
-            setattr(config.option, name, value)
+        """Silence the terminal."""
+        reporter = config.pluginmanager.unregister(name="terminalreporter")
+        if reporter is not None:
+            config.pluginmanager.register(SilentTerminal(reporter), "terminalreporter")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_ignore_collect(self, collection_path: Path) -> bool:
         """Look at the files of the items that may be asked for, and at folders on the way: the host chose them."""
         return collection_path not in self._wanted
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Make the same items as the host, of this guest's cells."""
-        cells.parametrize(metafunc, self._cells)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Keep what could not be collected: the host has those items, and is owed an explanation."""
@@ -151,21 +175,22 @@ class Agent:
             message = self._port.receive()
             if message["type"] != "run":
                 return True
-            item, following = (None if at is None else items[at] for at in (message["item"], message["next"]))
-            self._run(session, str(item), following)
+            session.config.stash[cells.CURRENT] = self._cells[message["cell"]]
+            self._run(session, message)
 
-    def _run(self, session: pytest.Session, item: str, following: str | None) -> None:
+    def _run(self, session: pytest.Session, wanted: dict[str, Any]) -> None:
         """Have one item run, and say how that went."""
+        item = session.items[wanted["item"]].nodeid
         runner, before = self._ready(session)
         between = self._log.begin(item)
         self._send("started", between=between, notes=self._take_notes())
         self._reports = []
-        how, message = self._watch(runner, item, following)
+        how, message = self._watch(runner, wanted)
         if runner.wire.is_ignored:
             # It ended before it took the test, which is not to blame for that, and is run by another process.
             self._give_up(runner.wait(_END_TIMEOUT_S))
             runner, before = self._ready(session)
-            how, message = self._watch(runner, item, following)
+            how, message = self._watch(runner, wanted)
         if message is None:
             kind, sentence = how
             words = self._last_words(runner, item, session, before)
@@ -199,6 +224,7 @@ class Agent:
             notes=self._take_notes(),
             leftovers=leftovers,
             taint=found.taint,
+            warnings=message["warnings"],
             is_spoiled=found.is_machine_changed or not is_empty,
         )
 
@@ -218,13 +244,13 @@ class Agent:
         """The process for the next test, the last one's if it is still there; and what it and the guest look like."""
         while True:
             if self._runner is None:
-                self._runner = Runner.fork(session, self._console)
+                self._runner = Runner.fork(session, self._cells, self._console)
             state, self._state = self._state or _state(self._runner), None
             if state is not None and self._runner.poll() is None:
                 return self._runner, state
             self._give_up(self._runner.poll())
 
-    def _watch(self, runner: Runner, item: str, following: str | None) -> tuple[tuple[str, str], dict[str, Any] | None]:
+    def _watch(self, runner: Runner, wanted: dict[str, Any]) -> tuple[tuple[str, str], dict[str, Any] | None]:
         """Pass reports on until the test is over, in whatever way.
 
         Returns:
@@ -237,7 +263,7 @@ class Agent:
             if descriptor >= 0:
                 poll.register(descriptor, select.POLLIN)
         try:
-            runner.wire.send({"item": item, "next": following})
+            runner.wire.send(wanted)
             while (left_s := deadline_s - time.monotonic()) > 0:
                 ready = dict(poll.poll(left_s * 1000 if runner.end_descriptor >= 0 else 100))
                 if self._log.descriptor in ready:

@@ -5,12 +5,14 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
+from harness.cells import CURRENT, Cell
 from harness.facts import NOTHING
 from harness.guest import leak_check
 from harness.guest.wire import FIRST_DESCRIPTOR, Wire
@@ -22,7 +24,7 @@ _REPORT_SIZE_MAX = 512 << 10
 # Of a report: the host has the item, too, and can add up.
 _KNOWN = frozenset({"$report_type", "nodeid", "location", "keywords", "stop"})
 # Session-wide fixtures that hold nothing a test could be blamed for.
-_HARMLESS = frozenset({"matrix_cell", "of_a_cell", "mode", "loopback", "tmp_path_factory"})
+_HARMLESS = frozenset({"matrix_cell", "mode", "loopback", "tmp_path_factory"})
 
 
 class Runner:
@@ -42,7 +44,7 @@ class Runner:
         self._status: int | None = None
 
     @classmethod
-    def fork(cls, session: pytest.Session, console: int) -> Self:
+    def fork(cls, session: pytest.Session, cells: Sequence[Cell], console: int) -> Self:
         """Start one."""
         ours, theirs = Wire.pair()
         stacks = os.memfd_create("stacks")
@@ -52,7 +54,7 @@ class Runner:
             status = 1
             try:
                 os.close(console)
-                _serve(session, theirs, stacks)
+                _serve(session, cells, theirs, stacks)
                 status = 0
             except BaseException:
                 os.write(FIRST_DESCRIPTOR - 1, traceback.format_exc().encode(errors="replace"))
@@ -107,6 +109,7 @@ class Reporter:
         self._session = session
         self._wire = wire
         self._wide: set[int] = set()
+        self._warnings: list[dict[str, Any]] = []
 
     @property
     def is_settled(self) -> bool:
@@ -123,13 +126,34 @@ class Reporter:
         """Note its end."""
         self._wide.discard(id(fixturedef))
 
+    def pytest_warning_recorded(
+        self, warning_message: warnings.WarningMessage, when: str, location: tuple[str, int, str] | None
+    ) -> None:
+        """Keep a warning until the test is over: pytest tells of them last."""
+        category = warning_message.category
+        self._warnings.append(
+            {
+                "message": _clip(str(warning_message.message)),
+                "category": [category.__module__, category.__qualname__],
+                "filename": warning_message.filename,
+                "lineno": warning_message.lineno,
+                "when": when,
+                "location": location,
+            }
+        )
+
+    def take_warnings(self) -> list[dict[str, Any]]:
+        """Those of the test that is over."""
+        taken, self._warnings = self._warnings, []
+        return taken
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Send the report of a phase at once: what was reported before a crash is known."""
         data = self._session.config.hook.pytest_report_to_serializable(config=self._session.config, report=report)
         self._wire.send({"type": "report", "data": _clipped(_without_known(data))})
 
 
-def _serve(session: pytest.Session, wire: Wire, stacks: int) -> None:
+def _serve(session: pytest.Session, cells: Sequence[Cell], wire: Wire, stacks: int) -> None:
     """Run what the agent asks for, until it hangs up."""
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     os.setsid()  # a signal to the test's process group is not for the agent
@@ -143,16 +167,23 @@ def _serve(session: pytest.Session, wire: Wire, stacks: int) -> None:
         capture.read_global_capture()  # what an earlier process left there is not this one's
     reporter = Reporter(session, wire)
     session.config.pluginmanager.register(reporter, "uring-matrix-reporter")
-    items = {item.nodeid: item for item in session.items}
     wire.send({"type": "ready"})
     while (message := wire.receive()) is not None:
-        item = items[message["item"]]
-        following: Any = items.get(message["next"])
+        session.config.stash[CURRENT] = cells[message["cell"]]
+        item = session.items[message["item"]]
+        following: Any = session.items[message["next"]] if message["next"] is not None else None
         if following is item:
             following = item.parent  # the same once more: what it shares with others stays up, its own does not
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         timers = leak_check.stop_timers() if reporter.is_settled else []
-        wire.send({"type": "done", "is_settled": reporter.is_settled, "timers": timers})
+        wire.send(
+            {
+                "type": "done",
+                "is_settled": reporter.is_settled,
+                "timers": timers,
+                "warnings": reporter.take_warnings(),
+            }
+        )
 
 
 def _without_known(data: dict[str, Any]) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
         monkeypatch.setattr(Guest, "boot", boot)
         machine = MachineConfig(AMD64, Emulator(("qemu",)), tmp_path / "vmlinuz", tmp_path / "initrd")
-        columns = {("6.1", "amd64"): Column(machine, {})}
+        columns = {("6.1", "amd64"): Column(machine, {"cells": [CELL.to_json()]})}
         return Guests(columns, tmp_path, {}, **options), booted
 
     return make
@@ -134,7 +134,7 @@ def test_an_ordinary_test(guests: Make) -> None:
     some, booted = guests(PASSED)
     ran = some.run(CELL, ITEM, None)
     assert Status.PASS is judge(ran.facts).status
-    assert {"type": "run", "item": 0, "next": None} == booted[0].channel.sent[-1]
+    assert {"type": "run", "item": 0, "next": None, "cell": 0} == booted[0].channel.sent[-1]
     assert not booted[0].is_killed
     some.close()
     assert booted[0].is_killed

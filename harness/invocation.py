@@ -1,0 +1,350 @@
+"""The guest's pytest is the host's pytest: its command line, made from the one that this session was given.
+
+Every option travels, own ones of conftest.py files and plugins included, unless it is about what the host does itself
+(our options, choosing tests, reporting). What would have to travel and cannot is refused by name.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from harness.source_tree import SourceTree
+
+# What pytest does on the host, for tests that run in guests as for others: choose tests, report, keep its cache.
+_HOST_ONLY = frozenset({
+    "--cache-clear", "--cache-show", "--code-highlight", "--collect-only", "--color",
+    "--continue-on-collection-errors", "--debug", "--deselect", "--disable-warnings", "--durations",
+    "--durations-min", "--exitfirst", "--failed-first", "--fixtures", "--fixtures-per-test",
+    "--force-short-summary", "--help", "--ignore", "--ignore-glob", "--junit-prefix", "--junit-xml",
+    "--keep-duplicates", "--last-failed", "--last-failed-no-failures", "--markers", "--max-warnings", "--maxfail",
+    "--new-first", "--no-fold-skipped", "--no-header", "--no-summary", "--pastebin", "--pyargs", "--stepwise",
+    "--stepwise-reset", "--stepwise-skip", "--trace-config", "--version", "--xfail-tb", "--log-file",
+    "--log-file-mode", "--log-file-format", "--log-file-level", "--log-file-date-format", "--collect-in-virtualenv",
+    "-k", "-m", "-r",
+})  # fmt: skip
+# What is told to the guest in its own words: where things lie there.
+_RETOLD = frozenset({"--basetemp", "--capture", "-c", "--confcutdir", "--rootdir", "-s", "-p", "-o"})
+# Of no use where nobody sits at the terminal while the test runs.
+_IMPOSSIBLE = {
+    "--pdb": "nobody sits at a guest's terminal; --kernel host has a debugger",
+    "--pdbcls": "nobody sits at a guest's terminal; --kernel host has a debugger",
+    "--trace": "nobody sits at a guest's terminal; --kernel host has a debugger",
+    "--setup-show": "fixtures are set up in the guest, whose terminal nobody sees; --kernel host shows them",
+    "--setup-only": "fixtures are set up in the guest, whose terminal nobody sees; --kernel host shows them",
+    "--setup-plan": "fixtures are set up in the guest, whose terminal nobody sees; --kernel host shows them",
+}
+# Plugins by the name under which pytest loads them that only report or schedule: the host's business.
+_REPORTING = frozenset({
+    "xdist", "xdist.looponfail", "html", "metadata", "json-report", "pytest_jsonreport", "reportlog", "sugar",
+    "clarity", "pretty", "rich", "github-actions-annotate-failures", "pytest_github_actions_annotate_failures",
+    "teamcity", "pytest-teamcity", "pytest_teamcity", "teamcity.pytest_plugin", "vscode_pytest", "instafail", "tap",
+    "ctrf", "picked", "testmon", "split", "pytest-split", "randomly", "random_order", "order", "pytest_order", "md",
+    "csv", "progress",
+})  # fmt: skip
+# Hooks that take part in running a test, rather than in choosing or reporting it.
+_ABOUT_TESTS = frozenset({
+    "pytest_fixture_setup", "pytest_generate_tests", "pytest_pyfunc_call", "pytest_runtest_call",
+    "pytest_runtest_protocol", "pytest_runtest_makereport", "pytest_runtest_setup", "pytest_runtest_teardown",
+})  # fmt: skip
+_OUR_ROOMS = ("harness.", "conformance.", "uring_matrix.")
+_CORE = "_pytest."
+# Settings of pytest itself that its environment holds.
+_ENVIRONMENT = ("PYTEST_DISABLE_PLUGIN_AUTOLOAD",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """An option as it was given."""
+
+    # As the parser lists it: its longest name.
+    name: str
+    names: Sequence[str]
+    # As it was spelled.
+    spelled: str
+    values: Sequence[str]
+
+    @property
+    def words(self) -> list[str]:
+        """What to write on a command line."""
+        if not self.values:
+            return [self.spelled]
+        if len(self.values) == 1 and self.spelled.startswith("--"):
+            return [f"{self.spelled}={self.values[0]}"]
+        return [self.spelled, *self.values]
+
+
+class Owners:
+    """Which plugin brought which option and which setting; those of pytest itself have none here."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.options: dict[str, str] = {}
+        self.settings: dict[str, str] = {}
+        manager = config.pluginmanager
+        for name, plugin in manager.list_name_plugin():
+            module = _module_of(plugin)
+            if plugin is None or module.startswith(_CORE):
+                continue
+            for implementation in manager.get_hookcallers(plugin) or ():
+                if implementation.name != "pytest_addoption":
+                    continue
+                options, settings = _brought_by(plugin, config)
+                self.options |= dict.fromkeys(options, name)
+                self.settings |= dict.fromkeys(settings, name)
+
+
+def _brought_by(plugin: Any, config: pytest.Config) -> tuple[list[str], list[str]]:
+    """Have a plugin add its options once more, to a parser that is asked which they are."""
+    parser = pytest.Parser(_ispytest=True)
+    hook = plugin.pytest_addoption
+    known = {"parser": parser, "pluginmanager": config.pluginmanager}
+    wanted = hook.__code__.co_varnames[: hook.__code__.co_argcount]
+    hook(**{name: known[name] for name in wanted if name in known})
+    options = [name for action in _actions(parser) for name in action.option_strings]
+    return options, list(parser._inidict)
+
+
+def _actions(parser: Any) -> list[argparse.Action]:
+    """The options of pytest's parser, which is built anew on each call before pytest 9."""
+    built = parser.optparser if hasattr(parser, "optparser") else parser._getparser()
+    return list(built._actions)
+
+
+def _given(config: pytest.Config) -> list[_Option]:
+    """Every option of the command line, PYTEST_ADDOPTS and `addopts`, in the order in which pytest takes them."""
+    found: list[_Option] = []
+    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False, fromfile_prefix_chars="@")
+
+    class Take(argparse.Action):
+        def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+            taken = [] if values is None else [values] if isinstance(values, str) else list(values)
+            spelled = option_string or self.option_strings[0]
+            found.append(_Option(max(self.option_strings, key=len), self.option_strings, spelled, taken))
+
+    for action in _actions(config._parser):
+        if action.option_strings:
+            reader.add_argument(*action.option_strings, action=Take, nargs=action.nargs, dest=f"_{len(found)}")
+    words = [
+        *config.getini("addopts"),
+        *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")),
+        *map(os.fspath, config.invocation_params.args),
+    ]
+    reader.add_argument("files", nargs="*")
+    reader.parse_known_args([word for word in words if word != "--"])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What a guest's pytest is told.
+
+    Attributes:
+        options: for pytest's command line.
+        paths: the files and folders to collect, below the guest's root directory like the following ones.
+        configuration: pytest's configuration file, if there is one.
+        confcutdir: the folder above which no conftest.py is looked for.
+        directory: the working directory.
+        search_path: folders of the tests' tree in which this session finds modules, first to last.
+        warning_options: those of `python -W`.
+        host_settings: those of the configuration file that belong to plugins of the host: known in guests, without
+            effect.
+        environment: variables that are pytest's own settings.
+    """
+
+    options: tuple[str, ...]
+    paths: tuple[str, ...]
+    configuration: str | None
+    confcutdir: str
+    directory: str
+    search_path: tuple[str, ...]
+    warning_options: tuple[str, ...]
+    host_settings: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def read(config: pytest.Config, tree: SourceTree, named: Sequence[Path], packages: Collection[str]) -> Invocation:
+    """Make the guest's command line.
+
+    Args:
+        config: the host's session.
+        tree: where things lie in guests.
+        named: the files and folders of the host's command line.
+        packages: distributions that are sent along, canonical names.
+
+    Raises:
+        pytest.UsageError: something that cannot travel was asked for.
+    """
+    owners = Owners(config)
+    plugins = _Plugins(config, tree, packages)
+    host_settings = _check_settings(config, owners, plugins, packages)
+    words: list[str] = ["-o", "addopts="]
+    for name in _named_elsewhere(config):
+        words += plugins.words(name)
+    for option in _given(config):
+        words += _translated(option, owners, plugins)
+    cut = Path(config.getoption("confcutdir") or config.rootpath)
+    directory = config.invocation_params.dir
+    return Invocation(
+        options=tuple(words),
+        paths=tuple(dict.fromkeys(_argument(path, tree) for path in named)),
+        configuration=tree.guest_path(config.inipath) if config.inipath is not None else None,
+        confcutdir=tree.guest_path(cut) if tree.is_within(cut) else ".",
+        directory=tree.guest_path(directory) if directory.is_relative_to(tree.root) else ".",
+        search_path=tuple(dict.fromkeys(_search_path(config, tree))),
+        warning_options=tuple(sys.warnoptions),
+        host_settings=host_settings,
+        environment={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+    )
+
+
+def _named_elsewhere(config: pytest.Config) -> Iterator[str]:
+    """Plugins that neither the command line nor the configuration file names."""
+    yield from filter(None, os.environ.get("PYTEST_PLUGINS", "").split(","))
+    for plugin in config.invocation_params.plugins or ():
+        if isinstance(plugin, str):
+            yield plugin
+        elif not _module_of(plugin).startswith(_OUR_ROOMS) and (hooks := _ABOUT_TESTS.intersection(dir(plugin))):
+            raise pytest.UsageError(
+                f"the plugin object {plugin!r} given to pytest.main() has {', '.join(sorted(hooks))}, and an object "
+                "cannot be sent into guests: make it a module, named with -p"
+            )
+
+
+def _argument(path: Path, tree: SourceTree) -> str:
+    """A file or folder for the guest's command line, on which pytest takes brackets and colons for something else."""
+    while any(mark in tree.guest_path(path) for mark in ("[", "::")):
+        path = path.parent
+    return tree.guest_path(path)
+
+
+def _search_path(config: pytest.Config, tree: SourceTree) -> Iterator[str]:
+    for entry in sys.path:
+        path = config.invocation_params.dir / entry
+        if path.is_dir() and path.is_relative_to(tree.root) and not _is_environment(path):
+            yield tree.guest_path(path)
+
+
+def _is_environment(path: Path) -> bool:
+    """Whether a folder is, or belongs to, a virtual environment, none of which is sent."""
+    return any((parent / "pyvenv.cfg").exists() for parent in (path, *path.parents)) or path.is_relative_to(sys.prefix)
+
+
+def _translated(option: _Option, owners: Owners, plugins: "_Plugins") -> list[str]:
+    """An option in the guest's words; nothing if it is the host's alone."""
+    owner = owners.options.get(option.name)
+    if owner is not None:
+        if plugins.is_ours(owner) or plugins.is_reporting(owner):
+            return []
+        plugins.check(owner, f"{option.spelled} is an option of")
+        return option.words
+    if option.name in _IMPOSSIBLE:
+        raise pytest.UsageError(f"{option.spelled} has no effect on tests in guests: {_IMPOSSIBLE[option.name]}")
+    if _HOST_ONLY.intersection(option.names):
+        return []
+    if option.name == "--plugins" or "-p" in option.names:
+        return [word for name in option.values for word in plugins.words(name.strip())]
+    if "-o" in option.names:
+        return [] if option.values[0].startswith("addopts=") else ["-o", *option.values]
+    if _RETOLD.intersection(option.names):
+        return []
+    return option.words
+
+
+def _check_settings(
+    config: pytest.Config, owners: Owners, plugins: "_Plugins", packages: Collection[str]
+) -> tuple[str, ...]:
+    """Refuse what the configuration file asks of a plugin that guests do not have; return what is the host's alone."""
+    host_settings = []
+    for name in getattr(config, "_inicfg", None) or config.inicfg:
+        owner = owners.settings.get(name)
+        if owner is None:
+            continue
+        if plugins.is_ours(owner) or plugins.is_reporting(owner):
+            host_settings.append(name)
+        else:
+            plugins.check(owner, f"{name} in {config.inipath} is a setting of")
+    for line in config.getini("required_plugins"):
+        name = canonicalize_name(Requirement(line).name)
+        if name not in packages and name != "uring-matrix":
+            raise pytest.UsageError(
+                f"required_plugins in {config.inipath} names {line}, which guests do not have: "
+                f"send it along with --guest-package {name}"
+            )
+    return tuple(host_settings)
+
+
+class _Plugins:
+    """What becomes of plugins in guests."""
+
+    def __init__(self, config: pytest.Config, tree: SourceTree, packages: Collection[str]) -> None:
+        self._manager = config.pluginmanager
+        self._tree = tree
+        self._packages = packages
+
+    def words(self, name: str) -> list[str]:
+        """`-p NAME` for the guest."""
+        if name.startswith("no:"):
+            return [] if self.is_ours(name[3:]) else ["-p", name]
+        plugin = self._manager.get_plugin(name)
+        if self.is_ours(name) or self.is_reporting(name):
+            return []
+        if plugin is None or not _module_of(plugin).startswith(_CORE):
+            self.check(name, f"-p {name}:")
+        return ["-p", name]
+
+    def is_ours(self, owner: str) -> bool:
+        """Whether a plugin is one of ours: guests have what they need of it."""
+        plugin = self._manager.get_plugin(owner)
+        return f"{_module_of(plugin) if plugin is not None else owner}.".startswith(_OUR_ROOMS)
+
+    def is_reporting(self, owner: str) -> bool:
+        """Whether a plugin has its work to do on the host."""
+        plugin = self._manager.get_plugin(owner)
+        module = _module_of(plugin) if plugin is not None else owner
+        return owner in _REPORTING or module.partition(".")[0] in _REPORTING
+
+    def check(self, owner: str, what: str) -> None:
+        """Make sure that guests have a plugin.
+
+        Args:
+            owner: its name.
+            what: the beginning of the sentence that refuses it.
+
+        Raises:
+            pytest.UsageError: they do not.
+        """
+        plugin = self._manager.get_plugin(owner)
+        file = getattr(plugin, "__file__", None)
+        if file is not None and self._tree.is_within(Path(file)) and not _is_environment(Path(file)):
+            return
+        distribution = _distribution_of(self._manager, plugin, owner)
+        if distribution is not None and canonicalize_name(distribution) in self._packages:
+            return
+        name = distribution or owner
+        raise pytest.UsageError(
+            f"{what} {name}, which guests do not have: send it along with --guest-package {name}, "
+            f"or leave it out (-p no:{owner})"
+        )
+
+
+def _module_of(plugin: Any) -> str:
+    return getattr(plugin, "__name__", None) or type(plugin).__module__
+
+
+def _distribution_of(manager: pytest.PytestPluginManager, plugin: Any, owner: str) -> str | None:
+    """The distribution that a plugin came with."""
+    for one, found in manager.list_plugin_distinfo():
+        if one is plugin:
+            return str(found.metadata["Name"])
+    module = _module_of(plugin) if plugin is not None else owner
+    names: Iterable[str] = metadata.packages_distributions().get(module.partition(".")[0], ())
+    return next(iter(names), None)
