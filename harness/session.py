@@ -329,7 +329,7 @@ class Session:
 
 
 def _mend_subtest(report: Any, context: Mapping[str, Any], config: pytest.Config) -> None:
-    """Make a subtest's report what it was in the guest: pytest quotes its arguments again, and counted failures there."""
+    """Make a subtest's report what it was: pytest quotes its arguments again, and counted its failures in the guest."""
     object.__setattr__(report.context, "kwargs", context["kwargs"])
     try:
         from _pytest.subtests import failed_subtests_key  # noqa: PLC0415 - since pytest 9

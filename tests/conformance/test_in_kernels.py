@@ -7,13 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from archive_kernels import oldest_and_newest
 
 from conformance.zig_index import function_name
 from reports.results import Kernel, Results, Status, exit_code, read
-from vm.cache import Cache
-from vm.fetch import Kernels
-from vm.progress import PlainProgress
-from vm.settings import Settings
 
 pytestmark = pytest.mark.vm
 
@@ -21,13 +18,6 @@ ROOT = Path(__file__).parents[2]
 # What Zig 0.15.1's test binary says in each series (tests/oracle/compare.py). Newer ones are like the last.
 ZIG = json.loads((ROOT / "tests/oracle/expected.json").read_text(encoding="utf-8"))["kernels"]
 STATUS = {"pass": Status.PASS, "skip": Status.UNSUPPORTED}
-
-
-def oldest_and_newest() -> list[str]:
-    settings = Settings.load()
-    progress = PlainProgress()
-    refs = Kernels(Cache(settings.cache, progress), settings, progress).resolve(["all"])
-    return [refs[0].id, refs[-1].id]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_in_kernels import oldest_and_newest
+from archive_kernels import oldest_and_newest
 
 from reports.results import Status, read
 
