@@ -7,6 +7,7 @@ Guests have pytest and Python's standard library. What else tests import, or wha
 import importlib.util
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -26,6 +27,7 @@ _THERE_ALREADY = frozenset(
 )
 # `name.cpython-313-x86_64-linux-gnu.so`, `name.abi3.so`.
 _EXTENSION = re.compile(r"\.(?P<tag>cpython-\d+|abi3)[\w.-]*\.so$")
+_NOT_FOUND = re.compile(r"No module named '([\w.]+)'")
 _UNWANTED_SUFFIXES = (".pyc", ".pyo")
 
 
@@ -83,6 +85,22 @@ def find(names: Iterable[str], python: str = GUEST_PYTHON) -> GuestPackages:
         files |= _files_of(distribution)
     extensions = {name: found["tag"] for name in files if (found := _EXTENSION.search(name)) is not None}
     return GuestPackages(frozenset(distributions), files, extensions)
+
+
+def advice(text: str) -> str | None:
+    """What to do about a module that a guest did not find, if that is what a text says.
+
+    Args:
+        text: an exception's message, or a traceback.
+    """
+    found = _NOT_FOUND.search(text)
+    if found is None:
+        return None
+    module = found[1].partition(".")[0]
+    if module.lstrip("_") in sys.stdlib_module_names or module in sys.stdlib_module_names:
+        return f"{module} is a part of Python's standard library that guests do not have"
+    owner = owner_of(module)
+    return f"send it along with --guest-package {owner}" if owner is not None else None
 
 
 def owner_of(module: str) -> str | None:

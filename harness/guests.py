@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from harness.cells import Cell
 from harness.facts import phase_of
+from harness.guest_packages import advice
 from harness.verdict import Facts, GuestEnd
 from vm.cache import Cache
 from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
@@ -406,7 +407,10 @@ class Guests:
         path = item.partition("::")[0]
         for error in self._collect_errors:
             if path.startswith(error["path"]) or error["path"].startswith(path):
-                return f"{path} could not be collected in the guest:\n{error['text']}"
+                text = error["text"]
+                last = text.strip().rpartition("\n")[2].removeprefix("E").strip()
+                what = "; ".join(part for part in (last, advice(text)) if part)
+                return f"{path} could not be collected in the guest: {what}\n{text}"
         return f"the guest collected no {item}; does its parametrization depend on this machine?"
 
     def _lose(self, error: ChannelError, offset: int) -> GuestEnd:

@@ -97,16 +97,16 @@ class Owners:
             for implementation in manager.get_hookcallers(plugin) or ():
                 if implementation.name != "pytest_addoption":
                     continue
-                options, settings = _brought_by(plugin, config)
+                options, settings = _brought_by(plugin)
                 self.options |= dict.fromkeys(options, name)
                 self.settings |= dict.fromkeys(settings, name)
 
 
-def _brought_by(plugin: Any, config: pytest.Config) -> tuple[list[str], list[str]]:
-    """Have a plugin add its options once more, to a parser that is asked which they are."""
+def _brought_by(plugin: Any) -> tuple[list[str], list[str]]:
+    """Have a plugin add its options once more, to a parser and a manager that nobody else uses."""
     parser = pytest.Parser(_ispytest=True)
     hook = plugin.pytest_addoption
-    known = {"parser": parser, "pluginmanager": config.pluginmanager}
+    known = {"parser": parser, "pluginmanager": pytest.PytestPluginManager()}
     wanted = hook.__code__.co_varnames[: hook.__code__.co_argcount]
     hook(**{name: known[name] for name in wanted if name in known})
     options = [name for action in _actions(parser) for name in action.option_strings]

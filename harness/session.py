@@ -19,6 +19,7 @@ from harness import facts as facts_room
 from harness import guest_warnings
 from harness.cells import CURRENT, Cell, cell_of, one_per_cell, plain_name, short_ids, split_node_id
 from harness.dispatch import Dispatch
+from harness.guest_packages import advice
 from harness.guests import Attempt, Guests
 from harness.payload import source_tree
 from harness.plan import Plan
@@ -199,7 +200,7 @@ class Session:
             if needs_retry:
                 guests.close()  # the next try gets a fresh one
             attempt = guests.run(cell, item, following if len(attempts) + 1 >= wanted else item)
-            attempts.append(JudgedAttempt(attempt, judge(attempt.facts)))
+            attempts.append(JudgedAttempt(attempt, _advised(judge(attempt.facts))))
             needs_retry = wanted == len(attempts) == 1 and attempts[0].verdict.status in _RETRIED
             if attempts[-1].verdict.status is Status.INFRA and attempt.facts.guest_end is not None:
                 break  # no guest to be had: trying again is the next run's business
@@ -326,6 +327,14 @@ class Session:
         """Leave nothing running."""
         if self._guests is not None:
             self._guests.close()
+
+
+def _advised(verdict: Verdict) -> Verdict:
+    """A verdict about a missing module with what helps."""
+    told = advice(verdict.reason) if verdict.status is Status.ERROR else None
+    if told is None or told in verdict.reason:
+        return verdict
+    return dataclasses.replace(verdict, reason=f"{verdict.reason}; {told}", evidence=(*verdict.evidence, told))
 
 
 def _mend_subtest(report: Any, context: Mapping[str, Any], config: pytest.Config) -> None:
