@@ -1,5 +1,7 @@
 """Writes cpio archives (newc), the format of an initramfs. Deterministic: same entries, same bytes."""
 
+import itertools
+import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +10,15 @@ from typing import BinaryIO
 _MAGIC = b"070701"
 _TRAILER = "TRAILER!!!"
 _BLOCK_SIZE = 512
+_FIELD_MAX = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One member: its path without a leading slash, its ``st_mode``, and what it holds."""
+    """One member: its path without a leading slash, its ``st_mode``, and what it holds.
+
+    Names are what `os.fsdecode` makes of bytes: a file may be called anything.
+    """
 
     path: str
     mode: int
@@ -30,7 +36,7 @@ def directory(path: str, permissions: int = 0o755) -> Entry:
 
 def symlink(path: str, target: str) -> Entry:
     """A symbolic link."""
-    return Entry(path, stat.S_IFLNK | 0o777, target.encode())
+    return Entry(path, stat.S_IFLNK | 0o777, os.fsencode(target))
 
 
 def character_device(path: str, major: int, minor: int, permissions: int = 0o600) -> Entry:
@@ -41,18 +47,19 @@ def character_device(path: str, major: int, minor: int, permissions: int = 0o600
 def write_cpio(file: BinaryIO, entries: Iterable[Entry]) -> None:
     """Write ``entries`` in their order, then the trailer, padded so that another archive may follow.
 
-    Parents must come before their children: the kernel creates none of its own accord.
+    Parents must come before their children: the kernel creates none of its own accord. Entries are taken one by one, so
+    that only one needs to be in memory.
     """
     position = 0
-    for inode, entry in enumerate([*entries, Entry(_TRAILER, 0)], start=1):
-        name = entry.path.encode() + b"\0"
+    for inode, entry in enumerate(itertools.chain(entries, [Entry(_TRAILER, 0)]), start=1):
+        name = os.fsencode(entry.path) + b"\0"
         fields = (
             inode,
             entry.mode,
             0,  # uid
             0,  # gid
             2 if stat.S_ISDIR(entry.mode) else 1,
-            entry.modified_s,
+            min(max(entry.modified_s, 0), _FIELD_MAX),  # files of 1969 have one, too
             len(entry.data),
             0,
             0,

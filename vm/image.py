@@ -7,22 +7,27 @@ guest's own Python, running on the host through its own loader: compiling in an 
 booting it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
-from vm import cpio
+from vm import bytecode, cpio
 from vm.apt import Archive
 from vm.architectures import Architecture
 from vm.archives import extract
 from vm.cache import Cache, digest_of
 from vm.errors import VmError
+from vm.members import members
 from vm.progress import Progress
 
 # Where the guest's Python comes from.
@@ -52,9 +57,13 @@ _UNWANTED_LIBRARIES = frozenset({
     "libnss_dns", "libnss_files", "libnss_hesiod", "libpcprofile", "libthread_db", "libtic",
 })  # fmt: skip
 _PROGRAMS = frozenset({"usr/sbin/mke2fs"})
-_SITE = "usr/lib/python3/dist-packages"
+_PACKAGES_PATH = "usr/lib/python3/dist-packages"
+# Where the user's files and third-party packages are in a guest.
+WORK, SITE = "work", "site"
+# How long a program of the guest's may take on the host where it runs the user's code.
+_RUN_TIMEOUT_S = 300.0
 _MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "work", "etc", "root", "run")
-_RECIPE = 2  # count up when the recipe below changes what it makes
+_RECIPE = 3  # count up when the recipe below changes what it makes
 
 _INIT = """#!/usr/bin/{python} -ISu
 import gc
@@ -86,31 +95,66 @@ class Runtime:
     # Debian packages in it, name to version.
     packages: Mapping[str, str]
 
-    def run_python(self, arguments: Sequence[str], directory: Path) -> None:
-        """Run the guest's Python on the host.
+    def run_python(self, arguments: Sequence[str], directory: Path, *, timeout_s: float | None = _RUN_TIMEOUT_S) -> str:
+        """Run the guest's Python on the host, as it finds modules in a guest.
+
+        Args:
+            arguments: of Python.
+            directory: what is ``/work`` in the guest; ``/site`` is beside it.
+            timeout_s: when to end it, None for never.
 
         Raises:
             ImageError: it failed; what it printed is in the message.
         """
-        command = [
-            str(self.root / self.architecture.loader),
-            "--library-path",
-            str(self.root / "usr/lib" / self.architecture.triplet),
-            str(self.root / "usr/bin" / self.python),
-            *arguments,
-        ]
-        environment = {
-            "PYTHONHOME": str(self.root / "usr"),
-            "PYTHONPATH": f"{directory}{os.pathsep}{self.root / _SITE}",
-            "PATH": os.defpath,
-            "LANG": "C.UTF-8",
-        }
-        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, check=False)
-        if done.returncode != 0:
-            said = (done.stdout + done.stderr).decode(errors="replace").strip()
-            raise ImageError(
-                f"the guest's {self.python} failed with status {done.returncode} on {' '.join(arguments)}:\n{said}"
+        path = [directory, self.root / _PACKAGES_PATH, directory.parent / SITE]
+        environment = {"PYTHONHOME": str(self.root / "usr"), "PYTHONPATH": os.pathsep.join(map(str, path))}
+        return self.run_program(
+            f"usr/bin/{self.python}", arguments, directory, environment=environment, timeout_s=timeout_s
+        )
+
+    def run_program(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        directory: Path,
+        *,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        timeout_s: float | None = _RUN_TIMEOUT_S,
+    ) -> str:
+        """Run one of the guest's programs on the host, with the guest's libraries. Returns what it printed.
+
+        Raises:
+            ImageError: it failed, or did not end in time; what it printed is in the message.
+        """
+        libraries = self.root / "usr/lib" / self.architecture.triplet
+        loader = [str(self.root / self.architecture.loader), "--library-path", str(libraries)]
+        what = f"the guest's {PurePosixPath(program).name}"
+        # Into a file: what the user's code starts may live on, and keep the end of a pipe.
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                [*loader, str(self.root / program), *arguments],
+                cwd=directory,
+                env={"PATH": os.defpath, "LANG": "C.UTF-8", **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
+            try:
+                process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                raise ImageError(f"{what} did not end within {timeout_s:.0f} s on {' '.join(arguments)}") from None
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            output.seek(0)
+            said = output.read().decode(errors="replace")
+        if process.returncode != 0:
+            raise ImageError(
+                f"{what} failed with status {process.returncode} on {' '.join(arguments)}:\n{said.strip()}"
+            )
+        return said
 
 
 def runtime(
@@ -151,9 +195,9 @@ def runtime(
                 extract(deb, root, _is_wanted)
             python = _find_python(root)
             for name, path in sources.items():
-                _copy_tree(path, root / _SITE / (path.name if path.is_file() else name), is_wanted)
+                _copy_tree(path, root / _PACKAGES_PATH / (path.name if path.is_file() else name), is_wanted)
             made = Runtime(directory / "runtime.cpio", root, architecture, python, key, {})
-            add_bytecode(made, [root / "usr/lib" / python, root / _SITE], root=root)
+            add_bytecode(made, [root / "usr/lib" / python, root / _PACKAGES_PATH], root=root)
             with made.initramfs.open("wb") as file:
                 cpio.write_cpio(file, _runtime_entries(root, python, architecture, preload))
         return {"python": python, "packages": {package.name: package.version for package in packages}}
@@ -174,33 +218,44 @@ def payload(
     cache: Cache,
     *,
     files: Mapping[str, Path],
+    site: Mapping[str, Path] = MappingProxyType({}),
     prepare: Callable[[Runtime, Path], None] | None = None,
     recipe: str = "",
 ) -> Path:
     """Make an archive of the files of this run, cached by content; a guest takes it from its window, or `join` it.
 
+    Everything is kept: modes, links as links, directories with nothing in them (a path that is a directory stands for
+    itself alone), names of any bytes. Bytecode is added where there can be some. It only saves time: what cannot be
+    compiled here fails in the guest, where somebody sees why.
+
     Args:
         base: the first layer.
         cache: where the result is kept.
-        files: path below the guest's ``/work`` to the file on the host.
-        prepare: called with the runtime and the directory the files were copied to (``…/root/work``), to add bytecode.
+        files: name below the guest's ``/work`` to the file on the host.
+        site: the same below ``/site``, where third-party packages are: the last directory that modules are looked for.
+        prepare: called with the runtime and the directory the files were copied to (``…/root/work``), to add more
+            bytecode. Nothing else that it makes or changes gets into the guest, and it may fail.
         recipe: whatever else shapes the result.
+
+    Raises:
+        MemberError: something cannot be sent.
     """
-    digests = [f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for name, path in sorted(files.items())]
-    key = _digest([f"recipe {_RECIPE} {recipe} {base.key}"], digests)
+    sent = [*members(WORK, files), *(members(SITE, site) if site else ())]
+    key = _digest([f"recipe {_RECIPE} {recipe} {base.key}"], (member.digest() for member in sent))
 
     def build(directory: Path) -> Mapping[str, object]:
-        work = directory / "root/work"
-        for name, path in files.items():
-            target = work / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target)
-        if prepare is not None:
-            prepare(base, work)
-        with (directory / "payload.cpio").open("wb") as file:
-            cpio.write_cpio(file, [cpio.directory("work"), *_tree_entries(work, "work")])
-        shutil.rmtree(directory / "root")
-        return {"files": sorted(files)}
+        with cache.temporary() as workspace:
+            root = workspace / "root"
+            root.mkdir()
+            for member in sent:
+                member.copy(root)
+            steps = [lambda: add_bytecode(base, [root / WORK, root / SITE], root=root)]
+            if prepare is not None:
+                steps.append(lambda: prepare(base, root / WORK))
+            added, failed = bytecode.make(sent, root, steps)
+            with (directory / "payload.cpio").open("wb") as file:
+                cpio.write_cpio(file, (member.entry() for member in [*sent, *added]))
+        return {"files": [member.name for member in sent], "not compiled": failed}
 
     return cache.get_or_build("payload", key, build).path("payload.cpio")
 
@@ -227,9 +282,11 @@ def add_bytecode(base: Runtime, directories: Iterable[Path], *, root: Path) -> N
         directories: what to compile.
         root: the directory on the host that is `/` in the guest.
     """
-    names = [str(directory) for directory in directories]
+    names = [str(directory) for directory in directories if directory.is_dir()]
     unchecked = ("--invalidation-mode", "unchecked-hash")
-    base.run_python(("-S", "-m", "compileall", "-q", *unchecked, "-s", str(root), "-p", "/", *names), root)
+    base.run_python(
+        ("-S", "-m", "compileall", "-q", *unchecked, "-s", str(root), "-p", "/", *names), root, timeout_s=None
+    )
 
 
 def _is_wanted(name: str) -> bool:
@@ -266,10 +323,14 @@ def _runtime_entries(
     yield cpio.character_device("dev/urandom", 1, 9, 0o666)
     for name in ("bin", "sbin", "lib", "lib64"):
         yield cpio.symlink(name, f"usr/{name}")
-    yield cpio.Entry("init", stat.S_IFREG | 0o755, _INIT.format(python=python, site=_SITE).encode())
+    yield cpio.Entry("init", stat.S_IFREG | 0o755, _INIT.format(python=python, site=_PACKAGES_PATH).encode())
+    yield from _tree_entries(root, "")
+    # For Pythons that tests start; PID 1 does without `site`. It is not in the runtime's root, whose Python runs here.
+    yield cpio.Entry(f"{_PACKAGES_PATH}/{SITE}.pth", stat.S_IFREG | 0o644, f"/{SITE}\n".encode())
+    for name in ("python", "python3"):
+        yield cpio.symlink(f"usr/bin/{name}", python)
     config = {"port": f"/dev/{architecture.channel}", "preload": list(preload)}
     yield cpio.Entry("etc/guest.json", stat.S_IFREG | 0o644, json.dumps(config).encode())
-    yield from _tree_entries(root, "")
 
 
 def _tree_entries(root: Path, prefix: str) -> Iterator[cpio.Entry]:
@@ -318,5 +379,5 @@ def _digest(*parts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         for line in part:
-            digest.update(line.encode() + b"\n")
+            digest.update(line.encode(errors="backslashreplace") + b"\n")
     return digest.hexdigest()

@@ -1,8 +1,10 @@
 """cpio archives, read back by the system's own cpio where there is one, and field by field where there is not."""
 
 import io
+import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,32 @@ def test_the_systems_cpio_reads_it_back(tmp_path: Path) -> None:
     assert (tmp_path / "etc/motd").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "etc/motd").stat().st_mtime == 1_700_000_000
     assert (tmp_path / "etc/link").readlink() == Path("motd")
+
+
+def test_names_and_links_are_of_any_bytes() -> None:
+    name, target = os.fsdecode(b"a \xff[b]\n"), os.fsdecode(b"\xfe/c")
+    archive = written([cpio.Entry(name, 0o100644, b"x"), cpio.symlink("link", target)])
+    assert b"a \xff[b]\n\0" in archive
+    assert b"link\0" in archive
+    assert b"\xfe/c" in archive
+
+
+@pytest.mark.parametrize(("modified_s", "kept"), [(-1, 0), (1 << 40, 0xFFFFFFFF)])
+def test_a_time_that_no_header_can_hold_damages_nothing(modified_s: int, kept: int) -> None:
+    archive = written([cpio.Entry("old", 0o100644, b"x", modified_s=modified_s)])
+    assert fields(archive, 0)[5] == kept
+    assert archive[110:114] == b"old\0"
+
+
+def test_entries_are_taken_one_by_one() -> None:
+    """An archive may be larger than what fits into memory."""
+    file = io.BytesIO()
+
+    def entries() -> Iterator[cpio.Entry]:
+        for number in range(3):
+            sizes.append(len(file.getvalue()))
+            yield cpio.Entry(f"{number}", 0o100644, b"x" * 512)
+
+    sizes: list[int] = []
+    cpio.write_cpio(file, entries())
+    assert sizes == sorted(set(sizes))

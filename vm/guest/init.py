@@ -24,6 +24,7 @@ from vm.guest.port import Port
 
 CONFIG_PATH = "/etc/guest.json"
 WORK_PATH = "/work"  # where the host's payload is unpacked
+SITE_PATH = "/site"  # and its third-party packages
 
 MOUNTS = (
     ("proc", "/proc", "proc", 0, ""),
@@ -118,6 +119,8 @@ def run_entry(port: Port, message: dict[str, Any]) -> None:
     os.chdir(WORK_PATH)
     if WORK_PATH not in sys.path:
         sys.path.insert(0, WORK_PATH)
+    if SITE_PATH not in sys.path:
+        sys.path.append(SITE_PATH)
     importlib.invalidate_caches()
     module, _, function = message["entry"].partition(":")
     getattr(importlib.import_module(module), function)(port, message["argument"])

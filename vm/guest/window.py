@@ -11,7 +11,7 @@ import stat
 DEVICES = "/sys/bus/pci/devices"
 VENDOR, DEVICE = "0x1af4", "0x1110"
 HEADER_SIZE = 110
-TRAILER = "TRAILER!!!"
+TRAILER = b"TRAILER!!!"
 
 
 class WindowError(Exception):
@@ -26,7 +26,7 @@ def unpack(directory: str, size_bytes: int) -> None:
     descriptor = os.open(f"{device}/resource2", os.O_RDWR | os.O_CLOEXEC)
     try:
         with mmap.mmap(descriptor, size_bytes, access=mmap.ACCESS_READ) as window:
-            write_all(window[:], directory)
+            write_all(window, directory)
     finally:
         os.close(descriptor)
 
@@ -46,31 +46,48 @@ def read(path: str) -> str:
         return file.read().strip()
 
 
-def write_all(archive: bytes, directory: str) -> None:
-    """Write every directory and file of an archive below a directory. Parents come before their children in it."""
+def write_all(archive: bytes | mmap.mmap, directory: str) -> None:
+    """Write every member of an archive below a directory. Parents come before their children in it."""
     at = 0
+    times = []  # of directories, which change as long as something is written into them, and may be read-only
     while True:
         header = archive[at : at + HEADER_SIZE]
         if header[:6] != b"070701":
             raise WindowError(f"no archive header at byte {at} of the host's files, but {header[:16]!r}")
         mode, modified_s, size, name_size = (int(header[o : o + 8], 16) for o in (14, 46, 54, 94))
-        name = archive[at + HEADER_SIZE : at + HEADER_SIZE + name_size - 1].decode()
+        name = archive[at + HEADER_SIZE : at + HEADER_SIZE + name_size - 1]
         begin = aligned(at + HEADER_SIZE + name_size)
         at = aligned(begin + size)
         if name == TRAILER:
-            return
-        path = f"{directory}/{name}"
+            break
+        if begin + size > len(archive):
+            raise WindowError(f"{os.fsdecode(name)} is cut off: the host's files end within it")
+        path = os.fsencode(directory) + b"/" + name
         if stat.S_ISDIR(mode):
             os.makedirs(path, exist_ok=True)  # noqa: PTH103
-        elif stat.S_ISREG(mode):
-            if begin + size > len(archive):
-                raise WindowError(f"{name} is cut off: the host's files end within it")
-            with open(path, "wb") as file:  # noqa: PTH123
-                file.write(archive[begin : begin + size])
-            os.chmod(path, stat.S_IMODE(mode))  # noqa: PTH101
-            os.utime(path, (modified_s, modified_s))  # pytest holds its bytecode against the source's time
+            times.append((path, mode, modified_s))
         else:
-            raise WindowError(f"{name} is neither a file nor a directory")
+            write(path, mode, modified_s, archive[begin : begin + size])
+    for path, mode, modified_s in reversed(times):
+        os.chmod(path, stat.S_IMODE(mode))  # noqa: PTH101
+        os.utime(path, (modified_s, modified_s))
+
+
+def write(path: bytes, mode: int, modified_s: int, content: bytes) -> None:
+    """Write one member that is no directory, in place of whatever has its name."""
+    if os.path.lexists(path):
+        os.unlink(path)  # noqa: PTH108 - a link that a test left there must not lead what follows elsewhere
+    if stat.S_ISLNK(mode):
+        os.symlink(content, path)  # noqa: PTH211
+    elif stat.S_ISREG(mode):
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(content)
+        os.chmod(path, stat.S_IMODE(mode))  # noqa: PTH101
+        os.utime(path, (modified_s, modified_s))  # pytest holds its bytecode against the source's time
+    elif stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        os.mknod(path, mode)
+    else:
+        raise WindowError(f"{os.fsdecode(path)} is of a kind that no host sends: mode {mode:o}")
 
 
 def aligned(position: int) -> int:
