@@ -4,12 +4,15 @@ Guests have pytest and Python's standard library. What else tests import, or wha
 `--guest-package NAME`, by its distribution's name or by what one imports.
 """
 
+import hashlib
 import importlib.util
 import json
 import re
+import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,8 +22,13 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from vm.cache import Cache
+from vm.progress import Progress
+
 # Of the suite that guests are made from (`vm.image`); what a package depends on may differ with it.
 GUEST_PYTHON = "3.13"
+# Its C library is 2.41.
+_GLIBC_MINOR = 41
 # What guests have anyway: pytest and all it needs.
 _THERE_ALREADY = frozenset(
     {"pytest", "pluggy", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli", "colorama"}
@@ -32,35 +40,114 @@ _UNWANTED_SUFFIXES = (".pyc", ".pyo")
 
 
 @dataclass(frozen=True, slots=True)
+class GuestPackage:
+    """A distribution that travels, or a module without one."""
+
+    # Canonical; the version is empty for a module without a distribution.
+    name: str
+    version: str
+    # Path below the guest's folder for packages to the file here.
+    files: Mapping[str, Path]
+
+    def misfits(self, tag: str) -> list[str]:
+        """Extension modules that are made for another Python than the guest's.
+
+        Args:
+            tag: of the guest's Python, `cpython-313`.
+        """
+        found = [(name, _EXTENSION.search(name)) for name in self.files]
+        return [name for name, match in found if match is not None and match["tag"] not in {tag, "abi3"}]
+
+
+@dataclass(frozen=True, slots=True)
 class GuestPackages:
-    """Packages that travel.
+    """Everything that was named, with what it depends on."""
 
-    Attributes:
-        names: their distributions, canonical.
-        files: path below the guest's folder for packages to the file here.
-        extensions: extension modules among them, with the Python they are made for (`cpython-313`).
-    """
+    packages: tuple[GuestPackage, ...] = ()
 
-    names: frozenset[str] = frozenset()
-    files: Mapping[str, Path] = field(default_factory=dict)
-    extensions: Mapping[str, str] = field(default_factory=dict)
+    @property
+    def names(self) -> frozenset[str]:
+        """The distributions' names, canonical."""
+        return frozenset(package.name for package in self.packages)
 
-    def check(self, python: str) -> None:
-        """Refuse extension modules that the guest's Python cannot load.
+    @property
+    def files(self) -> dict[str, Path]:
+        """Path below the guest's folder for packages to the file here."""
+        return {name: path for package in self.packages for name, path in package.files.items()}
+
+    def fitted(
+        self, python: str, machine: str, cache: Cache, *, is_offline: bool, progress: Progress
+    ) -> "GuestPackages":
+        """The same, with extension modules for the guest's Python: those of the same version's wheel, fetched by pip.
 
         Args:
             python: the name of the guest's interpreter, `python3.13`.
+            machine: the guest's, as `uname -m` says it.
+            cache: where wheels are kept.
+            is_offline: whether nothing may be fetched.
+            progress: told what is fetched.
 
         Raises:
-            pytest.UsageError: there are some; they are named.
+            pytest.UsageError: there is no such wheel to be had.
         """
-        tag = "cpython-" + python.removeprefix("python").replace(".", "")
-        for name, wanted in self.extensions.items():
-            if wanted not in {tag, "abi3"}:
-                raise pytest.UsageError(
-                    f"{name} is made for {wanted}, and guests have {tag}: install this package and uring-matrix for "
-                    f"{python} to send it into guests"
+        version = python.removeprefix("python")
+        if version != GUEST_PYTHON:
+            raise pytest.UsageError(
+                f"guests have {python}, and packages are chosen for {GUEST_PYTHON}: a mistake of ours"
+            )
+        tag = f"cpython-{version.replace('.', '')}"
+        fitted: list[GuestPackage] = []
+        for package in self.packages:
+            misfits = package.misfits(tag)
+            if misfits:
+                what = (
+                    f"{misfits[0]} of {package.name} {package.version} here is not made for {python}, which guests have"
                 )
+                if not package.version or (is_offline and not _is_cached(package, tag, machine, cache)):
+                    raise pytest.UsageError(f"{what}; run uring-matrix with {python}, or once with the network")
+                files = _wheel(package, version, tag, machine, cache, progress, what)
+                fitted.append(GuestPackage(package.name, package.version, files))
+            else:
+                fitted.append(package)
+        return GuestPackages(tuple(fitted))
+
+
+def _wheel_key(package: GuestPackage, tag: str, machine: str) -> str:
+    return hashlib.sha256(f"{package.name} {package.version} {tag} {machine}".encode()).hexdigest()
+
+
+def _is_cached(package: GuestPackage, tag: str, machine: str, cache: Cache) -> bool:
+    return _wheel_key(package, tag, machine) in cache.keys("wheel")
+
+
+def _wheel(
+    package: GuestPackage, version: str, tag: str, machine: str, cache: Cache, progress: Progress, what: str
+) -> dict[str, Path]:
+    """The files of a distribution's wheel for the guest's Python."""
+    number = version.replace(".", "")
+
+    def build(directory: Path) -> Mapping[str, object]:
+        platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(_GLIBC_MINOR, 4, -1)]
+        platforms += [f"manylinux{name}_{machine}" for name in ("2014", "2010", "1")]
+        with cache.temporary() as workspace, progress.stage(f"fetching {package.name} for Python {version}"):
+            command = [
+                *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"),
+                *("--no-deps", "--only-binary=:all:", f"--python-version={version}", "--implementation=cp"),
+                *(f"--abi={abi}" for abi in (f"cp{number}", "abi3", "none")),
+                *(f"--platform={platform}" for platform in (*platforms, "any")),
+                *(f"--dest={workspace}", f"{package.name}=={package.version}"),
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            wheels = list(workspace.glob("*.whl"))
+            if done.returncode != 0 or len(wheels) != 1:
+                said = done.stderr.strip().rpartition("\n")[2]
+                raise pytest.UsageError(f"{what}, and pip finds no wheel of it that is: {said}")
+            with zipfile.ZipFile(wheels[0]) as wheel:
+                wheel.extractall(directory / "files")
+        return {"wheel": wheels[0].name}
+
+    home = cache.get_or_build("wheel", _wheel_key(package, tag, machine), build).directory / "files"
+    return {str(PurePosixPath(path.relative_to(home))): path for path in sorted(home.rglob("*")) if path.is_file()}
 
 
 def find(names: Iterable[str], python: str = GUEST_PYTHON) -> GuestPackages:
@@ -74,17 +161,15 @@ def find(names: Iterable[str], python: str = GUEST_PYTHON) -> GuestPackages:
         pytest.UsageError: one is not installed here.
     """
     distributions: dict[str, metadata.Distribution] = {}
-    files: dict[str, Path] = {}
+    packages: list[GuestPackage] = []
     for name in names:
         distribution = _distribution(name)
         if distribution is None:
-            files |= _module_files(name)
+            packages.append(GuestPackage(name, "", _module_files(name)))
         else:
             _add_with_dependencies(distribution, python, distributions, f"--guest-package {name}")
-    for distribution in distributions.values():
-        files |= _files_of(distribution)
-    extensions = {name: found["tag"] for name in files if (found := _EXTENSION.search(name)) is not None}
-    return GuestPackages(frozenset(distributions), files, extensions)
+    packages += [GuestPackage(name, found.version, _files_of(found)) for name, found in distributions.items()]
+    return GuestPackages(tuple(packages))
 
 
 def advice(text: str) -> str | None:

@@ -22,7 +22,7 @@ from harness.invocation import Invocation, read
 from harness.settings import HarnessSettings
 from harness.source_tree import SourceTree, files_of, with_packages
 from harness.suites import Suite, kernel_facts_of
-from vm.image import Runtime, add_bytecode
+from vm.image import Runtime
 
 # pytest and what it imports: the guest runs the host's own version.
 _PYTEST_MODULES = (pytest, _pytest, pluggy, iniconfig, packaging, py, pygments)
@@ -94,8 +94,7 @@ class Payload:
         return json.dumps(self.session(), sort_keys=True)
 
     def prepare(self, runtime: Runtime, directory: Path) -> None:
-        """Add bytecode: ours, and the tests' with their assertions rewritten, made by the guest's own pytest."""
-        compile_only(runtime, directory)
+        """Add the tests' bytecode with their assertions rewritten, made by the guest's own pytest."""
         runtime.run_python(["-c", _PRECOMPILE, json.dumps(self.session())], directory)
 
 
@@ -176,11 +175,6 @@ def _packages(suites: Sequence[Suite]) -> list[Path]:
     """The folders of the suites' packages."""
     found = [importlib.util.find_spec(name) for suite in suites for name in suite.packages]
     return [_location(spec.origin) for spec in found if spec is not None]
-
-
-def compile_only(runtime: Runtime, directory: Path) -> None:
-    """Add bytecode to files that no pytest has to collect."""
-    add_bytecode(runtime, [directory], root=directory.parent)
 
 
 def _files(directory: Path) -> list[Path]:

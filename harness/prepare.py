@@ -224,7 +224,21 @@ def _prepare(
 def _equip(setup: Setup, pending: PendingKernels, sent: payload.Payload) -> tuple[list[GuestPlan], Qemu, Accel | None]:
     """Give every kernel, there or still coming, what its guests need; nothing if none comes after all."""
     runtime = setup.runtime()
-    archive = image.payload(runtime, setup.cache, files=sent.files, prepare=sent.prepare, recipe=sent.recipe)
+    packages = sent.packages.fitted(
+        runtime.python,
+        setup.architecture.machine,
+        setup.cache,
+        is_offline=setup.settings.offline,
+        progress=setup.progress,
+    )
+    archive = image.payload(
+        runtime,
+        setup.cache,
+        files=sent.files,
+        site=packages.files,
+        prepare=sent.prepare,
+        recipe=sent.recipe,
+    )
     qemu = setup.qemu()
     pending.await_one()
     ready = {ref: kernel for ref, kernel in pending.outcomes.items() if isinstance(kernel, FetchedKernel)}

@@ -41,7 +41,7 @@ def machine_of(
     kernel = setup.kernels.fetch(ref)
     runtime = setup.runtime()
     files = {**payload.own_files([SUITE]), **extra_files}
-    archive = image.payload(runtime, setup.cache, files=files, prepare=payload.compile_only, recipe="bare")
+    archive = image.payload(runtime, setup.cache, files=files)
     initrd = image.join(runtime.initramfs, archive, setup.cache)
     qemu = setup.qemu()
     chosen = setup.accel(qemu, kernel, initrd)
