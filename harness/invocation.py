@@ -264,7 +264,8 @@ def _check_settings(
 ) -> tuple[str, ...]:
     """Refuse what the configuration file asks of a plugin that guests do not have; return what is the host's alone."""
     host_settings = []
-    for name in getattr(config, "_inicfg", None) or config.inicfg:
+    # Its public name is deprecated since pytest 9.1, and has no successor.
+    for name in config._inicfg if hasattr(config, "_inicfg") else config.inicfg:
         owner = owners.settings.get(name)
         if owner is None:
             continue
