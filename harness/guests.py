@@ -235,7 +235,7 @@ class Guests:
             try:
                 if (stray := guest.channel.poll()) is not None:
                     raise _ended(stray)
-                guest.console_mark(f"begins {item}")
+                guest.console_mark(f"begins {item}, mode {cell.mode}")
                 modes = [one["mode"] for one in self._columns[key].session["cells"]]
                 places = {
                     "item": self._known[item],

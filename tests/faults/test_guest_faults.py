@@ -215,7 +215,7 @@ def test_the_console_shows_which_test_ran_when_it_ended(faults: Run) -> None:
     assert len(panics) == 2
     for console in panics:
         _, _, last = console.rpartition("uring-matrix: begins ")
-        assert last.startswith("my_tests/test_faults.py::test_panic[")
+        assert last.startswith("my_tests/test_faults.py::test_panic, mode default")
         assert "Kernel panic" in last
 
 
