@@ -80,15 +80,22 @@ def one_per_cell(
         cells: the session's.
     """
     made: list[pytest.Item | pytest.Collector] = []
-    names: Counter[str] = Counter()
-    for node in items:
+    for node, base in zip(items, distinct([node.name for node in items]), strict=True):
         if not isinstance(node, pytest.Item) or cell_of(node) is not None:
             made.append(node)
             continue
-        names[node.name] += 1
-        base = node.name if names[node.name] == 1 else f"{node.name}#{names[node.name]}"
         made += [_copy(node, base, cell) for cell in cells]
     return made
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Tell things of one name apart: the second `x` is `x#2`. Plugins may collect several items of one name."""
+    counts: Counter[str] = Counter()
+    told = []
+    for name in names:
+        counts[name] += 1
+        told.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
+    return told
 
 
 def plain_name(item: pytest.Item) -> str:

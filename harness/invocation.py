@@ -186,7 +186,8 @@ def read(config: pytest.Config, tree: SourceTree, named: Sequence[Path], package
     owners = Owners(config)
     plugins = _Plugins(config, tree, packages)
     host_settings = _check_settings(config, owners, plugins, packages)
-    words: list[str] = ["-o", "addopts="]
+    # What is recorded of a failure has no colours in it, whoever looks at this terminal.
+    words: list[str] = ["-o", "addopts=", "--color=no"]
     for name in _named_elsewhere(config):
         words += plugins.words(name)
     for option in _given(config):

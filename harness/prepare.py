@@ -168,7 +168,10 @@ def _prepare(
     unavailable: list[tuple[str, str, str]] = []
     late: set[tuple[str, str]] = set()
     kernels: list[Kernel] = []
-    session: dict[str, object] = {}
+    is_needed = not config.getoption("collectonly", False)
+    # First of all: what cannot be sent is said before anything is fetched.
+    is_any_guest = is_needed and bool(pins or set(specs) - {HOST})
+    sent = payload.collect(config, suites) if is_any_guest else None
     qemu: Qemu | None = None
     accel: Accel | None = None
     # What goes on beside the session, and ends with it.
@@ -177,7 +180,6 @@ def _prepare(
     for architecture in architectures:
         setup = Setup(architecture, settings, progress)
         pinned = [pin for pin in pins if pin.arch == architecture.name]
-        is_needed = not config.getoption("collectonly", False)
         is_from_archive = any(pin.location is None for pin in pinned) or any(
             spec != HOST and not is_path(spec) for spec in specs
         )
@@ -189,11 +191,9 @@ def _prepare(
         cells += own_cells
         kernels += [kernel_records.host_record(ref, suites) for ref in refs if ref.source == HOST]
         to_boot = [ref for ref in refs if ref.source != HOST]
-        if not to_boot or not is_needed:
+        if not to_boot or sent is None:
             kernels += [kernel_records.record(ref) for ref in to_boot]
             continue
-        sent = payload.collect(config, suites)
-        session = sent.session()
         order = [cell.kernel for cell in durations.longest_first(own_cells, seconds)]
         to_boot.sort(key=lambda ref: order.index(ref.id))
         pending = PendingKernels(to_boot, pinned, setup.kernels, setup.cache, settings, progress, beside)
@@ -210,7 +210,7 @@ def _prepare(
         # Those that are still being fetched come last, in the order they come in.
         cells=tuple(sorted(ordered, key=lambda cell: (cell.kernel, cell.arch) in late)),
         guests=tuple(guests),
-        session=session,
+        session=sent.session() if sent is not None else {},
         unavailable=tuple(unavailable),
         kernels=tuple(kernels),
         modes=modes_of(suites),

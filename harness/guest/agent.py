@@ -169,7 +169,7 @@ class Agent(HostSettings):
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Serve the host until it has had enough."""
         _protect()
-        items = [item.nodeid for item in session.items]
+        items = cells.distinct([item.nodeid for item in session.items])
         self._send("collected", items=items, errors=self._errors, features=facts_of_kernel(self._kernel_facts))
         while True:
             message = self._port.receive()
