@@ -87,7 +87,7 @@ class ScriptedGuest:
         self.console.write_text(f"{self.console.read_text()}uring-matrix: {line}\n")
 
     def interrupt(self, timeout_s: float) -> None:
-        self.console.write_text(self.answer)
+        self.console.write_text(f"{self.console.read_text()}{self.answer}")
 
     def how_qemu_ended(self) -> str:
         return "QEMU ended with status 0"
