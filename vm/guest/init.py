@@ -78,6 +78,15 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def main() -> None:
     """Run the guest until the host ends it. What fails here goes to the console, and the kernel panics."""
+    try:
+        run()
+    except BaseException:
+        traceback.print_exc()  # without the colours that Python has for a terminal
+        sys.exit(1)
+
+
+def run() -> None:
+    """Make the machine usable, and obey."""
     mount_all()
     apply_settings()
     bring_up_loopback()
