@@ -351,7 +351,10 @@ class Guests:
         if isinstance(error, ChannelClosedError):
             guest.await_end()
         tail = guest.console_tail() or "(nothing was printed)"
-        return f"{error}\n{guest.how_qemu_ended()}\nthe console's end ({guest.console}):\n{tail}"
+        reason = "\n".join(
+            [f"{error}: {traceback[-1]}", *traceback] if (traceback := guest.traceback()) else [str(error)]
+        )
+        return f"{reason}\n{guest.how_qemu_ended()}\nthe console's end ({guest.console}):\n{tail}"
 
     def _update_kernel(self, key: tuple[str, str], **facts: Any) -> None:
         """Keep update about the kernel for the results, beside its notes."""

@@ -36,6 +36,9 @@ from vm.specs import is_path
 # With a working KVM a guest is ready within a second; on one that is broken it never is.
 _KVM_DEADLINE_S = 15.0
 
+# What a guest's processes take for the program that was started.
+_MAIN = "pytest"
+
 PROGRESS = pytest.StashKey[Progress]()
 
 
@@ -107,6 +110,7 @@ class Setup:
                 self.cache,
                 trees=payload.trees(),
                 preload=payload.PRELOAD,
+                main=_MAIN,
                 progress=self.progress,
                 is_wanted=payload.is_wanted,
             )

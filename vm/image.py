@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from vm import bytecode, cpio
+from vm import bytecode, cpio, userland
 from vm.apt import Archive
 from vm.architectures import Architecture
 from vm.archives import extract
@@ -32,13 +32,13 @@ from vm.progress import Progress
 
 # Where the guest's Python comes from.
 SUITES = ("trixie", "trixie-security")
-# What the guest needs of Debian: Python, and mke2fs for tests that want a real file system.
-_PACKAGES = ("python3", "e2fsprogs")
+# What the guest needs of Debian: Python, mke2fs for tests that want a real file system, a shell and its like.
+_PACKAGES = ("python3", "e2fsprogs", *userland.PACKAGES)
 # In the packages' closure, but of no use in a guest. Every MiB of an image makes an emulated boot longer, so what is
 # large and what no test of a kernel asks for stays out: databases, TLS, windows on a terminal, East Asian code pages.
 _UNWANTED_PACKAGES = frozenset({
     "debconf", "dpkg", "libdb5.3t64", "libmd0", "libncursesw6", "libpcre2-8-0", "libpython3-stdlib", "libselinux1",
-    "libsqlite3-0", "libss2", "libssl3t64", "libzstd1", "logsave", "media-types", "netbase", "openssl-provider-legacy",
+    "libsqlite3-0", "libss2", "libssl3t64", "libzstd1", "logsave", "media-types", "openssl-provider-legacy",
     "perl-base", "python3", "python3-minimal", "readline-common", "tar", "tzdata",
 })  # fmt: skip
 # Top-level modules of the standard library that guests do not have.
@@ -56,24 +56,38 @@ _UNWANTED_LIBRARIES = frozenset({
     "libBrokenLocale", "libanl", "libc_malloc_debug", "libexpatw", "libmemusage", "libmvec", "libnsl", "libnss_compat",
     "libnss_dns", "libnss_files", "libnss_hesiod", "libpcprofile", "libthread_db", "libtic",
 })  # fmt: skip
-_PROGRAMS = frozenset({"usr/sbin/mke2fs"})
+_WANTED_MEMBERS = frozenset({"usr/sbin/mke2fs", *userland.MEMBERS})
 _PACKAGES_PATH = "usr/lib/python3/dist-packages"
 # Where the user's files and third-party packages are in a guest.
 WORK, SITE = "work", "site"
 # How long a program of the guest's may take on the host where it runs the user's code.
 _RUN_TIMEOUT_S = 300.0
-_MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "work", "etc", "root", "run")
+_MOUNT_POINTS = ("dev", "proc", "sys", WORK)
 _RECIPE = 3  # count up when the recipe below changes what it makes
 
-_INIT = """#!/usr/bin/{python} -ISu
+# With `site`, as any Python has it: what it costs is one part in a hundred of a boot, and tests can tell.
+_INIT = """#!/usr/bin/{python} -u
 import gc
 import sys
 
 gc.disable()  # nothing of what is loaded before the first message is garbage; PID 1 puts it on again
-sys.path.append("/{site}")
+del sys.path[0]  # where this file is
 from vm.guest.init import main
 
 main()
+"""
+# Prints those of its arguments that are modules, without importing them.
+_IMPORTABLE = """
+import sys
+from importlib.util import find_spec
+
+for name in sys.argv[1:]:
+    try:
+        found = find_spec(name)
+    except ModuleNotFoundError:
+        continue
+    if found:
+        print(name)
 """
 
 
@@ -164,6 +178,7 @@ def runtime(
     *,
     trees: Mapping[str, Path],
     preload: Sequence[str],
+    main: str = "",
     progress: Progress,
     is_wanted: Callable[[str], bool] = lambda _: True,
 ) -> Runtime:
@@ -174,14 +189,15 @@ def runtime(
         architecture: the guest's.
         cache: where it is kept.
         trees: module or package name to its file or directory on the host; pure Python.
-        preload: modules that PID 1 imports before it says that it is ready.
+        preload: modules that PID 1 imports before it says that it is ready; those that there are not are left out.
+        main: the package that entry points look as if they had been started as, with ``python -m``.
         progress: told what is going on.
         is_wanted: asked about every file of `trees`, as `package/module.py`.
     """
     packages = [package for package in archive.resolve(_PACKAGES) if package.name not in _UNWANTED_PACKAGES]
     sources = {**trees, "vm/guest": Path(__file__).parent / "guest"}
     key = _digest(
-        [f"recipe {_RECIPE} {architecture.name} {' '.join(preload)}"],
+        [f"recipe {_RECIPE} {architecture.name} {main} {' '.join(preload)}"],
         [f"{package.name} {package.version}" for package in packages],
         _tree_digests(sources, is_wanted),
     )
@@ -199,7 +215,7 @@ def runtime(
             made = Runtime(directory / "runtime.cpio", root, architecture, python, key, {})
             add_bytecode(made, [root / "usr/lib" / python, root / _PACKAGES_PATH], root=root)
             with made.initramfs.open("wb") as file:
-                cpio.write_cpio(file, _runtime_entries(root, python, architecture, preload))
+                cpio.write_cpio(file, _runtime_entries(made, main, preload))
         return {"python": python, "packages": {package.name: package.version for package in packages}}
 
     entry = cache.get_or_build("runtime", key, build)
@@ -292,10 +308,10 @@ def add_bytecode(base: Runtime, directories: Iterable[Path], *, root: Path) -> N
 def _is_wanted(name: str) -> bool:
     """Whether a guest needs this member of a Debian package: interpreter, modules, shared libraries, a few programs."""
     parts = PurePosixPath(name).parts
+    if name in _WANTED_MEMBERS or parts[:2] == ("usr", "lib64") or name.startswith(f"{userland.LOCALE}/"):
+        return True
     if parts[:2] == ("usr", "bin"):
         return parts[2].startswith("python3.") and parts[2].removeprefix("python3.").isdigit()
-    if name in _PROGRAMS or parts[:2] == ("usr", "lib64"):
-        return True
     if parts[:2] != ("usr", "lib") or len(parts) < 4:
         return False
     if parts[2].startswith("python3."):
@@ -312,9 +328,7 @@ def _find_python(root: Path) -> str:
     return found[0]
 
 
-def _runtime_entries(
-    root: Path, python: str, architecture: Architecture, preload: Sequence[str]
-) -> Iterator[cpio.Entry]:
+def _runtime_entries(made: Runtime, main: str, preload: Sequence[str]) -> Iterator[cpio.Entry]:
     for name in _MOUNT_POINTS:
         yield cpio.directory(name)
     # What the kernel, the loader and Python want before PID 1 has mounted anything.
@@ -323,14 +337,26 @@ def _runtime_entries(
     yield cpio.character_device("dev/urandom", 1, 9, 0o666)
     for name in ("bin", "sbin", "lib", "lib64"):
         yield cpio.symlink(name, f"usr/{name}")
-    yield cpio.Entry("init", stat.S_IFREG | 0o755, _INIT.format(python=python, site=_PACKAGES_PATH).encode())
-    yield from _tree_entries(root, "")
-    # For Pythons that tests start; PID 1 does without `site`. It is not in the runtime's root, whose Python runs here.
+    yield cpio.Entry("init", stat.S_IFREG | 0o755, _INIT.format(python=made.python).encode())
+    yield from _tree_entries(made.root, "")
+    # Not in the runtime's root: its Python runs here, where /site is something else.
     yield cpio.Entry(f"{_PACKAGES_PATH}/{SITE}.pth", stat.S_IFREG | 0o644, f"/{SITE}\n".encode())
     for name in ("python", "python3"):
-        yield cpio.symlink(f"usr/bin/{name}", python)
-    config = {"port": f"/dev/{architecture.channel}", "preload": list(preload)}
+        yield cpio.symlink(f"usr/bin/{name}", made.python)
+    applets = made.run_program(userland.BUSYBOX, ["--list-full"], made.root).split()
+    yield from userland.entries(applets, lambda name: (made.root / name).exists())
+    config = {
+        "port": f"/dev/{made.architecture.channel}",
+        "preload": importable(made, preload),
+        "main": main,
+        "hostname": userland.HOSTNAME,
+    }
     yield cpio.Entry("etc/guest.json", stat.S_IFREG | 0o644, json.dumps(config).encode())
+
+
+def importable(made: Runtime, names: Sequence[str]) -> list[str]:
+    """Those modules that the guest's Python has. Which ones pytest has depends on its version."""
+    return made.run_python(["-S", "-c", _IMPORTABLE, *names], made.root).split()
 
 
 def _tree_entries(root: Path, prefix: str) -> Iterator[cpio.Entry]:

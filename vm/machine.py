@@ -15,11 +15,16 @@ from typing import Any, Self
 
 from vm.architectures import Architecture
 from vm.channel import Channel, ChannelClosedError, ChannelError
+from vm.console import last_traceback
 from vm.errors import BootError
 from vm.monitor import Monitor, MonitorError
 
 _PR_SET_PDEATHSIG = 1
 _CONSOLE_TAIL_SIZE = 16_384
+# A panic prints all tasks behind what led to it.
+_CONSOLE_SIZE_MAX = 1 << 20
+# What QEMU says of every guest that waits for nothing but us.
+_IDLE = "warning: icount sleep disabled and no active timers"
 _KILL_TIMEOUT_S = 10.0
 _INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 # How long a QEMU that has hung up may take to end by itself.
@@ -277,9 +282,11 @@ class Guest:
             if _UNPACKING_FAILED in guest.console_tail():
                 raise BootError("the guest image was not unpacked whole; the guest needs more memory")
         except (ChannelError, BootError) as error:
-            how = guest._end(error)
+            how = f"{error}; {guest._end(error)}"
+            if traceback := guest.traceback():
+                how = "\n".join([f"PID 1 ended: {traceback[-1]}", *traceback, how])
             raise BootError(
-                f"{config.kernel.name} did not boot: {error}; {how}\n"
+                f"{config.kernel.name} did not boot: {how}\n"
                 f"the console's end ({guest.console}):\n{guest.console_tail() or '(nothing was printed)'}"
             ) from error
         except BaseException:
@@ -435,7 +442,8 @@ class Guest:
     def how_qemu_ended(self) -> str:
         """One sentence about QEMU's end, if there is one, with what it said."""
         status = self.process.poll()
-        said = self.log.read_text(errors="replace").strip()
+        lines = self.log.read_text(errors="replace").splitlines()
+        said = "\n".join(line for line in lines if not line.endswith(_IDLE)).strip()
         if status is None:
             how = "is still running"
         else:
@@ -444,9 +452,16 @@ class Guest:
 
     def console_tail(self) -> str:
         """The last of what the guest printed, as text that cannot fail to decode."""
+        return self._printed(_CONSOLE_TAIL_SIZE)
+
+    def traceback(self) -> list[str]:
+        """The last traceback that a program of the guest's printed, the exception in its last line; or nothing."""
+        return last_traceback(self._printed(_CONSOLE_SIZE_MAX))
+
+    def _printed(self, size_bytes: int) -> str:
         try:
             with self.console.open("rb") as file:
-                file.seek(max(file.seek(0, os.SEEK_END) - _CONSOLE_TAIL_SIZE, 0))
+                file.seek(max(file.seek(0, os.SEEK_END) - size_bytes, 0))
                 return file.read().decode(errors="replace").replace("\r\n", "\n")
         except FileNotFoundError:
             return ""

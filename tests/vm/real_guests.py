@@ -52,6 +52,6 @@ def run(guest: Guest, code: str) -> Any:
     guest.start("in_guest:main", {"code": textwrap.dedent(code)})
     ran = guest.channel.receive(DEADLINE_S)
     assert ran["type"] == "ran", f"{ran}\n{guest.console_tail()}"
-    assert "error" not in ran, ran["error"]
     assert guest.channel.receive(DEADLINE_S) == {"type": "exit", "status": 0}
+    assert "error" not in ran, ran["error"]
     return ran["result"]

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from harness import payload
 from vm import image
+from vm.architectures import AMD64
 
 _TRIPLET = "usr/lib/x86_64-linux-gnu"
 
@@ -18,6 +20,9 @@ _TRIPLET = "usr/lib/x86_64-linux-gnu"
     [
         "usr/bin/python3.13",
         "usr/sbin/mke2fs",
+        "usr/bin/busybox",
+        "usr/lib/locale/C.utf8/LC_CTYPE",
+        "etc/services",
         "usr/lib64/ld-linux-x86-64.so.2",
         f"{_TRIPLET}/libc.so.6",
         f"{_TRIPLET}/libnss.so.6.1",
@@ -35,6 +40,8 @@ def test_a_guest_has_what_python_and_the_tests_need(name: str) -> None:
     [
         "usr/bin/python3.13-config",
         "usr/bin/pdb3.13",
+        "usr/bin/ldd",
+        "etc/ethertypes",
         "usr/share/doc/python3.13/README",
         f"{_TRIPLET}/libmvec.so.1",
         f"{_TRIPLET}/gconv/IBM037.so",
@@ -79,3 +86,18 @@ def test_what_is_not_wanted_does_not_shape_the_image(tmp_path: Path) -> None:
     assert list(image._tree_digests({"package": package}, is_wanted)) == before
     (package / "kept.py").write_text("changed")
     assert list(image._tree_digests({"package": package}, is_wanted)) != before
+
+
+def test_what_the_guests_python_lacks_is_not_preloaded(tmp_path: Path) -> None:
+    """Which modules pytest has depends on its version: PID 1 would die of the first that is not there."""
+
+    class HostRuntime(image.Runtime):
+        def run_python(self, arguments: Sequence[str], directory: Path, *, timeout_s: float | None = None) -> str:
+            done = subprocess.run(
+                [sys.executable, *arguments], cwd=directory, capture_output=True, text=True, check=True
+            )
+            return done.stdout
+
+    runtime = HostRuntime(tmp_path, tmp_path, AMD64, "python3.13", "key", {})
+    names = ["json", "json.nothing", "nothing", "nothing.at.all", "os.nothing", "faulthandler", "encodings.cp1252"]
+    assert image.importable(runtime, names) == ["json", "faulthandler", "encodings.cp1252"]

@@ -9,6 +9,7 @@ import ctypes
 import fcntl
 import gc
 import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -32,8 +33,24 @@ MOUNTS = (
     ("devtmpfs", "/dev", "devtmpfs", 0, ""),
     ("tmpfs", "/tmp", "tmpfs", 0, "mode=1777"),  # noqa: S108 - the guest's own
     ("tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777"),  # noqa: S108
-    ("devpts", "/dev/pts", "devpts", 0, ""),
+    ("devpts", "/dev/pts", "devpts", 0, "gid=5,mode=620,ptmxmode=666"),
 )
+LINKS = (
+    # What udev makes elsewhere.
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+)
+ENVIRONMENT = {
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "LOGNAME": "root",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "SHELL": "/bin/sh",
+    "USER": "root",
+}
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 RNDADDENTROPY, RNDRESEEDCRNG = 0x40085203, 0x5207
 RB_POWER_OFF, RB_AUTOBOOT = 0x4321FEDC, 0x01234567
@@ -61,15 +78,28 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def main() -> None:
     """Run the guest until the host ends it. What fails here goes to the console, and the kernel panics."""
+    try:
+        run()
+    except BaseException:
+        traceback.print_exc()  # without the colours that Python has for a terminal
+        sys.exit(1)
+
+
+def run() -> None:
+    """Make the machine usable, and obey."""
     mount_all()
     apply_settings()
     bring_up_loopback()
-    os.environ.update(HOME="/tmp", PATH="/usr/bin:/usr/sbin", LANG="C.UTF-8", PYTHONDONTWRITEBYTECODE="1")  # noqa: S108
+    os.environ.update(ENVIRONMENT)
+    os.environ.pop("LC_CTYPE", None)  # Python's own doing, when it starts without any language
     with open(CONFIG_PATH, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs an import before the first message
         config = json.load(file)
+    socket.sethostname(config["hostname"])
     port = Port(config["port"])
     for name in config["preload"]:
         importlib.import_module(name)
+    if config["main"]:
+        pass_for(config["main"])
     gc.freeze()  # children share these pages, and never search them
     gc.enable()
     say_ready(port)
@@ -82,6 +112,20 @@ def main() -> None:
             port.send({"type": "exit", "status": run_child(port, message)})
         elif message["type"] == "power-off":
             power_off()
+
+
+def pass_for(package: str) -> None:
+    """Look as if we had been started as ``python -m package``, to whatever runs in a child of ours.
+
+    Processes that `multiprocessing` spawns run the file of their parent's main module again, unless that is the
+    ``__main__`` of a package. Ours is PID 1.
+    """
+    spec = importlib.util.find_spec(f"{package}.__main__")
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named {package}.__main__")
+    sys.modules["__main__"] = importlib.util.module_from_spec(spec)
+    sys.modules["__main__"].__name__ = "__main__"
+    sys.argv = [spec.origin or package]
 
 
 def say_ready(port: Port) -> None:
@@ -152,6 +196,9 @@ def mount_all() -> None:
         if libc.mount(source.encode(), target.encode(), kind.encode(), flags, data.encode()) != 0:
             number = ctypes.get_errno()
             print(f"init: cannot mount {kind} on {target}: {os.strerror(number)}", file=sys.stderr, flush=True)
+    for source, target in LINKS:
+        if not os.path.lexists(target):
+            os.symlink(source, target)  # noqa: PTH211
     os.makedirs(WORK_PATH, exist_ok=True)  # noqa: PTH103
 
 
