@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from own_archive import serving, signing_key
+from own_archive import serving
 from tree import ROOT, tracked_files
 from workflow_runner import Runner, clean_environment
 
@@ -87,7 +87,7 @@ sys.exit(exit_code(part))
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[dict[str, str]]:
     """An archive with two series. Yields the environment in which apt knows it."""
-    with signing_key() as signer, serving(tmp_path, signer):
+    with serving(tmp_path):
         yield {"APT_CONFIG": str(tmp_path / "apt.conf")}
 
 
