@@ -201,6 +201,7 @@ def test_ci_runs_what_a_contributor_runs() -> None:
     document = yaml.safe_load((WORKFLOWS / "ci.yml").read_text())
     assert [step["run"] for step in document["jobs"]["tox"]["steps"] if "run" in step][-1] == ".ci/run"
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == SECOND_LINE
+    assert document["jobs"]["newest"]["steps"][-1]["run"] == f"{SECOND_LINE} -e newest"
 
 
 def test_the_readme_has_both_lines() -> None:
