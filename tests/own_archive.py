@@ -1,20 +1,16 @@
 """A Debian archive with two kernel series, of which apt is told through its environment: to test whole commands."""
 
 import contextlib
-import shutil
 import struct
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from tree import ROOT
 
 sys.path.append(str(ROOT / "tests" / "vm"))
 
-from fake_archive import FakeArchive, make_key, serve
+from fake_archive import FakeArchive, serve
 
 RELEASES = {"6.1": "6.1.0-9-cloud-amd64", "6.12": "6.12.1-3-cloud-amd64"}
 _SUITES = {"6.1": "bookworm", "6.12": "trixie"}
@@ -36,26 +32,9 @@ def bzimage(release: str) -> bytes:
 
 
 @contextlib.contextmanager
-def signing_key() -> Iterator[tuple[Path, Path]]:
-    """Make a throwaway key. Yields where its private half is, and its public half."""
-    for program in ("gpg", "apt-get"):
-        if shutil.which(program) is None:
-            pytest.skip(f"a signed archive needs {program}")
-    # Short, because gpg puts a socket into it.
-    with tempfile.TemporaryDirectory(prefix="gpg-") as folder:
-        home = Path(folder) / "home"
-        try:
-            yield home, make_key(home)
-        finally:
-            subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
-
-
-@contextlib.contextmanager
-def serving(directory: Path, signer: tuple[Path, Path]) -> Iterator[FakeArchive]:
+def serving(directory: Path) -> Iterator[FakeArchive]:
     """Serve the archive. In the directory are then sources.list and apt.conf, which APT_CONFIG is to name."""
-    home, key = signer
-    fake = FakeArchive(directory / "archive", key=key, home=home)
-    fake.root.mkdir()
+    fake = FakeArchive(directory / "archive")
     for series, release in RELEASES.items():
         files = {f"boot/vmlinuz-{release}": bzimage(release)}
         fake.add(_SUITES[series], f"linux-image-{release}", f"{series}.1-1", files)
@@ -63,7 +42,8 @@ def serving(directory: Path, signer: tuple[Path, Path]) -> Iterator[FakeArchive]
     server = serve(fake)
     sources = directory / "sources.list"
     # The guest image's suite among them, although there is nothing for it.
-    sources.write_text("".join(f"deb [signed-by={key}] {fake.address} {suite} main\n" for suite in _SUITES.values()))
+    entry = f"deb [signed-by={fake.key}] {fake.address}"
+    sources.write_text("".join(f"{entry} {suite} main\n" for suite in _SUITES.values()))
     (directory / "apt.conf").write_text(f'Dir::Etc::SourceList "{sources}";\nDir::Etc::SourceParts "/dev/null";\n')
     try:
         yield fake

@@ -2,13 +2,18 @@
 
 import configparser
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import pytest
 from tree import ROOT
 
-PROMISED = {"py", "lint", "typing", "matrix", "report", "golden"}
+from toxfile import lower_bounds
+
+PROMISED = {"py", "lowest", "newest", "lint", "typing", "matrix", "report", "golden"}
 
 
 def tox(*arguments: str, work: Path, code: int = 0, **environment: str) -> str:
@@ -36,7 +41,7 @@ def commands(text: str) -> dict[str, list[str]]:
 def test_the_promised_environments_are_there(tmp_path: Path) -> None:
     listed = tox("list", "--no-desc", work=tmp_path).split()
     assert PROMISED - set(listed) == set()
-    assert tox("list", "-d", "--no-desc", work=tmp_path).split()[-3:] == ["py", "lint", "typing"]
+    assert tox("list", "-d", "--no-desc", work=tmp_path).split()[-4:] == ["py", "lowest", "lint", "typing"]
 
 
 def test_any_series_has_an_environment(tmp_path: Path) -> None:
@@ -69,5 +74,46 @@ def test_what_each_environment_runs(tmp_path: Path) -> None:
 
 
 def test_the_plugins_entry_point_is_installed_where_tests_run(tmp_path: Path) -> None:
-    text = tox("config", "-k", "package", "-e", "py,matrix,kernel-6.1", work=tmp_path)
-    assert text.count("package = editable") == 3
+    text = tox("config", "-k", "package", "-e", "py,lowest,newest,matrix,kernel-6.1", work=tmp_path)
+    assert text.count("package = editable") == 5
+
+
+# -- lower bounds -----------------------------------------------------------------------------------------------------
+
+
+def test_the_lowest_environment_has_every_dependency_at_its_lower_bound(tmp_path: Path) -> None:
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    text = tox("config", "-k", "deps", "constrain_package_deps", "-e", "lowest", work=tmp_path)
+    pinned = re.findall(r"^ +(\S+)$", text, re.MULTILINE)
+    assert [text.replace(">=", "==") for text in dependencies] == pinned
+    assert "constrain_package_deps = True" in text
+
+
+def test_the_oldest_and_the_newest_are_tested_alike_and_boot_a_kernel(tmp_path: Path) -> None:
+    found = commands(tox("config", "-k", "commands", "-e", "lowest,newest", work=tmp_path))
+    oldest, newest = ([line.replace(f"{os.sep}{name}{os.sep}", "") for line in lines] for name, lines in found.items())
+    assert oldest == newest
+    assert [line.split()[0] for line in oldest] == ["pytest", "uring-matrix"]
+    left_out = re.findall(r"--ignore (\S+)", oldest[0])
+    assert left_out
+    assert [path for path in left_out if not (ROOT / path).is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("dependency", "pinned"),
+    [
+        ("click>=8.4", "click==8.4"),
+        ("click >= 8.4, < 10, != 8.5", "click==8.4"),
+        ("qemu.qmp~=0.0.3", "qemu.qmp==0.0.3"),
+        ("thing[b,a]>=1", "thing[a,b]==1"),
+        ("thing>=1; python_version < '3.12'", 'thing==1 ; python_version < "3.12"'),
+    ],
+)
+def test_a_lower_bound_is_read(dependency: str, pinned: str) -> None:
+    assert lower_bounds(f'[project]\ndependencies = ["{dependency}"]') == [pinned]
+
+
+@pytest.mark.parametrize("dependency", ["click", "click<9", "click>8", "click>=8,>=8.1"])
+def test_a_dependency_without_one_lower_bound_is_refused(dependency: str) -> None:
+    with pytest.raises(ValueError, match=f"'{re.escape(dependency)}' has not one lower bound"):
+        lower_bounds(f'[project]\ndependencies = ["{dependency}"]')

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from own_archive import serving, signing_key
+from own_archive import serving
 from tree import ROOT, tracked_files
 from workflow_runner import Runner, clean_environment
 
@@ -87,7 +87,7 @@ sys.exit(exit_code(part))
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[dict[str, str]]:
     """An archive with two series. Yields the environment in which apt knows it."""
-    with signing_key() as signer, serving(tmp_path, signer):
+    with serving(tmp_path):
         yield {"APT_CONFIG": str(tmp_path / "apt.conf")}
 
 
@@ -201,6 +201,7 @@ def test_ci_runs_what_a_contributor_runs() -> None:
     document = yaml.safe_load((WORKFLOWS / "ci.yml").read_text())
     assert [step["run"] for step in document["jobs"]["tox"]["steps"] if "run" in step][-1] == ".ci/run"
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == SECOND_LINE
+    assert document["jobs"]["newest"]["steps"][-1]["run"] == f"{SECOND_LINE} -e newest"
 
 
 def test_the_readme_has_both_lines() -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 # The sample results belong to another room's tests.
 sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "reports")]
 
-from own_archive import FakeArchive, serving, signing_key  # noqa: E402
+from own_archive import FakeArchive, serving  # noqa: E402
 
 from uring_matrix.cli import execute  # noqa: E402
 
@@ -72,16 +72,9 @@ def command() -> Callable[..., Ended]:
     return call
 
 
-@pytest.fixture(scope="session")
-def signer() -> Iterator[tuple[Path, Path]]:
-    """A throwaway key: where its private half is, and its public half."""
-    with signing_key() as made:
-        yield made
-
-
 @pytest.fixture
-def archive(tmp_path: Path, signer: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeArchive]:
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeArchive]:
     """A Debian archive with two series, which this machine's apt configuration names for the length of a test."""
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
-    with serving(tmp_path, signer) as fake:
+    with serving(tmp_path) as fake:
         yield fake

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fault_world import Running, World, shared_cache
-from own_archive import RELEASES, FakeArchive, bzimage, serving, signing_key
+from own_archive import RELEASES, FakeArchive, bzimage, serving
 
 from vm.cache import hash_file
 
@@ -26,7 +26,7 @@ def archive(tmp_path: Path) -> Iterator[FakeArchive]:
     """An archive with two kernels, the older of which breaks off in the middle."""
     place = tmp_path / "debian"
     place.mkdir()
-    with signing_key() as signer, serving(place, signer) as archive:
+    with serving(place) as archive:
         release = RELEASES["6.1"]
         image = bzimage(release) + random.Random(1).randbytes(SIZE)
         package = archive.add("bookworm", f"linux-image-{release}", "6.1.2-1", {f"boot/vmlinuz-{release}": image})

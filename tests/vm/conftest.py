@@ -5,13 +5,12 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_archive import FakeArchive, make_key, serve
+from fake_archive import FakeArchive, serve
 
 from vm.apt import Archive
 from vm.cache import Cache
@@ -57,27 +56,10 @@ def settings(cache: Cache) -> Settings:
     return Settings(cache=cache.directory)
 
 
-@pytest.fixture(scope="session")
-def signer() -> Iterator[tuple[Path, Path]]:
-    """A throwaway key: where its private half is, and its public half."""
-    for program in ("gpg", "apt-get"):
-        if shutil.which(program) is None:
-            pytest.skip(f"a signed archive needs {program}")
-    # Short, because gpg puts a socket into it.
-    with tempfile.TemporaryDirectory(prefix="gpg-") as folder:
-        home = Path(folder) / "home"
-        try:
-            yield home, make_key(home)
-        finally:
-            subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
-
-
 @pytest.fixture
-def fake(tmp_path: Path, signer: tuple[Path, Path]) -> Iterator[FakeArchive]:
+def fake(tmp_path: Path) -> Iterator[FakeArchive]:
     """An empty archive on a web server of its own."""
-    home, key = signer
-    archive = FakeArchive(tmp_path / "archive", key=key, home=home)
-    archive.root.mkdir()
+    archive = FakeArchive(tmp_path / "archive")
     server = serve(archive)
     try:
         yield archive

@@ -9,13 +9,14 @@ import http.server
 import io
 import lzma
 import select
-import subprocess
 import tarfile
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pysequoia import SignatureMode, Tsk, sign
 
 
 def ar_archive(members: Mapping[str, bytes]) -> bytes:
@@ -55,13 +56,17 @@ def deb(control: str, files: Mapping[str, bytes | str]) -> bytes:
     )
 
 
+def make_key() -> Tsk:
+    """Make a throwaway key. It takes a millisecond and no program: every archive has its own."""
+    return Tsk.generate("Test <test@invalid>", validity_seconds=24 * 60 * 60)
+
+
 @dataclass
 class FakeArchive:
-    """An archive below a directory, and what is wrong with it."""
+    """An archive below a directory, which is made, and what is wrong with it."""
 
     root: Path
-    key: Path | None = None
-    home: Path | None = None
+    secret: Tsk = field(default_factory=make_key)
     stanzas: dict[str, list[str]] = field(default_factory=dict)
     # Paths that are answered with 404.
     gone: set[str] = field(default_factory=set)
@@ -70,6 +75,15 @@ class FakeArchive:
     stalled: dict[str, int] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     address: str = ""
+
+    def __post_init__(self) -> None:
+        self.root.mkdir()
+        self.key.write_bytes(bytes(self.secret.extract_certificate()))
+
+    @property
+    def key(self) -> Path:
+        """The keyring of whoever trusts this archive."""
+        return self.root.with_suffix(".gpg")
 
     def add(
         self,
@@ -121,29 +135,12 @@ class FakeArchive:
             (folder / "Release").write_text(release)
             self.sign(folder)
 
-    def sign(self, folder: Path, home: Path | None = None) -> None:
+    def sign(self, folder: Path, secret: Tsk | None = None) -> None:
         """Sign a suite's Release with our key, or with another one."""
-        (folder / "InRelease").unlink(missing_ok=True)
-        subprocess.run(
-            ["gpg", "--batch", "--homedir", str(home or self.home), "--clearsign", "-o", "InRelease", "Release"],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-        )
-
-
-def make_key(home: Path) -> Path:
-    """Make a throwaway signing key. Returns its public half."""
-    home.mkdir(mode=0o700)
-    gpg = ["gpg", "--batch", "--homedir", str(home)]
-    subprocess.run(
-        [*gpg, "--passphrase", "", "--quick-gen-key", "Test <test@invalid>", "ed25519", "sign", "1d"],
-        check=True,
-        capture_output=True,
-    )
-    public = home.with_suffix(".gpg")
-    public.write_bytes(subprocess.run([*gpg, "--export"], check=True, capture_output=True).stdout)
-    return public
+        # The last line's end belongs to the signature's frame, as in Debian's own files.
+        release = (folder / "Release").read_bytes().removesuffix(b"\n")
+        signed = sign((secret or self.secret).signer(), release, mode=SignatureMode.CLEAR)
+        (folder / "InRelease").write_bytes(signed)
 
 
 class _Server(http.server.ThreadingHTTPServer):

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -280,11 +281,15 @@ def tamper(archive: FakeArchive) -> None:
 
 
 def sign_by_another(archive: FakeArchive) -> None:
-    home = Path(f"{archive.home}-other")
-    if not home.exists():
-        make_key(home)
-    archive.sign(archive.root / "dists/new", home)
-    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False, capture_output=True)
+    archive.sign(archive.root / "dists/new", make_key())
+
+
+def sign_by_an_expired_key(archive: FakeArchive) -> None:
+    """The key is a minute old when it is made, to allow for clocks that differ: it can have expired by now."""
+    secret = make_key()
+    expired = secret.extract_certificate().set_expiration(datetime.now(UTC) - timedelta(seconds=5), secret.certifier())
+    archive.key.write_bytes(archive.key.read_bytes() + bytes(expired))
+    archive.sign(archive.root / "dists/new", secret)
 
 
 def leave_unsigned(archive: FakeArchive) -> None:
@@ -295,7 +300,7 @@ def put_login_page(archive: FakeArchive) -> None:
     (archive.root / "dists/new/InRelease").write_text("<html>Please log in</html>")
 
 
-@pytest.mark.parametrize("harm", [tamper, sign_by_another, leave_unsigned, put_login_page])
+@pytest.mark.parametrize("harm", [tamper, sign_by_another, sign_by_an_expired_key, leave_unsigned, put_login_page])
 @pytest.mark.parametrize("has_lists", [False, True], ids=["first time", "with older lists"])
 def test_what_is_not_rightly_signed_is_an_error_and_not_a_warning(
     harm: Callable[[FakeArchive], None], has_lists: bool, stocked: FakeArchive, connect: Connect, cache: Cache

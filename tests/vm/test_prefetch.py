@@ -31,10 +31,10 @@ Start = Callable[..., Prefetch]
 
 
 @pytest.fixture
-def archive(tmp_path: Path, signer: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeArchive]:
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeArchive]:
     """Two kernels, of which this machine's apt knows for the length of a test."""
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
-    with serving(tmp_path, signer) as fake:
+    with serving(tmp_path) as fake:
         yield fake
 
 
