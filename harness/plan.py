@@ -36,6 +36,8 @@ class GuestPlan:
     kernel: Path | None = None
     # … and then its outcome will be here (`vm.prefetch`).
     outcome: Path | None = None
+    # The payload once more, as a disk, if it is too large for the window.
+    payload_disk: Path | None = None
 
     def of(self, kernel_id: str, outcome: Path | None = None) -> Self:
         """The same for a kernel, which may not be there yet."""
@@ -45,12 +47,20 @@ class GuestPlan:
         """The same with a kernel that is there."""
         from vm import image  # noqa: PLC0415 - not needed in a worker whose kernels are there
 
-        initrd, payload = self.initrd, self.payload
-        # A kernel without PCI sees no window: what a test needs has to be in its initramfs. Unknown ones have it.
-        has_window = kernel.config.get("CONFIG_PCI", "n" if kernel.config else "y") == "y"
-        if not has_window and payload is not None:
-            initrd, payload = image.join(initrd, payload, cache), None
-        return replace(self, kernel=kernel.image, initrd=initrd, payload=payload, outcome=None)
+        def has(*options: str) -> bool:
+            """Whether these are built in. Of an unknown configuration one hopes so."""
+            return not kernel.config or all(kernel.config.get(option) == "y" for option in options)
+
+        initrd, payload, payload_disk = self.initrd, self.payload, self.payload_disk
+        # A kernel without PCI sees no window: what a test needs has to be in its initramfs.
+        has_window = has("CONFIG_PCI") and payload_disk is None
+        if payload_disk is not None and has("CONFIG_PCI", "CONFIG_BLK_DEV_NVME", "CONFIG_EXT4_FS"):
+            payload = None
+        elif payload is not None and not has_window:
+            initrd, payload, payload_disk = image.join(initrd, payload, cache), None, None
+        return replace(
+            self, kernel=kernel.image, initrd=initrd, payload=payload, payload_disk=payload_disk, outcome=None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +143,7 @@ class Plan:
                 memory_mib=memory_mib(guest.initrd),
                 payload=guest.payload,
                 has_disk=guest.has_disk,
+                payload_disk=guest.payload_disk,
             ),
             {
                 **self.session,

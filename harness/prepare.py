@@ -18,7 +18,7 @@ from harness.pending_kernels import PendingKernels
 from harness.plan import GuestPlan, Plan
 from harness.suites import Suite, modes_of
 from reports.results import Host, Kernel
-from vm import image
+from vm import disk, image
 from vm.apt import Archive
 from vm.architectures import ARCHITECTURES, Architecture
 from vm.cache import Cache
@@ -259,6 +259,7 @@ def _equip(setup: Setup, pending: PendingKernels, sent: payload.Payload) -> tupl
         accelerator=accel.name,
         environment=dict(qemu.environment),
         has_disk=sent.needs_disk,
+        payload_disk=disk.make(runtime, archive, setup.cache) if disk.is_needed(archive) else None,
     )
     guests = [common.of(ref.id).with_kernel(kernel, setup.cache) for ref, kernel in ready.items()]
     return guests + [common.of(ref.id, path) for ref, path in pending.late.items()], qemu, accel

@@ -17,6 +17,7 @@ from vm.architectures import Architecture
 from vm.channel import Channel, ChannelClosedError, ChannelError
 from vm.console import last_traceback
 from vm.errors import BootError
+from vm.guest.disk import SCRATCH_SERIAL, WORK_SERIAL
 from vm.monitor import Monitor, MonitorError
 
 _PR_SET_PDEATHSIG = 1
@@ -76,6 +77,8 @@ class MachineConfig:
     payload: Path | None = None
     # Whether the guest has an empty disk, /dev/nvme0n1. NVMe is built into every stock kernel, and cannot be saved.
     has_disk: bool = False
+    # A file system with what would be the payload (`vm.disk`). The guest may write to it; the file stays as it is.
+    payload_disk: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ def qemu_arguments(
         *("-mon", "chardev=monitor,mode=control"),
         *_window(config, window_descriptor, memory),
         *_disk(disk_descriptor),
+        *_payload_disk(config),
         *_memory(config, memory),
     ]
 
@@ -159,8 +163,16 @@ def _disk(descriptor: int) -> Sequence[str]:
         "-drive",
         f"if=none,id=disk,format=raw,file=/proc/self/fd/{descriptor}",
         "-device",
-        "nvme,drive=disk,serial=1",
+        f"nvme,drive=disk,serial={SCRATCH_SERIAL}",
     )
+
+
+def _payload_disk(config: MachineConfig) -> Sequence[str]:
+    """Another NVMe drive. What the guest writes goes to a file that QEMU makes for itself and has no name any more."""
+    if config.payload_disk is None:
+        return ()
+    drive = f"if=none,id=payload,format=raw,snapshot=on,file={_escape(config.payload_disk)}"
+    return ("-drive", drive, "-device", f"nvme,drive=payload,serial={WORK_SERIAL}")
 
 
 def _memory(config: MachineConfig, memory: Memory | None) -> Sequence[str]:
@@ -382,6 +394,8 @@ class Guest:
         message = {"type": "start", "entry": entry, "argument": argument, "time": time.time()}
         if self.config.payload is not None:
             message["payload_size"] = self.config.payload.stat().st_size
+        if self.config.payload_disk is not None:
+            message["disk"] = {"has_scratch": self.config.has_disk}
         self.channel.send(message, timeout_s)
 
     def console_mark(self, line: str) -> None:

@@ -58,7 +58,8 @@ class Snapshots:
         Raises:
             BootError: the guest does not boot either.
         """
-        is_plain = not config.is_interactive and not config.has_disk and config.payload is not None
+        has_drives = config.has_disk or config.payload_disk is not None
+        is_plain = not config.is_interactive and not has_drives and config.payload is not None
         if config.emulator.accelerator != "tcg" or not is_plain:
             return Guest.boot(config, directory, deadline_s=deadline_s)
         key = key_of(config)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from uring_matrix.guests import setup_for
-from vm import image
+from vm import disk, image
 from vm.machine import Guest, MachineConfig
 
 DEADLINE_S = 300.0
@@ -21,6 +21,7 @@ def machine(
     site: Mapping[str, Path] = MappingProxyType({}),
     *,
     has_window: bool = True,
+    has_disk: bool = False,
 ) -> MachineConfig:
     """A guest that runs what tests hand to `run`.
 
@@ -28,7 +29,8 @@ def machine(
         which: kernel.
         files: name below ``/work`` to what is sent.
         site: name below ``/site`` to what is sent.
-        has_window: whether the files come through the window, or in the initramfs.
+        has_window: whether the files come through the window, or on a disk if they are large, or in the initramfs.
+        has_disk: whether there is an empty disk.
     """
     setup = setup_for(None)
     kernel = setup.kernels.fetch(setup.kernels.resolve(["all"])[0 if which == OLDEST else -1])
@@ -37,13 +39,16 @@ def machine(
     initrd = runtime.initramfs if has_window else image.join(runtime.initramfs, archive, setup.cache)
     qemu = setup.qemu()
     bare = setup.machine(qemu, setup.accel(qemu, kernel, initrd).name, kernel.image, initrd)
+    is_large = has_window and disk.is_needed(archive)
     return MachineConfig(
         bare.architecture,
         bare.emulator,
         bare.kernel,
         initrd,
         memory_mib=bare.memory_mib,
-        payload=archive if has_window else None,
+        payload=archive if has_window and not is_large else None,
+        payload_disk=disk.make(runtime, archive, setup.cache) if is_large else None,
+        has_disk=has_disk,
     )
 
 

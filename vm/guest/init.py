@@ -1,8 +1,8 @@
 """PID 1 of a guest: makes the machine usable, then runs entry points the host names, one after another.
 
-The host's messages: ``start`` {entry, argument, payload_size, time} runs ``entry`` in a child process, ``renew`` {time,
-entropy} tells a restored guest that it is another one now, ``power-off`` ends the guest. Ours: ``ready`` at first and
-after ``renew``, then ``exit`` {status} each time the child ended, however it ended.
+The host's messages: ``start`` {entry, argument, payload_size, disk, time} runs ``entry`` in a child process, ``renew``
+{time, entropy} tells a restored guest that it is another one now, ``power-off`` ends the guest. Ours: ``ready`` at
+first and after ``renew``, then ``exit`` {status} each time the child ended, however it ended.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ import time
 import traceback
 from typing import Any
 
-from vm.guest import window
+from vm.guest import disk, window
 from vm.guest.port import Port
 
 CONFIG_PATH = "/etc/guest.json"
@@ -160,6 +160,8 @@ def run_entry(port: Port, message: dict[str, Any]) -> None:
     """Unpack the payload and call the entry point, ``module:function``, with the port and its argument."""
     if message.get("payload_size"):
         window.unpack("/", message["payload_size"])
+    if message.get("disk"):
+        disk.mount(**message["disk"])
     os.chdir(WORK_PATH)
     if WORK_PATH not in sys.path:
         sys.path.insert(0, WORK_PATH)

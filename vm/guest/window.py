@@ -7,6 +7,7 @@ archive (newc), the same that can be unpacked behind an initramfs.
 import mmap
 import os
 import stat
+from collections.abc import Iterator
 
 DEVICES = "/sys/bus/pci/devices"
 VENDOR, DEVICE = "0x1af4", "0x1110"
@@ -46,10 +47,9 @@ def read(path: str) -> str:
         return file.read().strip()
 
 
-def write_all(archive: bytes | mmap.mmap, directory: str) -> None:
-    """Write every member of an archive below a directory. Parents come before their children in it."""
+def members(archive: bytes | mmap.mmap) -> Iterator[tuple[bytes, int, int, int, int]]:
+    """Name, mode, time, and first and last byte of every member of an archive."""
     at = 0
-    times = []  # of directories, which change as long as something is written into them, and may be read-only
     while True:
         header = archive[at : at + HEADER_SIZE]
         if header[:6] != b"070701":
@@ -59,15 +59,22 @@ def write_all(archive: bytes | mmap.mmap, directory: str) -> None:
         begin = aligned(at + HEADER_SIZE + name_size)
         at = aligned(begin + size)
         if name == TRAILER:
-            break
+            return
         if begin + size > len(archive):
             raise WindowError(f"{os.fsdecode(name)} is cut off: the host's files end within it")
+        yield name, mode, modified_s, begin, begin + size
+
+
+def write_all(archive: bytes | mmap.mmap, directory: str) -> None:
+    """Write every member of an archive below a directory. Parents come before their children in it."""
+    times = []  # of directories, which change as long as something is written into them, and may be read-only
+    for name, mode, modified_s, begin, end in members(archive):
         path = os.fsencode(directory) + b"/" + name
         if stat.S_ISDIR(mode):
             os.makedirs(path, exist_ok=True)  # noqa: PTH103
             times.append((path, mode, modified_s))
         else:
-            write(path, mode, modified_s, archive[begin : begin + size])
+            write(path, mode, modified_s, archive[begin:end])
     for path, mode, modified_s in reversed(times):
         os.chmod(path, stat.S_IMODE(mode))  # noqa: PTH101
         os.utime(path, (modified_s, modified_s))
