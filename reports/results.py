@@ -4,8 +4,10 @@ Nothing here needs Jinja2: importing this module is cheap.
 """
 
 from reports.errors import ResultsError
+from reports.events import fold, kernel_order, not_run, remaining
 from reports.expectation import Expectation, annotate, documented_minimum, exit_code, judge, judge_all
-from reports.journal import Journal, fold, kernel_order, not_run, remaining
+from reports.journal import Journal
+from reports.keep import kept, kept_sentence, part
 from reports.merge import merge
 from reports.records import (
     SCHEMA_VERSION,
@@ -13,12 +15,14 @@ from reports.records import (
     Attempt,
     CellKey,
     Generator,
+    GuestConfig,
     Host,
     Kernel,
     Mode,
     Qualifier,
     Result,
     Results,
+    Run,
     Status,
     Test,
     attempts_of,
@@ -36,6 +40,7 @@ __all__ = [
     "CellKey",
     "Expectation",
     "Generator",
+    "GuestConfig",
     "Host",
     "Journal",
     "Kernel",
@@ -44,6 +49,7 @@ __all__ = [
     "Result",
     "Results",
     "ResultsError",
+    "Run",
     "Status",
     "Test",
     "annotate",
@@ -57,9 +63,12 @@ __all__ = [
     "inconsistencies",
     "judge",
     "judge_all",
+    "kept",
+    "kept_sentence",
     "kernel_order",
     "merge",
     "not_run",
+    "part",
     "read",
     "remaining",
     "severity",
