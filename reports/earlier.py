@@ -1,6 +1,5 @@
 """What an earlier run left in a directory: set aside when a run begins, given up when it has a verdict of its own."""
 
-import os
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -110,7 +109,7 @@ class Earlier:
 
     def _names_of_consoles(self) -> set[str]:
         with suppress(OSError):
-            return set(os.listdir(self._directory / _CONSOLES))
+            return {path.name for path in (self._directory / _CONSOLES).iterdir()}
         return set()
 
 

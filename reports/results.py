@@ -3,12 +3,15 @@
 Nothing here needs Jinja2: importing this module is cheap.
 """
 
+from reports.earlier import Earlier
 from reports.errors import ResultsError
 from reports.events import fold, kernel_order, not_run, remaining
 from reports.expectation import Expectation, annotate, documented_minimum, exit_code, judge, judge_all
 from reports.journal import Journal
 from reports.keep import kept, kept_sentence, part
 from reports.merge import merge
+from reports.pages import has_pages
+from reports.provenance import Provenance
 from reports.records import (
     SCHEMA_VERSION,
     SEVERITY,
@@ -38,6 +41,7 @@ __all__ = [
     "SEVERITY",
     "Attempt",
     "CellKey",
+    "Earlier",
     "Expectation",
     "Generator",
     "GuestConfig",
@@ -45,6 +49,7 @@ __all__ = [
     "Journal",
     "Kernel",
     "Mode",
+    "Provenance",
     "Qualifier",
     "Result",
     "Results",
@@ -60,6 +65,7 @@ __all__ = [
     "encode",
     "exit_code",
     "fold",
+    "has_pages",
     "inconsistencies",
     "judge",
     "judge_all",
