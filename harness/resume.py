@@ -1,6 +1,5 @@
 """What a resumed run keeps: verdicts whose whole key is the same. And what it judges again, and why."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -36,11 +35,15 @@ class Sorted:
     # Item ids of those that keep their verdict.
     kept: list[str] = field(default_factory=list)
     # How many are judged again, by the reason.
-    again: Counter[str] = field(default_factory=Counter)
+    again: dict[str, int] = field(default_factory=dict)
+
+    def judge_again(self, why: str) -> None:
+        """Count a cell."""
+        self.again[why] = self.again.get(why, 0) + 1
 
     def sentence(self) -> str | None:
         """Say what is judged again, if anything."""
-        total = self.again.total()
+        total = sum(self.again.values())
         if not total:
             return None
         cells = "1 cell is" if total == 1 else f"{total:,} cells are"
@@ -104,11 +107,11 @@ def sort(
         if verdict is None:
             continue
         if verdict.changed in {CHANGED[KERNEL], UNRECORDED}:
-            found.again[verdict.changed] += 1
+            found.judge_again(verdict.changed)
         elif verdict.inputs != inputs.of(item, name.node):
-            found.again[TEST_CHANGED] += 1
+            found.judge_again(TEST_CHANGED)
         elif verdict.changed:
-            found.again[verdict.changed] += 1
+            found.judge_again(verdict.changed)
         else:
             found.kept.append(item.nodeid)
     return found

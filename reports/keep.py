@@ -24,12 +24,15 @@ def kept(earlier: Results, own: Collection[CellKey], continued: Collection[CellK
             prevented it, the row is kept as an attempt.
 
     Returns:
-        The earlier file without what the run replaces, every column with its provenance; None if nothing is left.
+        The earlier file without what the run replaces, every column with its provenance; None if nothing is left. The
+        tests of what the run replaces stay: their order is one with that of the others.
     """
     rows = tuple(
         row for row in earlier.results if row.key not in own or (row.status is Status.INFRA and row.key in continued)
     )
-    return _with_rows(earlier, rows) if rows else None
+    left = _with_rows(earlier, rows)
+    tests = {cell.test for cell in (*own, *(row.key for row in rows))}
+    return _replace(left, tests=tuple(test for test in earlier.tests if test.id in tests)) if rows else None
 
 
 def part(results: Results, keys: Collection[CellKey], *, is_done: bool) -> Results:
@@ -87,10 +90,11 @@ def with_kept(own: Results, earlier: Results) -> Results:
         else:
             rows[row.key] = combine(named, rows[row.key], is_rerun=True)
     all_rows = [*rows.values(), *beside]
+    used = {test.id for test in own.tests} | {row.test for row in all_rows}
     return _replace(
         own,
         kernels=(*own.kernels, *(kernel for kernel in earlier.kernels if kernel.id not in columns)),
-        tests=_in_one_order(own.tests, earlier.tests),
+        tests=tuple(test for test in _in_one_order(own.tests, earlier.tests) if test.id in used),
         modes=_modes(own.modes, earlier.modes),
         results=tuple(all_rows),
         runs=runs.named_by(all_rows),
