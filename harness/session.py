@@ -104,6 +104,7 @@ class Session:
 
     # -- collection ---------------------------------------------------------------------------------------------------
 
+    @pytest.hookimpl(trylast=True)  # of what was chosen
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Leave out what a resumed run has verdicts for."""
         if not self.plan.earlier:
@@ -185,12 +186,9 @@ class Session:
     def _conclude(self, item: pytest.Item, cell: Cell, attempts: Sequence[JudgedAttempt]) -> None:
         """Take the worst try for the verdict, and make sure that pytest counts what is no good one as a failure."""
         hook = item.ihook
-        # A try that was prevented, by the run's end say, contradicts none.
-        judged = [one for one in attempts if one.verdict.status is not Status.INFRA] or attempts
-        last, worst = judged[-1], max(judged, key=lambda one: severity(one.verdict.status))
+        worst, last, is_flaky = settle(attempts)
         verdict = worst.verdict
         qualifiers = dict.fromkeys(name for one in attempts for name in one.verdict.qualifiers)
-        is_flaky = len({one.verdict.status for one in judged}) > 1
         if is_flaky:
             qualifiers[Qualifier.FLAKY] = None
         verdict = dataclasses.replace(verdict, qualifiers=tuple(qualifiers))
@@ -288,6 +286,18 @@ class Session:
         """Leave nothing running."""
         if self._guests is not None:
             self._guests.close()
+
+
+def settle(attempts: Sequence[JudgedAttempt]) -> tuple[JudgedAttempt, JudgedAttempt, bool]:
+    """Find the try that counts.
+
+    Returns:
+        The worst one, the last one, and whether they contradict each other. One that was prevented, because the run's
+        time was over say, contradicts none: it counts where there is no other.
+    """
+    judged = [one for one in attempts if one.verdict.status is not Status.INFRA] or attempts
+    worst = max(judged, key=lambda one: severity(one.verdict.status))
+    return worst, judged[-1], len({one.verdict.status for one in judged}) > 1
 
 
 def remove_old(consoles: Path) -> None:

@@ -42,6 +42,8 @@ class Earlier:
         Returns:
             Whether there was something.
         """
+        for left in self._directory.glob(f".{_RESULTS}*.tmp"):  # half a file, which was to replace a whole one
+            left.unlink(missing_ok=True)
         return self._put_back()
 
     def read(self) -> Results | None:
