@@ -24,15 +24,15 @@ from harness.suites import Suite
 from reports.results import GuestConfig
 from vm.machine import MachineConfig
 
-# A column's inputs, and what is said of cells that are judged again because one of them differs.
-KERNEL, SOURCES, OPTIONS, GUEST, EMULATOR, IMAGE = "kernel", "sources", "options", "guest", "emulator", "image"
+# A column's inputs, and what is said of cells that are judged again because one of them differs: the first that does.
+KERNEL, GUEST, EMULATOR, IMAGE, SOURCES, OPTIONS = "kernel", "guest", "emulator", "image", "sources", "options"
 CHANGED = {
     KERNEL: "whose kernel is another image",
-    SOURCES: "whose suite changed",
-    OPTIONS: "that had other options of pytest",
     GUEST: "whose guest is made otherwise",
     EMULATOR: "that ran with another QEMU or accelerator",
     IMAGE: "whose guest image is another",
+    SOURCES: "whose suite changed",
+    OPTIONS: "that had other options of pytest",
 }
 
 # Options that choose, show or arrange tests, and change nothing in any of them; pytest's, pytest-xdist's and ours.

@@ -29,6 +29,7 @@ from reports.results import (
     Journal,
     Kernel,
     Mode,
+    Provenance,
     Result,
     Results,
     ResultsError,
@@ -184,8 +185,8 @@ class Recorder:
     def _give_up_earlier(self) -> None:
         self._is_judged = True
         left = self._left
-        columns = [*left.kernels, *(kernel for run in left.runs for kernel in run.kernels)] if left is not None else []
-        self._earlier.give_up(kernel.console for kernel in columns if kernel.console is not None)
+        columns = map(Provenance(left).kernel_of, left.results) if left is not None else ()
+        self._earlier.give_up({kernel.console for kernel in columns if kernel.console is not None})
 
     def _put_back(self) -> None:
         self._is_begun = False
@@ -320,7 +321,9 @@ class Recorder:
         if self.results is None or self.own is None:
             return []
         own = {row.key for row in self.own.results}
-        found = [self._resumed.sentence(), kept_sentence(self.results, own)]
+        known = {*self._plan.notes, *(self.earlier.notes if self.earlier is not None else ())}
+        notes = [note for note in self.results.notes if note not in known]
+        found = [*notes, self._resumed.sentence(), kept_sentence(self.results, own)]
         return [sentence for sentence in found if sentence is not None]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

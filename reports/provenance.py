@@ -47,20 +47,16 @@ class Provenance:
 
 def run_of(kernel: Kernel, results: Results) -> Run:
     """The run that made a column, as rows name it beside newer ones."""
-    own = with_provenance(kernel, results)
-    assert own.generator is not None
-    assert own.host is not None
-    assert own.started is not None
+    started = kernel.started or results.started
+    plain = msgspec.structs.replace(kernel, generator=None, host=None, command=None, started=None, finished=None)
     return Run(
-        id=f"{own.started:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
-        generator=own.generator,
-        host=own.host,
-        command=own.command or (),
-        started=own.started,
-        finished=own.finished,
-        kernels=(
-            msgspec.structs.replace(kernel, generator=None, host=None, command=None, started=None, finished=None),
-        ),
+        id=f"{started:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
+        generator=kernel.generator or results.generator,
+        host=kernel.host or results.host,
+        command=kernel.command or results.command,
+        started=started,
+        finished=with_provenance(kernel, results).finished,
+        kernels=(plain,),
     )
 
 

@@ -94,7 +94,7 @@ def run(
     code = INTERRUPTED if is_interrupted else exit_code(show.own, is_flaky_allowed=allow_flaky)
     if is_refused and code in {OK, INCOMPLETE}:
         code = USAGE
-    return _conclude(show, out, code, is_report=report, as_json=as_json)
+    return _conclude(show.results, show.own, show.sentences, out, code, is_report=report, as_json=as_json)
 
 
 def _explain_nothing(status: int, out: Path, show: Show, pytest_args: Sequence[str]) -> int:
@@ -128,10 +128,9 @@ def worker_count(specs: Sequence[str]) -> str:
     return str(count if count > 1 else 0)
 
 
-def _conclude(show: Show, out: Path, code: int, *, is_report: bool, as_json: bool) -> int:
-    results, own = show.results, show.own
-    assert results is not None
-    assert own is not None
+def _conclude(
+    results: Results, own: Results, sentences: Sequence[str], out: Path, code: int, *, is_report: bool, as_json: bool
+) -> int:
     page: Path | None = None
     if is_report:
         from reports.site import write_site  # noqa: PLC0415 - a run without a report needs no Jinja2
@@ -155,7 +154,7 @@ def _conclude(show: Show, out: Path, code: int, *, is_report: bool, as_json: boo
         print(json.dumps(summary))
     else:
         _print_summary(own)
-        for sentence in show.sentences:
+        for sentence in sentences:
             print(sentence)
         print(f"results: {out / 'results.json'}" + ("" if results.complete else "  (NOT complete)"))
         if page is not None:
