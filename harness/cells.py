@@ -4,7 +4,7 @@ import copy
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -146,24 +146,3 @@ def split_node_id(node_id: str, cells: Mapping[str, Cell]) -> tuple[str, Cell] |
             if parameters.startswith(f"{cell_id}-") and parameters.endswith("]"):
                 return f"{path}{colons}{head}[{parameters[len(cell_id) + 1 :]}", cells[cell_id]
     return None
-
-
-def short_ids(names: Iterable[str], known: Collection[str] = ()) -> dict[str, str]:
-    """Give each test a short id that is its own.
-
-    Args:
-        names: items' ids without their cells, `path::test_nop`.
-        known: ids that an earlier part of the same run gave.
-
-    Returns:
-        For each of them the function's name, or the whole where two files have a function of that name.
-    """
-    names = list(names)
-    owners: dict[str, set[str]] = {}
-    for name in names:
-        owners.setdefault(_short(name), set()).add(name)
-    return {name: name if name in known or len(owners[_short(name)]) > 1 else _short(name) for name in names}
-
-
-def _short(name: str) -> str:
-    return name.partition("::")[2].replace("::", ".")

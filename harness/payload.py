@@ -119,21 +119,32 @@ def collect(config: pytest.Config, suites: Sequence[Suite]) -> Payload:
     Raises:
         pytest.UsageError: an argument cannot be found, or something cannot be sent into a guest.
     """
-    tree = source_tree(config, suites)
-    named = [_resolve(argument, config) for argument in config.args]
-    out: str | None = config.getoption("matrix_out")
-    unwanted = (config.invocation_params.dir / out).resolve() if out is not None else None
-    files = with_packages(files_of(tree, named, config.inipath, unwanted), own_files(suites))
     settings = HarnessSettings.load()
     packages = find([*settings.packages, *config.getoption("guest_package")])
     return Payload(
-        files,
-        read(config, tree, named, packages.names),
+        files_of_session(config, suites),
+        read(config, source_tree(config, suites), _named(config), packages.names),
         packages,
         tuple(suite.plugin for suite in suites),
         tuple(kernel_facts_of(suites)),
         _environment([*settings.env, *config.getoption("guest_env")]),
     )
+
+
+def files_of_session(config: pytest.Config, suites: Sequence[Suite]) -> dict[str, Path]:
+    """Everything that tests may read: their tree, and what every guest has.
+
+    Raises:
+        pytest.UsageError: an argument cannot be found, or two files would have one name.
+    """
+    out: str | None = config.getoption("matrix_out")
+    unwanted = (config.invocation_params.dir / out).resolve() if out is not None else None
+    tree = files_of(source_tree(config, suites), _named(config), config.inipath, unwanted)
+    return with_packages(tree, own_files(suites))
+
+
+def _named(config: pytest.Config) -> list[Path]:
+    return [_resolve(argument, config) for argument in config.args]
 
 
 def source_tree(config: pytest.Config, suites: Sequence[Suite]) -> SourceTree:

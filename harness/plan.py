@@ -7,16 +7,19 @@ from typing import Any, Self
 
 import msgspec
 
-from harness import kernel_records
+from harness import cell_inputs, kernel_records
 from harness.cells import HOST, Cell
 from harness.guests import Column, PendingOutcome
+from harness.resume import EarlierCell
 from harness.suites import Mode
-from reports.results import CellKey, Host, Kernel
+from reports.results import Host, Kernel
 from vm.architectures import ARCHITECTURES
 from vm.cache import Cache
 from vm.errors import FetchError, VmError
 from vm.kernel import Kernel as FetchedKernel
 from vm.machine import Emulator, MachineConfig, memory_mib
+
+_INPUTS = ("sha256", "inputs", "guest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,11 @@ class GuestPlan:
     environment: dict[str, str]
     has_disk: bool
     kernel_id: str = ""
-    # The kernel's image; None while it is still being fetched …
+    # What verdicts are obtained with, as far as it is the same for every kernel (`harness.cell_inputs`).
+    inputs: dict[str, str] = field(default_factory=dict)
+    # The kernel's image, and its hash; None while it is still being fetched …
     kernel: Path | None = None
+    sha256: str = ""
     # … and then its outcome will be here (`vm.prefetch`).
     outcome: Path | None = None
     # The payload once more, as a disk, if it is too large for the window.
@@ -59,7 +65,13 @@ class GuestPlan:
         elif payload is not None and not has_window:
             initrd, payload, payload_disk = image.join(initrd, payload, cache), None, None
         return replace(
-            self, kernel=kernel.image, initrd=initrd, payload=payload, payload_disk=payload_disk, outcome=None
+            self,
+            kernel=kernel.image,
+            sha256=kernel.sha256,
+            initrd=initrd,
+            payload=payload,
+            payload_disk=payload_disk,
+            outcome=None,
         )
 
 
@@ -82,8 +94,12 @@ class Plan:
     # Whether guests that were booted before may be restored.
     has_snapshots: bool = True
     notes: tuple[str, ...] = field(default=())
-    # Cells that a resumed run has verdicts for already: test, kernel, arch, mode.
-    done: frozenset[CellKey] = frozenset()
+    # The running kernel's, like `GuestPlan.inputs`.
+    host_inputs: dict[str, str] = field(default_factory=dict)
+    # A word for the tree of the tests, where results are kept.
+    tree: str = ""
+    # What a resumed run has verdicts for.
+    earlier: tuple[EarlierCell, ...] = ()
 
     def is_host(self, cell: Cell) -> bool:
         """Whether a cell is this machine's kernel, in process."""
@@ -121,7 +137,8 @@ class Plan:
             guest = guest.with_kernel(kernel, cache)
         except VmError as error:
             return PendingOutcome(kernel_records.facts(error), why_not=str(error))
-        return PendingOutcome(kernel_records.facts(kernel), self._column(guest, kernel.image, paths))
+        known = {**kernel_records.facts(kernel), **self._inputs(guest, kernel.image)}
+        return PendingOutcome(known, self._column(guest, kernel.image, paths))
 
     def is_fetching(self, cell: Cell) -> bool:
         """Whether a cell's kernel is not there yet."""
@@ -133,18 +150,38 @@ class Plan:
             if (guest.kernel_id, guest.arch) == (cell.kernel, cell.arch)
         )
 
+    def inputs_of(self, kernel: Kernel) -> dict[str, Any]:
+        """What verdicts of a kernel are obtained with, for its record; nothing as long as it is being fetched.
+
+        Args:
+            kernel: its record.
+        """
+        if kernel.id == HOST:
+            return {"inputs": self.host_inputs}
+        guest = self._guest((kernel.id, kernel.arch))
+        return self._inputs(guest, guest.kernel) if guest is not None and guest.kernel is not None else {}
+
+    def await_inputs(self, key: tuple[str, str]) -> dict[str, Any]:
+        """The same of a kernel that is still being fetched, when it is there; nothing if it cannot be had."""
+        guest = self._guest(key)
+        if guest is None or guest.outcome is None:
+            return {}
+        return {name: fact for name, fact in self.await_kernel(key, (), None).update.items() if name in _INPUTS}
+
+    def _guest(self, key: tuple[str, str]) -> GuestPlan | None:
+        return next((guest for guest in self.guests if (guest.kernel_id, guest.arch) == key), None)
+
+    def _inputs(self, guest: GuestPlan, kernel: Path) -> dict[str, Any]:
+        machine = _machine(guest, kernel)
+        words = {cell_inputs.KERNEL: guest.sha256, cell_inputs.GUEST: cell_inputs.of_machine(machine)}
+        return {
+            "inputs": {**guest.inputs, **words},
+            "guest": msgspec.to_builtins(cell_inputs.guest_config(machine)),
+        }
+
     def _column(self, guest: GuestPlan, kernel: Path, paths: Sequence[str]) -> Column:
         return Column(
-            MachineConfig(
-                ARCHITECTURES[guest.arch],
-                Emulator(guest.emulator, guest.accelerator, guest.environment),
-                kernel,
-                guest.initrd,
-                memory_mib=memory_mib(guest.initrd),
-                payload=guest.payload,
-                has_disk=guest.has_disk,
-                payload_disk=guest.payload_disk,
-            ),
+            _machine(guest, kernel),
             {
                 **self.session,
                 "files": paths,
@@ -164,3 +201,16 @@ class Plan:
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote."""
         return msgspec.json.decode(text, type=cls, dec_hook=lambda kind, value: kind(value))
+
+
+def _machine(guest: GuestPlan, kernel: Path) -> MachineConfig:
+    return MachineConfig(
+        ARCHITECTURES[guest.arch],
+        Emulator(guest.emulator, guest.accelerator, guest.environment),
+        kernel,
+        guest.initrd,
+        memory_mib=memory_mib(guest.initrd),
+        payload=guest.payload,
+        has_disk=guest.has_disk,
+        payload_disk=guest.payload_disk,
+    )

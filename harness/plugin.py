@@ -116,7 +116,7 @@ def pytest_configure(config: pytest.Config) -> None:
     fixtures.pytest_configure(config)
     suites = config.hook.pytest_matrix_suite()
     known = modes_of(suites)
-    modes = config.getoption("mode") or [DEFAULT_MODE.id]
+    modes = list(dict.fromkeys(config.getoption("mode") or [DEFAULT_MODE.id]))
     for name in modes:
         if name not in known:
             raise pytest.UsageError(f"no mode is called {name!r}; there are {', '.join(known)}")

@@ -4,7 +4,7 @@ import contextlib
 import os
 import platform
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -12,8 +12,9 @@ from typing import Literal
 import psutil
 import pytest
 
-from harness import durations, kernel_records, payload
+from harness import cell_inputs, durations, kernel_records, payload
 from harness.cells import HOST, Cell, native_architecture
+from harness.names import tree_of
 from harness.pending_kernels import PendingKernels
 from harness.plan import GuestPlan, Plan
 from harness.suites import Suite, modes_of
@@ -145,7 +146,7 @@ def prepare(config: pytest.Config, modes: Sequence[str], suites: Sequence[Suite]
     try:
         settings = Settings.load({"accel": config.getoption("accel")})
         pins = _pins(config)
-        named = config.getoption("arch") or dict.fromkeys(pin.arch for pin in pins) or [native_architecture()]
+        named = dict.fromkeys(config.getoption("arch") or [pin.arch for pin in pins] or [native_architecture()])
         if foreign := sorted({pin.arch for pin in pins} - set(named)):
             raise SpecError(f"the lock file pins kernels for {', '.join(foreign)}, and --arch is {', '.join(named)}")
         architectures = [_architecture(name) for name in named]
@@ -181,6 +182,7 @@ def _prepare(
     # What goes on beside the session, and ends with it.
     beside = contextlib.ExitStack()
     config.add_cleanup(beside.close)
+    inputs = {cell_inputs.OPTIONS: cell_inputs.of_options(config)}
     for architecture in architectures:
         setup = Setup(architecture, settings, progress)
         pinned = [pin for pin in pins if pin.arch == architecture.name]
@@ -202,7 +204,7 @@ def _prepare(
         to_boot.sort(key=lambda ref: order.index(ref.id))
         pending = PendingKernels(to_boot, pinned, setup.kernels, setup.cache, settings, progress, beside)
         if pending.is_any_to_come:
-            equipped, qemu, accel = _equip(setup, pending, sent)
+            equipped, qemu, accel = _equip(setup, pending, sent, inputs | _sources(config, suites, sent.files))
             guests += equipped
         late |= {(ref.id, ref.arch) for ref in pending.late}
         kernels += [kernel_records.record(ref, pending.outcomes.get(ref)) for ref in to_boot]
@@ -222,10 +224,24 @@ def _prepare(
         consoles=_consoles(config),
         cache=settings.cache,
         has_snapshots=not config.getoption("no_snapshots"),
+        host_inputs={
+            **inputs,
+            **cell_inputs.of_host(),
+            **_sources(config, suites, payload.files_of_session(config, suites)),
+        }
+        if any(cell.kernel == HOST for cell in cells)
+        else {},
+        tree=tree_of(config, directory) if (directory := _directory(config)) is not None else "",
     )
 
 
-def _equip(setup: Setup, pending: PendingKernels, sent: payload.Payload) -> tuple[list[GuestPlan], Qemu, Accel | None]:
+def _sources(config: pytest.Config, suites: Sequence[Suite], files: Mapping[str, Path]) -> dict[str, str]:
+    return {cell_inputs.SOURCES: cell_inputs.of_sources(files, config, suites)}
+
+
+def _equip(
+    setup: Setup, pending: PendingKernels, sent: payload.Payload, inputs: Mapping[str, str]
+) -> tuple[list[GuestPlan], Qemu, Accel | None]:
     """Give every kernel, there or still coming, what its guests need; nothing if none comes after all."""
     runtime = setup.runtime()
     packages = sent.packages.fitted(
@@ -260,6 +276,12 @@ def _equip(setup: Setup, pending: PendingKernels, sent: payload.Payload) -> tupl
         environment=dict(qemu.environment),
         has_disk=sent.needs_disk,
         payload_disk=disk.make(runtime, archive, setup.cache) if disk.is_needed(archive) else None,
+        inputs={
+            **inputs,
+            cell_inputs.EMULATOR: cell_inputs.word(accel.name, str(qemu), qemu.sha256),
+            cell_inputs.IMAGE: cell_inputs.word(runtime.key),
+            cell_inputs.PACKAGES: cell_inputs.word(*sorted(f"{one.name} {one.version}" for one in packages.packages)),
+        },
     )
     guests = [common.of(ref.id).with_kernel(kernel, setup.cache) for ref, kernel in ready.items()]
     return guests + [common.of(ref.id, path) for ref, path in pending.late.items()], qemu, accel
@@ -281,10 +303,14 @@ def _architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
-def _consoles(config: pytest.Config) -> Path:
+def _directory(config: pytest.Config) -> Path | None:
     out: str | None = config.getoption("matrix_out")
-    if out is not None:
-        return (config.invocation_params.dir / out).resolve() / "consoles"
+    return (config.invocation_params.dir / out).resolve() if out is not None else None
+
+
+def _consoles(config: pytest.Config) -> Path:
+    if (directory := _directory(config)) is not None:
+        return directory / "consoles"
     return Path(tempfile.gettempdir()) / f"uring-matrix-consoles-{os.getuid()}"
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +15,30 @@ import msgspec
 import pytest
 
 from harness import durations
-from harness.cells import Cell, short_ids, split_node_id
+from harness.cells import Cell, split_node_id
+from harness.names import TestNames, short_ids
 from harness.plan import Plan
-from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, ROW, TEST
-from reports.results import Attempt, CellKey, Generator, Journal, Mode, Result, Results, ResultsError, Status, Test
+from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, RESUMED, ROW, TEST
+from harness.resume import EarlierCell, Sorted, earlier_cells
+from reports.results import (
+    Attempt,
+    CellKey,
+    Earlier,
+    Generator,
+    GuestConfig,
+    Journal,
+    Kernel,
+    Mode,
+    Provenance,
+    Result,
+    Results,
+    ResultsError,
+    Status,
+    Test,
+    kept,
+    kept_sentence,
+    part,
+)
 
 # A disk's own trouble; everything else about a directory is how it was named.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
@@ -28,99 +47,163 @@ _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 class Recorder:
     """A pytest plugin that keeps what the session finds.
 
+    What lies in the directory stays as it is until there is a verdict: a session that judges nothing changes nothing.
+    From then on the directory holds this session's cells, and those of earlier runs that it did not run again.
+
     Attributes:
-        results: the folded results, once the session is over; None when there was nothing to run.
+        results: everything in the directory, once the session is over; None when the session judged nothing.
+        own: the same without what other runs were asked for.
         failure: why results could not be written, if they could not.
+        collect_errors: the files that could not be collected, and pytest's words for why.
     """
 
-    def __init__(self, plan: Plan, directory: Path, resumed: Results | None = None) -> None:
+    def __init__(self, plan: Plan, directory: Path, names: TestNames, *, is_resumed: bool = False) -> None:
         self._plan = plan
         self._directory = directory
+        self._test_names = names
         self._cells = {cell.id: cell for cell in plan.cells}
-        self._kernels = {kernel.id: kernel for kernel in plan.kernels}
-        self._tests = {test.id: test for test in resumed.tests} if resumed is not None else {}
-        self._names: dict[str, str] = {}  # an item's id without its cell, to the test's id
-        self._is_planned = False
-        self._is_begun = self._is_resumed = resumed is not None
+        self._kernels = {kernel.id: _with_facts(kernel, plan.inputs_of(kernel)) for kernel in plan.kernels}
+        self._tests: dict[str, Test] = {}
+        self._ids: dict[str, str] = {}  # an item's id without its cell, to the test's id
+        self._planned: dict[CellKey, None] = {}
+        self._is_resumed = is_resumed
+        # What a resumed run keeps, and what it judges again.
+        self._resumed = Sorted()
+        self._is_begun = self._is_judged = self._is_partly_collected = False
+        self._left: Results | None = None  # what stays of earlier runs
+        self.collect_errors: list[tuple[str, str]] = []
         self.failure: str | None = None
         self.results: Results | None = None
+        self.own: Results | None = None
         path = directory / JOURNAL_NAME
         try:
-            if resumed is None:
+            self._journal = Journal.claim(path)
+            self._earlier = Earlier(path)
+            if self._earlier.recover():  # the journal that was claimed is gone
+                self._journal.close()
                 self._journal = Journal.claim(path)
-            else:
-                self._journal = Journal.reopen(path, generator=generator(), command=_command())
+                self._earlier = Earlier(path)
+            self.earlier = self._earlier.read()
         except ResultsError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK_ERRORS:
                 pytest.exit(str(error), returncode=3)
-            raise pytest.UsageError(str(error)) from error
-        if resumed is not None:
-            (directory / "results.json").unlink(missing_ok=True)
+            raise pytest.UsageError(f"{error} Nothing was run: what lies there would be lost.") from error
+
+    def earlier_cells(self) -> tuple[EarlierCell, ...]:
+        """What a resumed run may keep, going by its kernels and guests."""
+        if self.earlier is None:
+            return ()
+        known = {(kernel.id, kernel.arch) for kernel in self.earlier.kernels}
+        columns = {}
+        for kernel in self._kernels.values():
+            key = (kernel.id, kernel.arch)
+            if key in known and not kernel.inputs:  # it is still being fetched: which image that is has to be known
+                columns[key] = _with_facts(kernel, self._plan.await_inputs(key))
+            else:
+                columns[key] = kernel
+        return earlier_cells(self.earlier, columns)
 
     # -- the plan -----------------------------------------------------------------------------------------------------
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Without xdist: write down every cell before the first one runs."""
-        if session.items:
-            self._plan_or_stop([item.nodeid for item in session.items])
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep what could not be collected, and why."""
+        if report.failed:
+            self.collect_errors.append((report.nodeid, report.longreprtext))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Without xdist: know every cell before the first one runs. Collecting is over, and nothing came between."""
+        self._plan_cells([item.nodeid for item in session.items])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """With xdist: the same, as soon as the first worker has collected."""
-        del node
-        if ids and not self._is_planned:
-            self._plan_or_stop(ids)
+        if self.collect_errors and not node.config.getoption("continue_on_collection_errors"):
+            # pytest-xdist would go on with what it has.
+            count = len(self.collect_errors)
+            raise pytest.Session.Interrupted(f"{count} error{'s' if count > 1 else ''} during collection")
+        if not self._planned:
+            self._plan_cells(ids)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object | None) -> None:
-        """Say that a worker was lost: another one runs again what it was at."""
+        """Take what a worker knows; say that one was lost: another runs again what it was at."""
+        output = getattr(node, "workeroutput", {}).get(RESUMED)
+        if output is not None:
+            self.take_resumed(msgspec.convert(output, Sorted))
         if error is not None and self._is_begun and self.failure is None:
             name = node.gateway.id
             with contextlib.suppress(ResultsError):  # the next verdict meets the same disk, and stops the run
                 self._journal.note(f"worker {name} was lost ({error}); the test it was at was run again by another")
 
-    def _plan_or_stop(self, node_ids: Sequence[str]) -> None:
-        try:
-            self._write_plan(node_ids)
-        except ResultsError as error:
-            self._stop(error)
+    def take_resumed(self, resumed: Sorted) -> None:
+        """Take what became of the cells that a resumed run was asked for; every process says the same."""
+        self._resumed = resumed
 
     def _stop(self, error: ResultsError) -> NoReturn:
         """End a run whose results cannot be kept, on a full disk say: going on would find verdicts and lose them."""
         self.failure = f"the results cannot be written: {error}"
         pytest.exit(self.failure, returncode=3)
 
-    def _begin(self) -> None:
-        """Replace what an earlier run left: it must not be taken for this one's if this one dies."""
-        self._is_begun = True
-        self._journal.begin(generator=generator(), command=_command(), host=self._plan.host)
-        (self._directory / "results.json").unlink(missing_ok=True)
-        shutil.rmtree(self._plan.consoles, ignore_errors=True)
-        for note in self._plan.notes:
-            self._journal.note(note)
+    def _plan_cells(self, node_ids: Sequence[str]) -> None:
+        found = [split for node_id in node_ids if (split := split_node_id(node_id, self._cells)) is not None]
+        names = {name: self._test_names.of(name) for name, _ in found}
+        self._ids = short_ids(names, self.earlier.tests if self.earlier is not None else ())
+        for name, test in names.items():
+            known = Test(id=self._ids[name], title=self._ids[name], node=test.node, tree=test.tree)
+            self._tests.setdefault(known.id, known)
+        self._planned = {self._key(*split): None for split in found}
 
-    def _write_plan(self, node_ids: Sequence[str]) -> None:
-        if not self._is_begun:
-            self._begin()
-        self._is_planned = True
-        found = [(split, node_id) for node_id in node_ids if (split := split_node_id(node_id, self._cells)) is not None]
-        self._names = short_ids((name for (name, _), _ in found), self._tests)
-        for (name, _), _ in found:
-            test = self._names[name]
-            self._tests.setdefault(test, Test(id=test, title=test))
-        modes = {cell.mode: self._plan.modes[cell.mode] for cell in self._plan.cells}
-        self._journal.plan(
-            kernels=self._kernels.values(),
-            tests=self._tests.values(),
-            modes=[Mode(id=mode.id, flags=mode.flag_names, since=mode.since) for mode in modes.values()],
-            cells=[self._key(name, cell) for (name, cell), _ in found],
-        )
+    def _begin(self) -> None:
+        """Write down every cell before there is a verdict, and beside them what stays of earlier runs."""
+        self._is_begun = True
+        left = None
+        if self.earlier is not None:
+            continued = self._planned.keys() if self._is_resumed else ()
+            left = kept(self.earlier, self._planned.keys(), continued)
+            self._earlier.set_aside()
+        try:
+            self._journal.begin(generator=generator(), command=_command(), host=self._plan.host, kept=left)
+            for note in self._plan.notes:
+                self._journal.note(note)
+            modes = {cell.mode: self._plan.modes[cell.mode] for cell in self._cells.values()}
+            kernels = {cell.kernel for cell in self._planned}
+            self._journal.plan(
+                kernels=[kernel for kernel in self._kernels.values() if kernel.id in kernels],
+                tests=self._tests.values(),
+                modes=[Mode(id=mode.id, flags=mode.flag_names, since=mode.since) for mode in modes.values()],
+                cells=self._planned,
+            )
+        except ResultsError:
+            if self.earlier is not None:
+                self._put_back()
+            raise
+        self._left = left
+        if self.earlier is None:
+            self._give_up_earlier()  # there is nothing but, perhaps, consoles of a run that was killed
+
+    def _give_up_earlier(self) -> None:
+        self._is_judged = True
+        left = self._left
+        columns = map(Provenance(left).kernel_of, left.results) if left is not None else ()
+        self._earlier.give_up({kernel.console for kernel in columns if kernel.console is not None})
+
+    def _put_back(self) -> None:
+        self._is_begun = False
+        self._earlier.put_back()
 
     def _key(self, name: str, cell: Cell) -> CellKey:
-        return CellKey(self._names[name], cell.kernel, cell.arch, cell.mode)
+        return CellKey(self._ids[name], cell.kernel, cell.arch, cell.mode)
 
     # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def pytest_runtest_logstart(self) -> None:
+        """Begin with the first test."""
+        if not self._is_begun and self._planned and self.failure is None:
+            try:
+                self._begin()
+            except ResultsError as error:
+                self._stop(error)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the row, and update of tests and kernels, off a report that carries them."""
@@ -132,12 +215,15 @@ class Recorder:
                 self._update_kernel(update)
             if (row := getattr(report, ROW, None)) is not None:
                 self._describe(split[0], getattr(report, TEST))
+                if not self._is_judged:
+                    self._give_up_earlier()
+                self._is_partly_collected |= row.pop("is_uncollected", False)
                 self._journal.result(self._result(self._key(*split), row))
         except ResultsError as error:
             self._stop(error)
 
     def _describe(self, name: str, facts: Mapping[str, Any]) -> None:
-        test = self._names[name]
+        test = self._ids[name]
         described = Test(id=test, **facts)
         if self._tests.get(test) != described:
             self._tests[test] = described
@@ -150,7 +236,7 @@ class Recorder:
             facts["console"] = os.path.relpath(console, self._directory)
         facts["notes"] = (*kernel.notes, *facts.get("notes", ()))
         facts["phases"] = {**kernel.phases, **facts.get("phases", {})}
-        self._kernels[kernel.id] = msgspec.structs.replace(kernel, **facts)
+        self._kernels[kernel.id] = _with_facts(kernel, facts)
         self._journal.kernel(self._kernels[kernel.id])
 
     @staticmethod
@@ -183,14 +269,22 @@ class Recorder:
             pytest.ExitCode.USAGE_ERROR,
         }
         stopped = bool(session.shouldstop or session.shouldfail)
+        is_whole = not self.collect_errors and not self._is_partly_collected
+        is_done = not interrupted and not stopped and is_whole
         try:
-            if self._is_begun:
+            if self._is_begun and not self._is_judged:
+                self._put_back()
+            if self._is_resumed and not self._is_begun and self._resumed.kept and is_done:
+                self._conclude_earlier()
+            elif self._is_begun:
                 if self.failure is None:
-                    self._journal.end(is_done=not interrupted and not stopped)
+                    self._journal.end(is_done=is_done)
                 self.results = self._journal.publish()
-                if not self._is_resumed:  # between the two parts anything may have passed
-                    durations.write(self._plan.cache, self.results.kernels, self.results.results)
-        except ResultsError as error:
+                ran = part(self.results, self._planned, is_done=is_done)
+                durations.write(self._plan.cache, ran.kernels, ran.results)
+            if self.results is not None:
+                self.own = part(self.results, self._asked(), is_done=is_done)
+        except (ResultsError, OSError) as error:
             self.failure = self.failure or f"the results cannot be written: {error}"
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         finally:
@@ -199,9 +293,38 @@ class Recorder:
             with contextlib.suppress(OSError):
                 self._directory.rmdir()
 
+    def _conclude_earlier(self) -> None:
+        """End a resumed run that found every verdict there already."""
+        if self.earlier is not None and self.earlier.complete:
+            self.results = self.earlier
+            return
+        self._begin()
+        self._give_up_earlier()
+        self._journal.end()
+        self.results = self._journal.publish()
+
+    def _asked(self) -> set[CellKey]:
+        """The cells that this session was to judge, those included that had their verdict."""
+        asked = set(self._planned)
+        splits = [split for node_id in self._resumed.kept if (split := split_node_id(node_id, self._cells)) is not None]
+        names = {name: self._test_names.of(name) for name, _ in splits}
+        ids = short_ids(names, self.earlier.tests if self.earlier is not None else ())
+        return asked | {CellKey(ids[name], cell.kernel, cell.arch, cell.mode) for name, cell in splits}
+
     def pytest_unconfigure(self) -> None:
         """Give the directory free when there never was a session."""
         self._journal.close()
+
+    @property
+    def sentences(self) -> list[str]:
+        """What there is to say of the results, beside the verdicts."""
+        if self.results is None or self.own is None:
+            return []
+        own = {row.key for row in self.own.results}
+        known = {*self._plan.notes, *(self.earlier.notes if self.earlier is not None else ())}
+        notes = [note for note in self.results.notes if note not in known]
+        found = [*notes, self._resumed.sentence(), kept_sentence(self.results, own)]
+        return [sentence for sentence in found if sentence is not None]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Say where the results are."""
@@ -210,6 +333,16 @@ class Recorder:
         elif self.results is not None:
             state = "complete" if self.results.complete else "NOT complete"
             terminalreporter.write_line(f"{self._directory / 'results.json'} is {state}")
+            for sentence in self.sentences:
+                terminalreporter.write_line(sentence)
+
+
+def _with_facts(kernel: Kernel, facts: Mapping[str, Any]) -> Kernel:
+    """A record with what became known since."""
+    known = dict(facts)
+    if known.get("guest") is not None:
+        known["guest"] = msgspec.convert(known["guest"], GuestConfig)
+    return msgspec.structs.replace(kernel, **known)
 
 
 def _moment(seconds: float) -> datetime:

@@ -7,5 +7,7 @@ pytest-xdist sends a report's attributes along as long as they are plain data.
 ROW, TEST = "matrix_row", "matrix_test"
 # Of any report: update about its kernel.
 KERNEL_UPDATE = "matrix_kernel"
+# Of a worker's output: what became of the cells that a resumed run was asked for.
+RESUMED = "uring_matrix_resumed"
 # The file in which a run keeps them as they come.
 JOURNAL_NAME = "results.jsonl"

@@ -17,16 +17,19 @@ import pytest
 
 from harness import facts as facts_room
 from harness import guest_warnings
-from harness.cells import CURRENT, Cell, cell_of, one_per_cell, plain_name, short_ids, split_node_id
+from harness.cell_inputs import TestInputs
+from harness.cells import CURRENT, Cell, cell_of, one_per_cell, plain_name, split_node_id
 from harness.dispatch import Dispatch
 from harness.guest_packages import advice
 from harness.guests import Attempt, Guests
+from harness.names import TestNames
 from harness.payload import source_tree
 from harness.plan import Plan
-from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, ROW, TEST
+from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, RESUMED, ROW, TEST
+from harness.resume import sort
 from harness.suites import Suite
 from harness.verdict import Facts, Verdict, judge
-from reports.results import Qualifier, Results, ResultsError, Status, fold, remaining, severity
+from reports.results import Earlier, Qualifier, Status, severity
 
 _GOOD = frozenset({Status.PASS, Status.UNSUPPORTED, Status.SKIP})
 _PHASES = pytest.StashKey[list[Mapping[str, Any]]]()
@@ -64,6 +67,8 @@ class Session:
         self._guests: Guests | None = None
         # The files of the items that are to run, as guests know them.
         self._paths: list[str] = []
+        self._names = TestNames(config, suites, plan.tree)
+        self._inputs = TestInputs()
         self._facts = facts_room.FactsPlugin()
         config.pluginmanager.register(self._facts, "uring-matrix-facts")
 
@@ -76,16 +81,15 @@ class Session:
         from harness.prepare import prepare  # noqa: PLC0415
 
         directory = _directory(config)
-        resumed = _resumed(config, directory)
+        is_resumed = _is_resumed(config, directory)
         plan = prepare(config, modes, suites)
-        if resumed is not None:
-            open_cells = set(remaining(resumed))
-            done = frozenset(row.key for row in resumed.results if row.key not in open_cells)
-            plan = dataclasses.replace(plan, done=done)
-        if directory is not None:
+        if directory is not None and not config.getoption("collectonly"):
             from harness.recorder import Recorder  # noqa: PLC0415
 
-            config.pluginmanager.register(Recorder(plan, directory, resumed), "uring-matrix-recorder")
+            recorder = Recorder(plan, directory, TestNames(config, suites, plan.tree), is_resumed=is_resumed)
+            config.pluginmanager.register(recorder, "uring-matrix-recorder")
+            if is_resumed:
+                plan = dataclasses.replace(plan, earlier=recorder.earlier_cells())
         return cls(config, plan, suites, directory)
 
     # -- xdist --------------------------------------------------------------------------------------------------------
@@ -117,17 +121,16 @@ class Session:
         """Keep the items of a cell together, and leave out what a resumed run has verdicts for."""
         places = {cell: place for place, cell in enumerate(self.plan.cells)}
         items.sort(key=lambda item: places[cell] if (cell := cell_of(item)) is not None else len(places))
-        if not self.plan.done:
+        if not self.plan.earlier:
             return
-        splits = {item: split for item in items if (split := split_node_id(item.nodeid, self._cells_by_id)) is not None}
-        names = short_ids((name for name, _ in splits.values()), {key[0] for key in self.plan.done})
-        done = [
-            item
-            for item, (name, cell) in splits.items()
-            if (names[name], cell.kernel, cell.arch, cell.mode) in self.plan.done
-        ]
-        config.hook.pytest_deselected(items=done)
-        items[:] = [item for item in items if item not in set(done)]
+        found = sort(items, self._cells_by_id, self._names, self.plan.earlier)
+        done = set(found.kept)
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])
+        items[:] = [item for item in items if item.nodeid not in done]
+        if (output := getattr(config, "workeroutput", None)) is not None:
+            output[RESUMED] = dataclasses.asdict(found)
+        elif (recorder := config.pluginmanager.get_plugin("uring-matrix-recorder")) is not None:
+            recorder.take_resumed(found)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Have guests collect no more files than there are items of: who runs one test waits for no other."""
@@ -211,10 +214,9 @@ class Session:
     def _conclude(self, item: pytest.Item, cell: Cell, attempts: Sequence[JudgedAttempt]) -> None:
         """Take the worst try for the verdict, and make sure that pytest counts what is no good one as a failure."""
         hook = item.ihook
-        last, worst = attempts[-1], max(attempts, key=lambda one: severity(one.verdict.status))
+        worst, last, is_flaky = settle(attempts)
         verdict = worst.verdict
         qualifiers = dict.fromkeys(name for one in attempts for name in one.verdict.qualifiers)
-        is_flaky = len({one.verdict.status for one in attempts}) > 1
         if is_flaky:
             qualifiers[Qualifier.FLAKY] = None
         verdict = dataclasses.replace(verdict, qualifiers=tuple(qualifiers))
@@ -257,7 +259,7 @@ class Session:
         facts = attempt.facts
         end = facts.guest_end
         is_plain = verdict.status is Status.PASS and not verdict.qualifiers
-        name = item.originalname if isinstance(item, pytest.Function) else item.name
+        function = item.originalname if isinstance(item, pytest.Function) else item.name
         row = {
             "status": str(verdict.status),
             "reason": verdict.reason,
@@ -272,10 +274,15 @@ class Session:
             if is_plain
             else "\n".join([*(text for _, text in report.sections), attempt.output]).strip("\n"),
             "console_tail": _tail(end.console) if end is not None else [],
-            "reproduce": f"pytest '{_file_of(item)}::{name}' --kernel {cell.kernel} --mode {cell.mode}",
+            "reproduce": f"pytest '{_file_of(item)}::{function}' --kernel {cell.kernel} --mode {cell.mode}",
         }
+        split = split_node_id(item.nodeid, self._cells_by_id)
+        name = self._names.of(split[0] if split is not None else item.nodeid)
+        row["inputs"] = self._inputs.of(item, name.node)
+        if end is not None and end.how == "not-collected":
+            row["is_uncollected"] = True
         setattr(report, ROW, row)
-        setattr(report, TEST, _describe(item))
+        setattr(report, TEST, {**_describe(item), "node": name.node, "tree": name.tree})
 
     def _report(self, item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
         """A report of the guest's, with what the host knows better, or as well."""
@@ -358,6 +365,18 @@ def _print_captured(report: pytest.TestReport) -> None:
     report.sections = [section for section in report.sections if not section[0].startswith("Captured std")]
 
 
+def settle(attempts: Sequence[JudgedAttempt]) -> tuple[JudgedAttempt, JudgedAttempt, bool]:
+    """Find the try that counts.
+
+    Returns:
+        The worst one, the last one, and whether they contradict each other. One that was prevented, because the run's
+        time was over say, contradicts none: it counts where there is no other.
+    """
+    judged = [one for one in attempts if one.verdict.status is not Status.INFRA] or attempts
+    worst = max(judged, key=lambda one: severity(one.verdict.status))
+    return worst, judged[-1], len({one.verdict.status for one in judged}) > 1
+
+
 def remove_old(consoles: Path) -> None:
     """Remove the consoles that earlier runs without a directory of results left: nobody asks for them any more."""
     for path in consoles.iterdir():
@@ -371,18 +390,15 @@ def _directory(config: pytest.Config) -> Path | None:
     return (config.invocation_params.dir / name).resolve() if name else None
 
 
-def _resumed(config: pytest.Config, directory: Path | None) -> Results | None:
-    """What an earlier, unfinished run found."""
+def _is_resumed(config: pytest.Config, directory: Path | None) -> bool:
+    """Whether to go on with an earlier run, which then has to be there."""
     if not config.getoption("matrix_resume"):
-        return None
+        return False
     if directory is None:
         raise pytest.UsageError("--matrix-resume needs --matrix-out: the directory of the run to go on with")
-    if not (directory / JOURNAL_NAME).exists():
+    if not Earlier.is_there(directory / JOURNAL_NAME):
         raise pytest.UsageError(f"there is no run to go on with in {directory}; start one without resuming")
-    try:
-        return fold(directory / JOURNAL_NAME)
-    except ResultsError as error:
-        raise pytest.UsageError(str(error)) from error
+    return True
 
 
 def _file_of(item: pytest.Item) -> str:

@@ -1,4 +1,4 @@
-"""The journal of a run: one line per event, flushed as it happens, folded into results when the run ends or died."""
+"""Writes the journal of a run: one line per event, flushed as it happens."""
 
 import fcntl
 import os
@@ -9,89 +9,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-import msgspec
-
 from reports.errors import ResultsError
-from reports.expectation import annotate
-from reports.records import (
-    SCHEMA_VERSION,
-    CellKey,
-    Generator,
-    Host,
-    Kernel,
-    Mode,
-    Record,
-    Result,
-    Results,
-    Status,
-    Test,
-    Timestamp,
-    combine,
-    utc_now,
+from reports.events import (
+    End,
+    Event,
+    Kept,
+    Plan,
+    Resume,
+    Row,
+    Start,
+    Update,
+    decode_events,
+    fold,
+    fold_events,
 )
+from reports.records import CellKey, Generator, Host, Kernel, Mode, Result, Results, Test, utc_now
 from reports.storage import encode, write
-from reports.versions import package_version_key, parse_series
 
 # How much a power cut may cost. A killed process costs nothing: every line has reached the kernel.
 SYNC_SECONDS_MAX = 1.0
-
-
-class Start(Record, frozen=True, kw_only=True, tag_field="event", tag="start"):
-    """First line of a journal."""
-
-    schema_version: int = SCHEMA_VERSION
-    generator: Generator
-    started: Timestamp
-    command: tuple[str, ...]
-    host: Host
-
-
-class Plan(Record, frozen=True, kw_only=True, tag_field="event", tag="plan"):
-    """What is going to be run; several plans add up, and a record given again replaces the earlier one."""
-
-    kernels: tuple[Kernel, ...] = ()
-    tests: tuple[Test, ...] = ()
-    modes: tuple[Mode, ...] = ()
-    cells: tuple[CellKey, ...] = ()
-
-
-class Update(Record, frozen=True, kw_only=True, tag_field="event", tag="update"):
-    """More is known about a kernel or the host (fetched, booted, failed to boot, accelerator proved)."""
-
-    kernel: Kernel | None = None
-    host: Host | None = None
-    note: str | None = None
-
-
-class Row(Record, frozen=True, kw_only=True, tag_field="event", tag="result"):
-    """The verdict of one cell."""
-
-    result: Result
-
-
-class Resume(Record, frozen=True, kw_only=True, tag_field="event", tag="resume"):
-    """Another process goes on where an earlier one stopped."""
-
-    generator: Generator
-    started: Timestamp
-    command: tuple[str, ...]
-
-
-class End(Record, frozen=True, kw_only=True, tag_field="event", tag="end"):
-    """The process came to its end; without this line it died."""
-
-    finished: Timestamp
-    # False after Ctrl-C and the like: the run is over, but not done
-    is_done: bool
-
-
-Event = Start | Plan | Update | Row | Resume | End
-
-_EVENTS = {"start": Start, "plan": Plan, "update": Update, "result": Row, "resume": Resume, "end": End}
-
-
-class _Tag(msgspec.Struct):
-    event: str
 
 
 class Journal:
@@ -142,13 +78,49 @@ class Journal:
         return cls._open(Path(path))
 
     def begin(
-        self, *, generator: Generator, command: Iterable[str], host: Host, started: datetime | None = None
+        self,
+        *,
+        generator: Generator,
+        command: Iterable[str],
+        host: Host,
+        started: datetime | None = None,
+        kept: Results | None = None,
     ) -> None:
-        """Drop what an earlier run wrote, and start."""
-        self._truncate(0)
-        self._write(
-            Start(generator=generator, started=started or utc_now(), command=tuple(command), host=host), is_synced=True
-        )
+        """Replace what an earlier run wrote, in one step: whatever happens, the old or the new is there.
+
+        Args:
+            generator: the program.
+            command: what it was called with.
+            host: the machine.
+            started: now, unless given.
+            kept: what of earlier runs stays beside this one's (`reports.keep.kept`).
+
+        Raises:
+            ResultsError: it cannot be written; the old journal is unchanged.
+        """
+        start = Start(generator=generator, started=started or utc_now(), command=tuple(command), host=host)
+        events: list[Event] = [start] if kept is None else [start, Kept(results=kept)]
+        content = b"".join(encode(event) + b"\n" for event in events)
+        temporary = self.path.with_name(f".{self.path.name}.{os.urandom(4).hex()}.tmp")
+        descriptor = -1
+        try:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody finds it unlocked under its final name
+            _write_all(descriptor, content)
+            os.fsync(descriptor)
+            temporary.replace(self.path)
+        except OSError as error:
+            if descriptor >= 0:
+                os.close(descriptor)
+            with suppress(OSError):
+                temporary.unlink()
+            raise ResultsError(
+                f"{self.path} could not be written: {error.strerror or error}. What was there before is unchanged; "
+                "make room or choose another directory with --out."
+            ) from error
+        os.close(self._descriptor)
+        self._descriptor, self._size_bytes = descriptor, len(content)
+        self._synced_at = time.monotonic()
 
     @classmethod
     def reopen(
@@ -170,8 +142,8 @@ class Journal:
         journal = cls._open(file)
         try:
             content = file.read_bytes()
-            events, size_bytes = _events(content, str(file))
-            results = _fold(events, str(file))
+            events, size_bytes = decode_events(content, str(file))
+            results = fold_events(events, str(file))
         except BaseException:
             journal.close()
             raise
@@ -294,9 +266,7 @@ class Journal:
             raise ValueError(f"{self.path} is closed; reopen it to go on")
         line = encode(event) + b"\n"
         try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+            _write_all(self._descriptor, line)
             if is_synced or time.monotonic() - self._synced_at > SYNC_SECONDS_MAX:
                 os.fdatasync(self._descriptor)
                 self._synced_at = time.monotonic()
@@ -311,162 +281,7 @@ class Journal:
         self._size_bytes += len(line)
 
 
-def fold(path: str | os.PathLike[str]) -> Results:
-    """Fold a journal into results, whether its run ended or died.
-
-    A planned cell without a row becomes `notrun`. The results are complete only if the last process wrote its end
-    marker and every planned cell has a verdict.
-
-    Raises:
-        ResultsError: there is no journal, or it is damaged before its last line.
-    """
-    file = Path(path)
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ResultsError(f"{file} cannot be read: {error.strerror or error}.") from error
-    return _fold(_events(content, str(file))[0], str(file))
-
-
-def remaining(results: Results) -> list[CellKey]:
-    """Return the cells that a resumed run has to do: those without a verdict about the kernel."""
-    return [row.key for row in results.results if row.status in (Status.NOTRUN, Status.INFRA)]
-
-
-def _events(content: bytes, name: str) -> tuple[list[Event], int]:
-    """Decode a journal.
-
-    Returns:
-        The events, and the size of what they were read from: a last line that was cut off lies beyond it.
-    """
-    events: list[Event] = []
-    size_bytes = 0
-    lines = content.splitlines(keepends=True)
-    for number, line in enumerate(lines, 1):
-        try:
-            if not line.endswith(b"\n"):
-                raise msgspec.DecodeError("the line was cut off")
-            tag = msgspec.json.decode(line, type=_Tag).event
-            # An event that a later version added is nothing to this one.
-            if kind := _EVENTS.get(tag):
-                events.append(msgspec.json.decode(line, type=kind))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            # A power cut may leave more than one line's worth of NULs at the end.
-            if number == len(lines) or not b"".join(lines[number:]).strip(b"\0\r\n"):
-                break
-            raise ResultsError(f"{name} is damaged: line {number}: {error}. Start the run anew.") from error
-        size_bytes += len(line)
-    return events, size_bytes
-
-
-class _Fold:
-    """What a journal adds up to, event by event."""
-
-    def __init__(self, start: Start) -> None:
-        self.start = start
-        self.generator = start.generator
-        self.host = start.host
-        self.kernels: dict[str, Kernel] = {}
-        self.tests: dict[str, Test] = {}
-        self.modes: dict[str, Mode] = {}
-        self.cells: dict[CellKey, None] = {}
-        self.notes: dict[str, None] = {}
-        # Rows with the number of the process that wrote them.
-        self.rows: dict[CellKey, tuple[int, Result]] = {}
-        self.process = 0
-        self.end: End | None = None
-
-    def add(self, event: Event) -> None:
-        match event:
-            case Plan():
-                self.kernels.update((kernel.id, kernel) for kernel in event.kernels)
-                self.tests.update((test.id, test) for test in event.tests)
-                self.modes.update((mode.id, mode) for mode in event.modes)
-                self.cells.update(dict.fromkeys(event.cells))
-            case Update():
-                if event.kernel:
-                    self.kernels[event.kernel.id] = event.kernel
-                if event.host:
-                    self.host = event.host
-                if event.note:
-                    self.notes[event.note] = None
-            case Row():
-                self.row(event.result)
-            case Resume():
-                self.process += 1
-                self.generator = event.generator
-                self.end = None
-            case End():
-                self.end = event
-
-    def row(self, row: Result) -> None:
-        self.cells[row.key] = None
-        if row.key in self.rows:
-            process, older = self.rows[row.key]
-            row = combine(older, row, is_rerun=process != self.process)
-        self.rows[row.key] = (self.process, row)
-
-    def results(self) -> Results:
-        kernels = sorted(self.kernels.values(), key=kernel_order)
-        kernel_index = {kernel.id: index for index, kernel in enumerate(kernels)}
-        test_index = {test: index for index, test in enumerate(self.tests)}
-        mode_index = {mode: index for index, mode in enumerate(self.modes)}
-        cells = sorted(
-            self.cells,
-            key=lambda cell: (kernel_index[cell.kernel], mode_index[cell.mode], test_index[cell.test], cell.arch),
-        )
-        rows = tuple(self.rows[cell][1] if cell in self.rows else not_run(cell) for cell in cells)
-        is_done = self.end is not None and self.end.is_done
-        return annotate(
-            Results(
-                generator=self.generator,
-                started=self.start.started,
-                finished=self.end.finished if self.end else None,
-                complete=is_done and bool(rows) and all(row.status is not Status.NOTRUN for row in rows),
-                command=self.start.command,
-                host=self.host,
-                kernels=tuple(kernels),
-                tests=tuple(self.tests.values()),
-                modes=tuple(self.modes.values()),
-                results=rows,
-                notes=tuple(self.notes),
-            )
-        )
-
-
-def not_run(cell: CellKey) -> Result:
-    """Return the row of a planned cell that never got a verdict."""
-    return Result(
-        **cell._asdict(), status=Status.NOTRUN, reason="planned, but the run ended before this cell had a verdict"
-    )
-
-
-def kernel_order(kernel: Kernel) -> tuple[object, ...]:
-    """Order kernels by version, then by package version; what has no version comes last."""
-    version = parse_series(kernel.series) or parse_series(kernel.release)
-    return (
-        version is None,
-        version or (0, 0),
-        package_version_key(kernel.package_version or ""),
-        kernel.release or "",
-        kernel.arch,
-        kernel.id,
-    )
-
-
-def _fold(events: list[Event], name: str) -> Results:
-    """Fold decoded events."""
-    if not events or not isinstance(events[0], Start):
-        raise ResultsError(f"{name} is no journal of a run: it does not begin with a start event. Start the run anew.")
-    start = events[0]
-    if start.schema_version != SCHEMA_VERSION:
-        raise ResultsError(
-            f"{name} has schema_version {start.schema_version}; this version of uring-matrix reads {SCHEMA_VERSION}."
-        )
-    state = _Fold(start)
-    for event in events[1:]:
-        state.add(event)
-    try:
-        return state.results()
-    except KeyError as error:
-        raise ResultsError(f"{name} has a row about {error}, which no plan announced. Start the run anew.") from error
+def _write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
+from reports.events import kernel_order
 from reports.expectation import Expectation, judge
-from reports.journal import kernel_order
 from reports.records import CellKey, Kernel, Mode, Qualifier, Result, Results, Status, Test
 from reports.versions import is_next_series, parse_series
 

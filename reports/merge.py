@@ -1,16 +1,14 @@
 """Make one results of several: one CI job per kernel, say. Nothing is merged that is not the same thing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from reports.errors import ResultsError
+from reports.events import in_order
 from reports.expectation import annotate
-from reports.journal import kernel_order
+from reports.provenance import Runs, is_same_kernel, run_of, with_provenance
 from reports.records import CellKey, Kernel, Mode, Result, Results, Test, combine
-
-# What makes two columns of the same name the same kernel. What is not known on one side contradicts nothing.
-IDENTITY = ("arch", "sha256", "release", "package_version")
 
 
 def merge(parts: Sequence[Results]) -> Results:
@@ -35,7 +33,7 @@ def merge(parts: Sequence[Results]) -> Results:
     for part in parts:
         names: dict[str, str] = {}
         for kernel in part.kernels:
-            own = _with_provenance(kernel, part)
+            own = with_provenance(kernel, part)
             name = _free_id(own, kernels)
             names[kernel.id] = name
             kernels[name] = _newer(kernels.get(name), msgspec.structs.replace(own, id=name))
@@ -43,51 +41,58 @@ def merge(parts: Sequence[Results]) -> Results:
 
     by_age = sorted(renamed, key=lambda item: item[0].started)
     rows: dict[CellKey, Result] = {}
+    runs = Runs()
     for part, names in by_age:
+        run_names = _run_names(part, names, kernels, runs)
         for row in part.results:
-            moved = msgspec.structs.replace(row, kernel=names[row.kernel])
+            moved = msgspec.structs.replace(row, kernel=names[row.kernel], run=run_names[row.run, row.kernel])
             older = rows.get(moved.key)
             rows[moved.key] = combine(older, moved, is_rerun=True) if older else moved
 
     newest = by_age[-1][0]
     finished = [part.finished for part in parts if part.finished]
     first = parts[0]
-    ordered = sorted(kernels.values(), key=kernel_order)
-    tests = _tests([part for part, _ in by_age])
-    modes = _modes(parts)
-    return annotate(
-        Results(
-            generator=newest.generator,
-            started=min(part.started for part in parts),
-            finished=max(finished) if len(finished) == len(parts) else None,
-            complete=all(part.complete for part in parts),
-            command=first.command,
-            host=first.host,
-            kernels=tuple(ordered),
-            tests=tests,
-            modes=modes,
-            results=_in_order(rows, ordered, tests, modes),
-            notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
-        )
+    merged = Results(
+        generator=newest.generator,
+        started=min(part.started for part in parts),
+        finished=max(finished) if len(finished) == len(parts) else None,
+        complete=all(part.complete for part in parts),
+        command=first.command,
+        host=first.host,
+        kernels=tuple(kernels.values()),
+        tests=_tests([part for part, _ in by_age]),
+        modes=_modes(parts),
+        results=tuple(rows.values()),
+        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        runs=runs.named_by(rows.values()),
     )
+    return annotate(in_order(merged))
 
 
-def _with_provenance(kernel: Kernel, part: Results) -> Kernel:
-    """Write into the kernel what so far only the head of its file says."""
-    return msgspec.structs.replace(
-        kernel,
-        generator=kernel.generator or part.generator,
-        host=kernel.host or part.host,
-        command=kernel.command or part.command,
-        started=kernel.started or part.started,
-        finished=kernel.finished or part.finished,
-    )
+def _run_names(
+    part: Results, names: Mapping[str, str], chosen: Mapping[str, Kernel], runs: Runs
+) -> dict[tuple[str | None, str], str | None]:
+    """Say by which id a file's rows name their runs once it is merged.
 
+    Args:
+        part: the file.
+        names: what its kernels are called in the merged one.
+        chosen: the merged kernels. A row whose column has another file's record has to name its own run.
+        runs: those of the merged file; added to.
 
-def _is_same(left: Kernel, right: Kernel) -> bool:
-    """Say whether two kernels of one id can be the same kernel."""
-    pairs = ((getattr(left, field), getattr(right, field)) for field in IDENTITY)
-    return all(one == other for one, other in pairs if one is not None and other is not None)
+    Returns:
+        From what a row says, and its kernel.
+    """
+    found: dict[tuple[str | None, str], str | None] = {}
+    for kernel in part.kernels:
+        own = msgspec.structs.replace(with_provenance(kernel, part), id=names[kernel.id])
+        is_chosen = chosen[own.id] == own
+        found[None, kernel.id] = None if is_chosen else runs.add(run_of(own, part))
+    for run in part.runs:
+        moved = tuple(msgspec.structs.replace(kernel, id=names[kernel.id]) for kernel in run.kernels)
+        name = runs.add(msgspec.structs.replace(run, kernels=moved))
+        found |= {(run.id, kernel.id): name for kernel in part.kernels}
+    return found
 
 
 def _free_id(kernel: Kernel, taken: dict[str, Kernel]) -> str:
@@ -104,7 +109,7 @@ def _free_id(kernel: Kernel, taken: dict[str, Kernel]) -> str:
     if kernel.sha256:
         candidates.append(f"{kernel.id}-{kernel.sha256[:12]}{suffix}")
     for candidate in candidates:
-        if candidate not in taken or _is_same(taken[candidate], kernel):
+        if candidate not in taken or is_same_kernel(taken[candidate], kernel):
             return candidate
     raise ResultsError(
         f"Kernel id {kernel.id!r} stands for different kernels, and nothing in the files tells them apart. "
@@ -139,18 +144,3 @@ def _modes(parts: Iterable[Results]) -> tuple[Mode, ...]:
                     f"{', '.join(mode.flags) or 'no flags'} in another. These results cannot be merged."
                 )
     return tuple(modes.values())
-
-
-def _in_order(
-    rows: dict[CellKey, Result], kernels: Iterable[Kernel], tests: Iterable[Test], modes: Iterable[Mode]
-) -> tuple[Result, ...]:
-    """Sort rows by kernel, mode and test."""
-    kernel_index = {kernel.id: index for index, kernel in enumerate(kernels)}
-    test_index = {test.id: index for index, test in enumerate(tests)}
-    mode_index = {mode.id: index for index, mode in enumerate(modes)}
-    return tuple(
-        sorted(
-            rows.values(),
-            key=lambda row: (kernel_index[row.kernel], mode_index[row.mode], test_index[row.test], row.arch),
-        )
-    )

@@ -105,6 +105,15 @@ class Host(Record, frozen=True, kw_only=True):
     memory_mib: int | None = None
 
 
+class GuestConfig(Record, frozen=True, kw_only=True):
+    """What a guest had, beside its kernel."""
+
+    cpus: int
+    memory_mib: int
+    # Kernel parameters beyond those that every guest has
+    append: str = ""
+
+
 class Kernel(Record, frozen=True, kw_only=True):
     """One kernel: what was asked for, what was booted, and what it says of itself."""
 
@@ -146,6 +155,10 @@ class Kernel(Record, frozen=True, kw_only=True):
     phases: dict[str, float] = msgspec.field(default_factory=dict)
     # Plain sentences worth knowing: a newer package was listed but gone, a snapshot was discarded
     notes: tuple[str, ...] = ()
+    # None for the running kernel, which has no guest
+    guest: GuestConfig | None = None
+    # What its verdicts were obtained with, beside the test: a word for each input, equal where that is the same
+    inputs: dict[str, str] = msgspec.field(default_factory=dict)
     # Where and when this column was made, if not as the file's head says (merged files)
     generator: Generator | None = None
     host: Host | None = None
@@ -160,9 +173,13 @@ class Test(Record, frozen=True, kw_only=True):
     # Else pytest takes the class for a test wherever it is imported.
     __test__: ClassVar[bool] = False
 
-    # The function's name
+    # The function's name; where functions of several files have one name, something longer
     id: str
     title: str
+    # File and qualified name, with parameters: what makes it this test
+    node: str | None = None
+    # A word for the tree that the file is in; None for a file of an installed package, which is the same everywhere
+    tree: str | None = None
     # The title of the Zig test it ports
     zig: str | None = None
     group: str = ""
@@ -221,11 +238,29 @@ class Result(Record, frozen=True, kw_only=True):
     console_tail: tuple[str, ...] = ()
     # The command that repeats this cell
     reproduce: str | None = None
+    # A word for the test's own files, name and parameters; what else the verdict was obtained with is the kernel's
+    inputs: str | None = None
+    # Which of `runs` the row is from; None: the run that the kernel's record names, else the file's head
+    run: str | None = None
 
     @property
     def key(self) -> CellKey:
         """The cell this row belongs to."""
         return CellKey(self.test, self.kernel, self.arch, self.mode)
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """An earlier run, some rows of which stand in one column with newer ones."""
+
+    # Unique in the file
+    id: str
+    generator: Generator
+    host: Host
+    command: tuple[str, ...]
+    started: Timestamp
+    finished: Timestamp | None = None
+    # Those columns as that run knew them
+    kernels: tuple[Kernel, ...] = ()
 
 
 class Results(Record, frozen=True, kw_only=True):
@@ -236,7 +271,8 @@ class Results(Record, frozen=True, kw_only=True):
     started: Timestamp
     # None where the run did not come to its end
     finished: Timestamp | None
-    # Every planned cell has its verdict and the run's end marker came
+    # Every cell that the run planned has its verdict and the run's end marker came; no cell kept from an earlier run
+    # is without a verdict on its kernel
     complete: bool
     command: tuple[str, ...]
     host: Host
@@ -247,6 +283,8 @@ class Results(Record, frozen=True, kw_only=True):
 
     # Plain sentences about the run as a whole
     notes: tuple[str, ...] = ()
+    # Earlier runs that rows name
+    runs: tuple[Run, ...] = ()
 
 
 def severity(status: Status) -> int:

@@ -3,22 +3,29 @@
 Nothing here needs Jinja2: importing this module is cheap.
 """
 
+from reports.earlier import Earlier
 from reports.errors import ResultsError
+from reports.events import fold, kernel_order, not_run, remaining
 from reports.expectation import Expectation, annotate, documented_minimum, exit_code, judge, judge_all
-from reports.journal import Journal, fold, kernel_order, not_run, remaining
+from reports.journal import Journal
+from reports.keep import kept, kept_sentence, part
 from reports.merge import merge
+from reports.pages import has_pages
+from reports.provenance import Provenance
 from reports.records import (
     SCHEMA_VERSION,
     SEVERITY,
     Attempt,
     CellKey,
     Generator,
+    GuestConfig,
     Host,
     Kernel,
     Mode,
     Qualifier,
     Result,
     Results,
+    Run,
     Status,
     Test,
     attempts_of,
@@ -34,16 +41,20 @@ __all__ = [
     "SEVERITY",
     "Attempt",
     "CellKey",
+    "Earlier",
     "Expectation",
     "Generator",
+    "GuestConfig",
     "Host",
     "Journal",
     "Kernel",
     "Mode",
+    "Provenance",
     "Qualifier",
     "Result",
     "Results",
     "ResultsError",
+    "Run",
     "Status",
     "Test",
     "annotate",
@@ -54,12 +65,16 @@ __all__ = [
     "encode",
     "exit_code",
     "fold",
+    "has_pages",
     "inconsistencies",
     "judge",
     "judge_all",
+    "kept",
+    "kept_sentence",
     "kernel_order",
     "merge",
     "not_run",
+    "part",
     "read",
     "remaining",
     "severity",

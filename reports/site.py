@@ -5,6 +5,7 @@ Pages depend on the results alone: the same results give the same bytes.
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import wording
-from reports.errors import ResultsError
 from reports.expectation import Expectation
 from reports.matrix import Cell, Column, Line, Matrix, Minimum, Row, derive
-from reports.records import Host, Kernel, Result, Results, Status, Test, attempts_of
+from reports.pages import MARK, remove_evidence
+from reports.provenance import Provenance
+from reports.records import Host, Kernel, Result, Results, Run, Status, Test, attempts_of
 from reports.storage import write, write_atomically
 from reports.untrusted import breakable, excerpt, prose, slug, visible
 
 TEMPLATES = Path(__file__).with_name("templates")
-# Every page carries it, so that a later run knows which pages it may remove.
-MARK = '<meta name="generator" content="uring-matrix">'
-MARK_WITHIN_BYTES = 1024
 
 # Widths in rem: the page needs them to know when the matrix must scroll inside its frame.
 NAME_REM, MINIMUM_REM, DOCUMENTED_REM, COLUMN_REM, MARGIN_REM = 15.7, 5.5, 5.3, 4.4, 4.2
@@ -72,7 +71,7 @@ def write_site(results: Results, directory: str | os.PathLike[str], *, with_resu
     for name, content in render(results):
         write_atomically(root / name, content.encode("utf-8"), is_synced=False)
         written.add(name)
-    _remove_stale(root, written)
+    remove_evidence(root, written)
     return root / "index.html"
 
 
@@ -81,23 +80,6 @@ def render(results: Results) -> Iterator[tuple[str, str]]:
     site = _Site(results)
     yield from site.evidence_pages()
     yield "index.html", site.index()
-
-
-def _remove_stale(root: Path, written: set[str]) -> None:
-    """Remove evidence pages of earlier runs: those that carry our mark and were not written now."""
-    for page in sorted((root / "evidence").glob("*.html")):
-        if f"evidence/{page.name}" in written:
-            continue
-        try:
-            with page.open("rb") as file:
-                is_ours = MARK.encode() in file.read(MARK_WITHIN_BYTES)
-            if is_ours:
-                page.unlink()
-        except OSError as error:
-            raise ResultsError(
-                f"{page} is left from an earlier run and cannot be removed: {error.strerror or error}. "
-                "Remove it by hand."
-            ) from error
 
 
 def environment() -> Environment:
@@ -136,11 +118,13 @@ class _Site:
         self.results = results
         self.matrix = derive(results)
         self.names = self.matrix.names
+        self.provenance = Provenance(results)
         self.tests = {test.id: test for test in results.tests}
         versions = self.matrix.versions
         self.engine = environment()
         self.hrefs = _evidence_names(self.matrix)
         self.engine.globals |= {
+            "mark": Markup(MARK),  # noqa: S704 (a constant of ours)
             "verdicts": wording.VERDICTS,
             "results": results,
             "matrix": self.matrix,
@@ -156,6 +140,7 @@ class _Site:
             # What its time says is how long it took to go on, not to boot.
             "is_restored": lambda kernel: "restore" in kernel.phases and "boot" not in kernel.phases,
             "host_of": lambda kernel: kernel.host or results.host,
+            "earlier_runs": self.earlier_runs,
         }
 
     def view(self, cell: Cell | None) -> CellView | None:
@@ -171,6 +156,11 @@ class _Site:
             purpose=f"evidence for {test.title} on {self.names[row.kernel]}",
             is_unexpected=cell.expectation is Expectation.UNEXPECTED,
         )
+
+    def earlier_runs(self, kernel: Kernel) -> list[tuple[Run, int]]:
+        """The runs, other than the column's own, that have verdicts in it, and how many each has."""
+        counts = Counter(row.run for row in self.results.results if row.kernel == kernel.id)
+        return [(run, counts[run.id]) for run in self.results.runs if counts[run.id]]
 
     def index(self) -> str:
         """Render the page with the matrix."""
@@ -208,6 +198,8 @@ class _Site:
             ]
             for index, (column, cell) in enumerate(own):
                 path = self.hrefs[id(cell)]
+                # As the run knew it that the row is from.
+                kernel = self.provenance.kernel_of(cell.row)
                 yield (
                     path,
                     template.render(
@@ -216,11 +208,11 @@ class _Site:
                         line=row,
                         test=row.test,
                         column=column,
-                        kernel=column.kernel,
+                        kernel=kernel,
                         mode=column.mode,
                         shown=self.view(cell),
                         attempts=attempts_of(cell.row) if cell.row.attempts else (),
-                        commands=reproduce(cell.row, row.test, column.kernel, self.results),
+                        commands=reproduce(cell.row, row.test, kernel, self.results),
                         previous=self._link(own, index - 1),
                         next=self._link(own, index + 1),
                         siblings=[

@@ -23,7 +23,7 @@ _EXIT_CODES = """\b
 Exit codes:
   0    everything as expected
   1    an unexpected verdict (run), a regression (diff)
-  2    usage: an option, a kernel spec or a file that cannot be meant
+  2    usage: an option, a kernel spec or a file that cannot be meant or collected
   3    not done, or not all of it, for reasons of infrastructure
   130  interrupted; what is done is kept
 1 wins over 3."""
@@ -244,8 +244,10 @@ Examples:
     help="Guests side by side.",
 )
 @_accel
-@click.option("--resume", is_flag=True, help="Keep the verdicts that DIR has, and run what is missing.")
-@click.option("--no-report", is_flag=True, help="Write results.json only, no site.")
+@click.option(
+    "--resume", is_flag=True, help="Keep the verdicts in DIR that were obtained in the same way; run the rest."
+)
+@click.option("--no-report", is_flag=True, help="Write results.json only; an older site in DIR is removed.")
 @click.option("--no-snapshots", is_flag=True, help="Boot every guest anew.")
 @click.option(
     "--lock",

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -79,22 +81,38 @@ def run(
             show.finish()
     if status == pytest.ExitCode.USAGE_ERROR:
         return USAGE
-    is_interrupted = status == pytest.ExitCode.INTERRUPTED
+    for file, text in show.collect_errors:
+        print(f"{file}: this file cannot be collected\n{text}", file=sys.stderr)
+    is_refused = bool(show.collect_errors)
+    is_interrupted = status == pytest.ExitCode.INTERRUPTED and not (is_refused and show.results is None)
     # Only what this session recorded counts: what lies in the directory may be an earlier run's.
     if show.failure is not None:
         error_line(show.failure)
         return INTERRUPTED if is_interrupted else INCOMPLETE
-    if show.results is None:
-        if is_interrupted:
-            error_line(f"interrupted before the first test; nothing was written to {out}")
-            return INTERRUPTED
-        if status == pytest.ExitCode.NO_TESTS_COLLECTED:
-            error_line(f"no test is selected by {' '.join(pytest_args)}; nothing was run" if pytest_args else "no test")
-            return USAGE
-        # The session ended before anything could be recorded, and has said why.
-        return INCOMPLETE
-    code = INTERRUPTED if is_interrupted else exit_code(show.results, is_flaky_allowed=allow_flaky)
-    return _conclude(show.results, out, code, is_report=report, as_json=as_json)
+    if show.results is None or show.own is None:
+        return _explain_nothing(status, out, show, pytest_args)
+    code = INTERRUPTED if is_interrupted else exit_code(show.own, is_flaky_allowed=allow_flaky)
+    if is_refused and code in {OK, INCOMPLETE}:
+        code = USAGE
+    return _conclude(show.results, show.own, show.sentences, out, code, is_report=report, as_json=as_json)
+
+
+def _explain_nothing(status: int, out: Path, show: Show, pytest_args: Sequence[str]) -> int:
+    """Say why there is no verdict. What lies in the directory is as it was."""
+    if show.collect_errors:
+        count = len(show.collect_errors)
+        what = "1 file cannot" if count == 1 else f"{count} files cannot"
+        error_line(f"{what} be collected; nothing was run, and nothing in {out} was changed")
+        return USAGE
+    if status == pytest.ExitCode.INTERRUPTED:
+        error_line(f"interrupted before the first verdict; nothing was written to {out}")
+        return INTERRUPTED
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        error_line(f"no test is selected by {' '.join(pytest_args)}; nothing was run" if pytest_args else "no test")
+        return USAGE
+    # A session that was asked to run nothing (--collect-only) has done that. Any other ended before anything could be
+    # recorded, and has said why.
+    return OK if status == pytest.ExitCode.OK else INCOMPLETE
 
 
 def worker_count(specs: Sequence[str]) -> str:
@@ -110,7 +128,9 @@ def worker_count(specs: Sequence[str]) -> str:
     return str(count if count > 1 else 0)
 
 
-def _conclude(results: Results, out: Path, code: int, *, is_report: bool, as_json: bool) -> int:
+def _conclude(
+    results: Results, own: Results, sentences: Sequence[str], out: Path, code: int, *, is_report: bool, as_json: bool
+) -> int:
     page: Path | None = None
     if is_report:
         from reports.site import write_site  # noqa: PLC0415 - a run without a report needs no Jinja2
@@ -127,14 +147,20 @@ def _conclude(results: Results, out: Path, code: int, *, is_report: bool, as_jso
             "report": str(page) if page is not None else None,
             "complete": results.complete,
             "exit_code": code,
-            "counts": {str(status): count for status, count in _counts(results).items()},
+            # Of the cells that this run was asked for; `kept` counts the others.
+            "counts": {str(status): count for status, count in _counts(own).items()},
+            "kept": len(results.results) - len(own.results),
         }
         print(json.dumps(summary))
     else:
-        _print_summary(results)
+        _print_summary(own)
+        for sentence in sentences:
+            print(sentence)
         print(f"results: {out / 'results.json'}" + ("" if results.complete else "  (NOT complete)"))
         if page is not None:
             print(f"report:  {page}")
+        elif not is_report:
+            print(f"report:  none; to write it: {shlex.join(['uring-matrix', 'report', str(out), '--out', str(out)])}")
     return code
 
 

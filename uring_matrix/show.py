@@ -74,6 +74,21 @@ class Show:
         return self._recorder.results if self._recorder is not None else None
 
     @property
+    def own(self) -> Results | None:
+        """The same without the cells that this session was not asked for."""
+        return self._recorder.own if self._recorder is not None else None
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        """What else there is to say of the results."""
+        return self._recorder.sentences if self._recorder is not None else ()
+
+    @property
+    def collect_errors(self) -> Sequence[tuple[str, str]]:
+        """What could not be collected, and why."""
+        return self._recorder.collect_errors if self._recorder is not None else ()
+
+    @property
     def failure(self) -> str | None:
         """Why results could not be written, if so."""
         return self._recorder.failure if self._recorder is not None else None

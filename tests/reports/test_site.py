@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from page import parse
 
 from reports import storage
-from reports.results import Kernel, Mode, ResultsError, Status, read
+from reports.results import GuestConfig, Kernel, Mode, ResultsError, Run, Status, read
 from reports.site import MARK, environment, render, reproduce, write_site
 
 RUNS = {
@@ -528,3 +528,34 @@ def test_templates_never_switch_escaping_off():
     for name in environment().list_templates():
         source = environment().loader.get_source(environment(), name)[0]
         assert not re.search(r"\|\s*safe|autoescape\s+false|Markup", source), name
+
+
+# -- rows of several runs ---------------------------------------------------------------------------------------------
+
+
+def test_a_row_of_an_earlier_run_shows_that_runs_machine():
+    """Beside newer rows of the same column, which have theirs."""
+    results = sample.every_verdict()
+    guest = GuestConfig(cpus=4, memory_mib=512, append="io_uring=quiet")
+    earlier = Run(
+        id="2026-11-01T00:00:00.000Z",
+        generator=results.generator,
+        host=replace(results.host, accel="kvm", accel_reason="a short boot proved it"),
+        command=("uring-matrix", "run", "--out", "earlier"),
+        started=results.started.replace(day=1),
+        kernels=tuple(replace(one, guest=guest) for one in results.kernels if one.id == "6.16"),
+    )
+    rows = tuple(
+        replace(row, run=earlier.id) if (row.test, row.kernel) == ("test_nop", "6.16") else row
+        for row in results.results
+    )
+    pages = dict(render(replace(results, results=rows, runs=(earlier,))))
+    page = pages["evidence/6.16-default-test_nop.html"]
+    assert "4 CPUs, 512 MiB, io_uring=quiet" in page
+    assert "kvm (a short boot proved it)" in page
+    assert "2026-11-01" in page
+    assert "uring-matrix run --out earlier" in page
+    assert "1 verdict of this column is of an earlier run: 2026-11-01" in pages["index.html"]
+    other = pages["evidence/7.0-default-test_splice_read.html"]
+    assert "512 MiB" not in other
+    assert "tcg" in other

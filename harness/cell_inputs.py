@@ -1,0 +1,230 @@
+"""What a verdict is obtained with, in words that are equal where the inputs are: its key beside kernel and mode.
+
+A column has one word for each of its inputs (the kernel's image, the guest, QEMU, …), and each row one for its test.
+"""
+
+import ast
+import dataclasses
+import fnmatch
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from harness.suites import Suite
+from reports.results import GuestConfig
+from vm.machine import MachineConfig
+
+# A column's inputs, and what is said of cells that are judged again because one of them differs: the first that does.
+KERNEL, GUEST, EMULATOR, IMAGE, SOURCES, OPTIONS = "kernel", "guest", "emulator", "image", "sources", "options"
+PACKAGES = "packages"
+CHANGED = {
+    KERNEL: "whose kernel is another image",
+    GUEST: "whose guest is made otherwise",
+    EMULATOR: "that ran with another QEMU or accelerator",
+    IMAGE: "whose guest image is another",
+    SOURCES: "whose suite changed",
+    OPTIONS: "that had other options of pytest",
+    PACKAGES: "that had other packages",
+}
+
+# Options that choose, show or arrange tests, and change nothing in any of them; pytest's, pytest-xdist's and ours.
+_WITHOUT_EFFECT = frozenset({
+    "basetemp", "cacheclear", "cacheshow", "capture", "code_highlight", "collect_in_virtualenv", "collectonly", "color",
+    "continue_on_collection_errors", "debug", "deselect", "disable_warnings", "durations", "durations_min",
+    "failedfirst", "file_or_dir", "fold_skipped", "force_short_summary", "fulltrace", "help", "ignore", "ignore_glob",
+    "inifilename", "junitprefix", "keepduplicates", "keyword", "last_failed_no_failures", "lf", "log_file",
+    "log_file_mode", "markers", "markexpr", "max_warnings", "maxfail", "newfirst", "no_header", "no_summary",
+    "pastebin", "pyargs", "quiet", "reportchars", "rootdir", "setuponly", "setupplan", "setupshow",
+    "show_fixtures_per_test", "showcapture", "showfixtures", "showlocals", "stepwise", "stepwise_reset",
+    "stepwise_skip", "tbstyle", "trace", "traceconfig", "usepdb", "usepdb_cls", "verbose", "version", "xfail_tb",
+    "xmlpath",
+    "dist", "distload", "loadscopereorder", "looponfail", "maxprocesses", "maxschedchunk", "maxworkerrestart",
+    "numprocesses", "px", "rsyncdir", "rsyncignore", "testrunuid", "tx",
+    "accel", "allow_flaky", "arch", "kernel", "matrix_deadline", "matrix_lock", "matrix_out", "matrix_repeat",
+    "matrix_resume", "mode", "no_snapshots",
+})  # fmt: skip
+# What the command line asks of every session, whatever is run.
+_OWN_PLUGINS = frozenset({"no:terminalreporter", "no:cacheprovider"})
+
+
+def word(*parts: str) -> str:
+    """Make a short word of anything."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()[:16]
+
+
+# -- a column's -------------------------------------------------------------------------------------------------------
+
+
+def of_machine(machine: MachineConfig) -> str:
+    """Everything that shapes a guest but its kernel, its image and QEMU, which have words of their own."""
+    apart = {"architecture", "emulator", "kernel", "initrd", "payload", "payload_disk", "is_interactive"}
+    shape = {field.name: getattr(machine, field.name) for field in dataclasses.fields(machine)}
+    shape = {name: value for name, value in shape.items() if name not in apart}
+    return word(machine.architecture.name, json.dumps(shape, sort_keys=True, default=str))
+
+
+def guest_config(machine: MachineConfig) -> GuestConfig:
+    """The same as results show it."""
+    return GuestConfig(
+        cpus=getattr(machine, "cpus", 1), memory_mib=machine.memory_mib, append=" ".join(machine.parameters)
+    )
+
+
+def of_host() -> dict[str, str]:
+    """The inputs of the running kernel's column, beside the sources: there is no guest."""
+    name = os.uname()
+    return {
+        KERNEL: word(name.release, name.version, name.machine),
+        GUEST: word(f"{len(os.sched_getaffinity(0))} processors"),
+        IMAGE: word(platform.python_version(), pytest.__version__),
+    }
+
+
+def of_options(config: pytest.Config) -> str:
+    """How pytest is told to treat tests, those of plugins and conftest.py files included."""
+    options = {name: value for name, value in vars(config.option).items() if name not in _WITHOUT_EFFECT}
+    options["plugins"] = [name for name in options.get("plugins") or () if name not in _OWN_PLUGINS]
+    return word(json.dumps(options, sort_keys=True, default=str))
+
+
+def of_sources(files: Mapping[str, Path], config: pytest.Config, suites: Sequence[Suite]) -> str:
+    """What tests share: helpers, conftest.py files, data, our own code. Files of tests belong to each test's word.
+
+    Args:
+        files: name to file. Beside Python's, those count that lie in a folder of the command line or in ours.
+        config: the session's.
+        suites: those whose packages are among the files.
+    """
+    patterns = config.getini("python_files")
+    folders = [path if path.is_dir() else path.parent for path in _named(config)]
+    own = [Path(__file__).parent, *packages(suites)]
+    written = [
+        config.invocation_params.dir / name
+        for option in ("matrix_out", "xmlpath", "log_file")
+        if (name := config.getoption(option, None)) is not None
+    ]
+    parts = []
+    for name, path in sorted(files.items()):
+        is_python = name.endswith(".py")
+        if is_python and any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns):
+            continue
+        if any(path.is_relative_to(place) for place in written):
+            continue
+        is_beside = any(path.is_relative_to(folder) for folder in (*folders, *own))
+        if is_python or is_beside or path == config.inipath:
+            parts += [name, _hash(path)]
+    return word(*parts)
+
+
+def _named(config: pytest.Config) -> list[Path]:
+    return [argument_path(config, argument) for argument in config.args]
+
+
+def packages(suites: Iterable[Suite]) -> list[Path]:
+    """The folders of the suites' packages."""
+    specs = [importlib.util.find_spec(name) for suite in suites for name in suite.packages]
+    return [Path(spec.origin).resolve().parent for spec in specs if spec is not None and spec.origin is not None]
+
+
+# -- a test's ---------------------------------------------------------------------------------------------------------
+
+
+class TestInputs:
+    """A word for each test: its file, the files of tests that this one imports, its name and parameters."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self._words: dict[Path, str] = {}
+
+    def of(self, item: pytest.Item, node: str) -> str:
+        """Make the word.
+
+        Args:
+            item: the test in some cell.
+            node: its file and qualified name, with parameters, without the cell.
+        """
+        path = item.path
+        if path not in self._words:
+            files = sorted(_with_imported(path))
+            self._words[path] = word(*(_hash(file) for file in files))
+        return word(node, self._words[path])
+
+
+def _with_imported(path: Path) -> set[Path]:
+    """A file, and what it imports of the files beside it, and so on: a test may use another test's helpers."""
+    found: set[Path] = set()
+    pending = [path]
+    while pending:
+        file = pending.pop()
+        if file not in found:
+            found.add(file)
+            pending += _imported(file)
+    return found
+
+
+@cache
+def _imported(path: Path) -> tuple[Path, ...]:
+    if path.suffix != ".py":
+        return ()
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            names |= {module, *(f"{module}.{alias.name}".strip(".") for alias in node.names)}
+    return tuple(file for name in sorted(names) for file in _files_of_module(name, path.parent))
+
+
+def _files_of_module(name: str, folder: Path) -> Iterator[Path]:
+    """Where a module of the tests' tree lies: beside the file that imports it, or wherever this process has it from."""
+    beside = folder / f"{name.rpartition('.')[2]}.py"
+    if beside.is_file():
+        yield beside
+    origin = Path(getattr(sys.modules.get(name), "__file__", None) or "")
+    if origin.suffix == ".py" and origin.is_relative_to(folder.parent) and "site-packages" not in origin.parts:
+        yield origin
+
+
+def _hash(path: Path) -> str:
+    try:
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            return f"link {path.readlink()}"
+        if not stat.S_ISREG(status.st_mode):
+            return f"kind {stat.S_IFMT(status.st_mode)}"
+        with path.open("rb") as file:
+            return f"{status.st_mode & 0o111} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        return f"error {error.errno}"
+
+
+def argument_path(config: pytest.Config, argument: str) -> Path:
+    """Where a file, folder or module of the command line lies."""
+    name = argument.partition("::")[0]
+    if config.getoption("pyargs", False):
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is not None and spec.origin is not None:
+            path = Path(spec.origin)
+            return path.parent if path.name == "__init__.py" else path
+    return Path(os.path.normpath(config.invocation_params.dir / name))

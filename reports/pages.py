@@ -1,0 +1,62 @@
+"""The pages of a site on disk: which of them are ours, and may be removed."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from reports.errors import ResultsError
+
+# Every page carries it, so that a later run knows which pages it may remove.
+MARK = '<meta name="generator" content="uring-matrix">'
+MARK_WITHIN_BYTES = 1024
+
+
+def has_pages(directory: Path) -> bool:
+    """Whether a site of ours is there."""
+    return _is_ours(directory / "index.html")
+
+
+def remove_pages(directory: Path) -> None:
+    """Remove a site, the index first: what is left of it leads nowhere. Files of any other origin are left alone.
+
+    Raises:
+        ResultsError: a page cannot be removed.
+    """
+    if has_pages(directory):
+        _unlink(directory / "index.html")
+    remove_evidence(directory)
+    if (directory / "evidence").is_dir() and not any((directory / "evidence").iterdir()):
+        (directory / "evidence").rmdir()
+
+
+def remove_evidence(directory: Path, written: Collection[str] = ()) -> None:
+    """Remove evidence pages of earlier runs: those that carry our mark and were not written now.
+
+    Raises:
+        ResultsError: a page cannot be removed.
+    """
+    for page in sorted((directory / "evidence").glob("*.html")):
+        if f"evidence/{page.name}" not in written and _is_ours(page):
+            _unlink(page)
+
+
+def _is_ours(page: Path) -> bool:
+    try:
+        with page.open("rb") as file:
+            return MARK.encode() in file.read(MARK_WITHIN_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _left(page, error) from error
+
+
+def _unlink(page: Path) -> None:
+    try:
+        page.unlink()
+    except OSError as error:
+        raise _left(page, error) from error
+
+
+def _left(page: Path, error: OSError) -> ResultsError:
+    return ResultsError(
+        f"{page} is left from an earlier run and cannot be removed: {error.strerror or error}. Remove it by hand."
+    )
