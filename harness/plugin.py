@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from harness import fixtures, hookspecs
+from harness import fixtures, hookspecs, options
 from harness.cells import HOST, Cell, native_architecture, parametrize
 from harness.fixtures import loopback, matrix_cell, scratch, scratch_ext4
 from harness.suites import DEFAULT_MODE, modes_of
@@ -102,14 +102,17 @@ def pytest_configure(config: pytest.Config) -> None:
     fixtures.pytest_configure(config)
     suites = config.hook.pytest_matrix_suite()
     known = modes_of(suites)
-    modes = config.getoption("mode") or [DEFAULT_MODE.id]
+    modes = list(dict.fromkeys(config.getoption("mode"))) or [DEFAULT_MODE.id]
     for name in modes:
         if name not in known:
             raise pytest.UsageError(f"no mode is called {name!r}; there are {', '.join(known)}")
-    if any(config.getoption(name) for name in ("kernel", "matrix_lock", "matrix_out")):
+    notes = options.check(config)
+    if options.names_kernels(config) and not options.wants_no_session(config):
+        from harness import markers  # noqa: PLC0415
         from harness.session import Session  # noqa: PLC0415
 
-        session = Session.create(config, modes, suites)
+        config.pluginmanager.register(markers, "uring-matrix-markers")
+        session = Session.create(config, modes, suites, notes)
         config.stash[CELLS] = session.cells
         config.pluginmanager.register(session, "uring-matrix-session")
     else:

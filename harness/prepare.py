@@ -12,7 +12,7 @@ from typing import Literal
 import psutil
 import pytest
 
-from harness import durations, kernel_records, payload
+from harness import durations, kernel_records, options, payload
 from harness.cells import HOST, Cell, native_architecture
 from harness.pending_kernels import PendingKernels
 from harness.plan import GuestPlan, Plan
@@ -22,6 +22,7 @@ from vm import image
 from vm.apt import Archive
 from vm.architectures import ARCHITECTURES, Architecture
 from vm.cache import Cache
+from vm.catalogue import Catalogue
 from vm.errors import SettingsError, SpecError, VmError
 from vm.fetch import Kernels
 from vm.kernel import Kernel as FetchedKernel
@@ -144,7 +145,7 @@ def prepare(config: pytest.Config, modes: Sequence[str], suites: Sequence[Suite]
         named = config.getoption("arch") or dict.fromkeys(pin.arch for pin in pins) or [native_architecture()]
         if foreign := sorted({pin.arch for pin in pins} - set(named)):
             raise SpecError(f"the lock file pins kernels for {', '.join(foreign)}, and --arch is {', '.join(named)}")
-        architectures = [_architecture(name) for name in named]
+        architectures = [_architecture(name) for name in dict.fromkeys(named)]
         return _prepare(config, modes, suites, architectures, pins, settings, progress)
     except (SpecError, SettingsError) as error:
         raise pytest.UsageError(str(error)) from error
@@ -177,7 +178,7 @@ def _prepare(
     for architecture in architectures:
         setup = Setup(architecture, settings, progress)
         pinned = [pin for pin in pins if pin.arch == architecture.name]
-        is_needed = not config.getoption("collectonly", False)
+        is_needed = not options.runs_nothing(config)
         is_from_archive = any(pin.location is None for pin in pinned) or any(
             spec != HOST and not is_path(spec) for spec in specs
         )
@@ -185,6 +186,7 @@ def _prepare(
             setup.begin(beside)
         refs = [pin.ref for pin in pinned] if pins else setup.kernels.resolve(specs)
         is_native = architecture.name == native_architecture()
+        refs = [ref for ref in refs if is_native or ref.source != HOST]
         own_cells = [Cell(ref.id, ref.arch, mode, is_native) for ref in refs for mode in modes]
         cells += own_cells
         kernels += [kernel_records.host_record(ref, suites) for ref in refs if ref.source == HOST]
@@ -258,7 +260,11 @@ def _pins(config: pytest.Config) -> list[Pin]:
 
 def _architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
-        raise SettingsError(f"guests of architecture {name!r} are not supported; there are {', '.join(ARCHITECTURES)}")
+        is_known = name in Catalogue.load().flavours
+        raise SettingsError(
+            f"guests of architecture {name!r} are not supported; there are {', '.join(ARCHITECTURES)}"
+            + (f". Kernels of {name} can be listed, fetched and pinned, and not run" if is_known else "")
+        )
     return ARCHITECTURES[name]
 
 

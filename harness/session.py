@@ -15,8 +15,9 @@ from typing import Any, Self, cast
 import pytest
 
 from harness import facts as facts_room
+from harness import in_process, options
 from harness.cells import Cell, cell_of, short_ids, split_node_id
-from harness.guests import Attempt, Guests
+from harness.guests import Attempt, Guests, run_is_over
 from harness.payload import guest_path
 from harness.plan import Plan
 from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, ROW, TEST
@@ -60,11 +61,15 @@ class Session:
         self._guests: Guests | None = None
         # The files of the items that are to run, as guests know them.
         self._paths: list[str] = []
+        # When the first test began, by the monotonic clock.
+        self._begun_s: float | None = None
         self._facts = facts_room.FactsPlugin()
         config.pluginmanager.register(self._facts, "uring-matrix-facts")
 
     @classmethod
-    def create(cls, config: pytest.Config, modes: Sequence[str], suites: Sequence[Suite]) -> Self:
+    def create(
+        cls, config: pytest.Config, modes: Sequence[str], suites: Sequence[Suite], notes: Sequence[str] = ()
+    ) -> Self:
         """Prepare the session: in a worker, from what the controller sent; else by fetching what is needed."""
         worker_input = getattr(config, "workerinput", None)
         if worker_input is not None:
@@ -74,11 +79,12 @@ class Session:
         directory = _directory(config)
         resumed = _resumed(config, directory)
         plan = prepare(config, modes, suites)
+        plan = dataclasses.replace(plan, notes=(*plan.notes, *notes))
         if resumed is not None:
             open_cells = set(remaining(resumed))
             done = frozenset(row.key for row in resumed.results if row.key not in open_cells)
             plan = dataclasses.replace(plan, done=done)
-        if directory is not None:
+        if directory is not None and not options.runs_nothing(config):
             from harness.recorder import Recorder  # noqa: PLC0415
 
             config.pluginmanager.register(Recorder(plan, directory, resumed), "uring-matrix-recorder")
@@ -128,26 +134,55 @@ class Session:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """Run an item where it belongs."""
+        if options.runs_nothing(self._config):
+            return None
+        self._begun_s = self._begun_s or time.monotonic()
         cell = cell_of(item)
         if cell is not None and not self.plan.is_host(cell):
             self._run_in_guest(item, nextitem, cell)
             return True
+        if cell is not None and (self._is_over or self._is_repeating):
+            self._run_here(item, nextitem, cell)
+            return True
         if cell is None:
             item.stash[_PHASES] = []
         return None
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether no test is to begin any more."""
+        run_s: float | None = self._config.getoption("matrix_deadline")
+        return None not in (run_s, self._begun_s) and time.monotonic() > self._begun_s + run_s  # type: ignore[operator]
+
+    @property
+    def _is_repeating(self) -> bool:
+        return bool(self._config.getoption("matrix_repeat") > 1)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the hook that writes the facts down
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
         """In process: judge when the last phase is over."""
         report: pytest.TestReport = yield  # type: ignore[assignment]
         cell = cell_of(item)
-        if cell is not None:
+        if cell is not None and not self._is_repeating:
             phases = item.stash.setdefault(_PHASES, [])
             phases.append(facts_room.phase_of(vars(report)))
             if report.when == "teardown":
                 facts = Facts(phases, is_done=True)
                 self._attach(report, item, cell, judge(facts), Attempt(facts, [], phases[0]["started_s"]))
         return report  # type: ignore[return-value]
+
+    def _run_here(self, item: pytest.Item, nextitem: pytest.Item | None, cell: Cell) -> None:
+        """In process: several times, or not at all when the run is over."""
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        attempts: list[JudgedAttempt] = []
+        while len(attempts) < self._config.getoption("matrix_repeat") and not self._is_over:
+            ran = in_process.attempt(item, nextitem)
+            attempts.append(JudgedAttempt(ran, judge(ran.facts)))
+        if not attempts:
+            facts = Facts(guest_end=run_is_over(self._config.getoption("matrix_deadline")))
+            attempts.append(JudgedAttempt(Attempt(facts, [], time.time()), judge(facts)))
+        self._conclude(item, cell, attempts)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def _run_in_guest(self, item: pytest.Item, nextitem: pytest.Item | None, cell: Cell) -> None:
         guests = self._guests or self._start()
@@ -168,6 +203,8 @@ class Session:
         wanted: int = self._config.getoption("matrix_repeat")
         needs_retry = False
         while len(attempts) < wanted or needs_retry:
+            if attempts and self._is_over:
+                break  # what was found stands: another try would find that there is no time
             if needs_retry:
                 guests.close()  # the next try gets a fresh one
             ran = guests.run(cell, item, following if len(attempts) + 1 >= wanted else item)
@@ -271,8 +308,13 @@ class Session:
             test_s=option("matrix_test_timeout"),
             is_isolated=option("isolate"),
             run_s=option("matrix_deadline"),
+            begun_s=self._begun_s,
         )
         return self._guests
+
+    def pytest_report_header(self) -> list[str]:
+        """Say which options are for some of the kernels only."""
+        return list(self.plan.notes)
 
     def pytest_unconfigure(self) -> None:
         """Leave nothing running."""
