@@ -54,7 +54,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "(bzImage, .deb, build tree), or host (this machine's, in process); may be given several times",
     )
     group.addoption(
-        "--arch", action="append", default=[], metavar="ARCH", help="the guests' architecture, as Debian names it"
+        "--arch",
+        action="append",
+        default=[],
+        metavar="ARCH",
+        help="the guests' architecture, as Debian names it; as yet there is amd64 only",
     )
     group.addoption(
         "--mode",
@@ -70,10 +74,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--no-snapshots",
         action="store_true",
-        help="boot every guest anew instead of restoring one that was saved when it had booted",
+        help="boot every guest anew instead of restoring one that was saved when it had booted; not about host",
     )
-    group.addoption("--accel", choices=("auto", "kvm", "tcg"), help="how guests run (auto: KVM if it proves to work)")
-    group.addoption("--isolate", action="store_true", help="give each test a guest of its own")
+    group.addoption(
+        "--accel",
+        choices=("auto", "kvm", "tcg"),
+        help="how guests run (auto: KVM if it proves to work); not about host",
+    )
+    group.addoption("--isolate", action="store_true", help="give each test a guest of its own; not about host")
     group.addoption(
         "--matrix-repeat", type=_count, default=1, metavar="N", help="run each test N times, to find those that waver"
     )
@@ -86,7 +94,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--matrix-test-timeout",
         type=_seconds,
         metavar="SECONDS",
-        help="how long a test may take in a guest on an ordinary machine (default: 90); a slow one gets more",
+        help="how long a test may take in a guest on an ordinary machine; a slow one gets more (default: 90); not "
+        "about host",
     )
     group.addoption(
         "--matrix-deadline",
