@@ -118,6 +118,11 @@ class Attempt:
     warnings: list[dict[str, Any]] = field(default_factory=list)
 
 
+def run_is_over(run_s: float | None) -> GuestEnd:
+    """Why a test was not begun: the whole run was to take so many seconds."""
+    return GuestEnd("no-boot", f"the run's {run_s:g} s were over before this test's turn")
+
+
 class Guests:
     """The guest of the column in hand. One at a time: a worker has one processor's worth of work.
 
@@ -130,6 +135,7 @@ class Guests:
         test_s: seconds that a test may take, instead of the usual.
         is_isolated: whether each test gets a guest of its own.
         run_s: seconds until no further test is begun.
+        begun_s: when they began, by the monotonic clock; now, if nothing else ran before.
     """
 
     def __init__(
@@ -143,6 +149,7 @@ class Guests:
         test_s: float | None = None,
         is_isolated: bool = False,
         run_s: float | None = None,
+        begun_s: float | None = None,
     ) -> None:
         self._columns = dict(columns)
         self._await_kernel = await_kernel
@@ -150,7 +157,7 @@ class Guests:
         self._deadlines = Deadlines.of_test(test_s)
         self._is_isolated = is_isolated
         self._run_s = run_s
-        self._ends_s = None if run_s is None else time.monotonic() + run_s
+        self._ends_s = None if run_s is None else (begun_s or time.monotonic()) + run_s
         self._pace = Pace()
         self._current: tuple[str, str] | None = None
         self._guest: Guest | None = None
@@ -188,7 +195,7 @@ class Guests:
             self._take_pending(key, self._await_kernel(key, self._ends_s))
             is_over = self._ends_s is not None and time.monotonic() > self._ends_s
         if is_over:
-            self._dead[key] = GuestEnd("no-boot", f"the run's {self._run_s:.0f} s were over before this test's turn")
+            self._dead[key] = run_is_over(self._run_s)
         if key in self._dead:
             update, self._update = self._update, None
             return Attempt(Facts(guest_end=self._dead[key]), [], time.time(), update)

@@ -22,39 +22,30 @@ from harness.source_tree import SourceTree
 
 # What pytest does on the host, for tests that run in guests as for others: choose tests, report, keep its cache.
 _HOST_ONLY = frozenset({
-    "--cache-clear", "--cache-show", "--code-highlight", "--collect-only", "--color",
+    "--cache-clear", "--cache-show", "--code-highlight", "--collect-in-virtualenv", "--collect-only", "--color",
     "--continue-on-collection-errors", "--debug", "--deselect", "--disable-warnings", "--durations",
     "--durations-min", "--exitfirst", "--failed-first", "--fixtures", "--fixtures-per-test",
     "--force-short-summary", "--help", "--ignore", "--ignore-glob", "--junit-prefix", "--junit-xml",
-    "--keep-duplicates", "--last-failed", "--last-failed-no-failures", "--markers", "--max-warnings", "--maxfail",
-    "--new-first", "--no-fold-skipped", "--no-header", "--no-summary", "--pastebin", "--pyargs", "--stepwise",
-    "--stepwise-reset", "--stepwise-skip", "--trace-config", "--version", "--xfail-tb", "--log-file",
-    "--log-file-mode", "--log-file-format", "--log-file-level", "--log-file-date-format", "--collect-in-virtualenv",
-    "-k", "-m", "-r",
+    "--keep-duplicates", "--last-failed", "--last-failed-no-failures", "--log-file", "--log-file-date-format",
+    "--log-file-format", "--log-file-level", "--log-file-mode", "--markers", "--max-warnings", "--maxfail",
+    "--new-first", "--no-fold-skipped", "--no-header", "--no-summary", "--pastebin", "--pdb", "--pdbcls",
+    "--pyargs", "--setup-only", "--setup-plan", "--setup-show", "--stepwise", "--stepwise-reset", "--stepwise-skip",
+    "--trace", "--trace-config", "--version", "--xfail-tb", "-k", "-m", "-r",
 })  # fmt: skip
 # What is told to the guest in its own words: where things lie there.
 _RETOLD = frozenset({"--basetemp", "--capture", "-c", "--confcutdir", "--rootdir", "-s", "-p", "-o"})
-# Of no use where nobody sits at the terminal while the test runs.
-_IMPOSSIBLE = {
-    "--pdb": "nobody sits at a guest's terminal; --kernel host has a debugger",
-    "--pdbcls": "nobody sits at a guest's terminal; --kernel host has a debugger",
-    "--trace": "nobody sits at a guest's terminal; --kernel host has a debugger",
-    "--setup-show": "fixtures are set up in the guest, whose terminal nobody sees; --kernel host shows them",
-    "--setup-only": "fixtures are set up in the guest, whose terminal nobody sees; --kernel host shows them",
-    "--setup-plan": "fixtures are set up in the guest, whose terminal nobody sees; --kernel host shows them",
-}
 # Plugins by the name under which pytest loads them that only report or schedule: the host's business.
 _REPORTING = frozenset({
-    "xdist", "xdist.looponfail", "html", "metadata", "json-report", "pytest_jsonreport", "reportlog", "sugar",
-    "clarity", "pretty", "rich", "github-actions-annotate-failures", "pytest_github_actions_annotate_failures",
-    "teamcity", "pytest-teamcity", "pytest_teamcity", "teamcity.pytest_plugin", "vscode_pytest", "instafail", "tap",
-    "ctrf", "picked", "testmon", "split", "pytest-split", "randomly", "random_order", "order", "pytest_order", "md",
-    "csv", "progress",
+    "clarity", "csv", "ctrf", "github-actions-annotate-failures", "html", "instafail", "json-report", "md",
+    "metadata", "order", "picked", "pretty", "progress", "pytest-split", "pytest-teamcity",
+    "pytest_github_actions_annotate_failures", "pytest_jsonreport", "pytest_order", "pytest_teamcity",
+    "random_order", "randomly", "reportlog", "rich", "split", "sugar", "tap", "teamcity", "teamcity.pytest_plugin",
+    "testmon", "vscode_pytest", "xdist", "xdist.looponfail",
 })  # fmt: skip
 # Hooks that take part in running a test, rather than in choosing or reporting it.
 _ABOUT_TESTS = frozenset({
     "pytest_fixture_setup", "pytest_generate_tests", "pytest_pyfunc_call", "pytest_runtest_call",
-    "pytest_runtest_protocol", "pytest_runtest_makereport", "pytest_runtest_setup", "pytest_runtest_teardown",
+    "pytest_runtest_makereport", "pytest_runtest_protocol", "pytest_runtest_setup", "pytest_runtest_teardown",
 })  # fmt: skip
 _OUR_ROOMS = ("harness.", "conformance.", "uring_matrix.")
 _CORE = "_pytest."
@@ -247,8 +238,6 @@ def _translated(option: _Option, owners: Owners, plugins: "_Plugins") -> list[st
             return []
         plugins.check(owner, f"{option.spelled} is an option of")
         return option.words
-    if option.name in _IMPOSSIBLE:
-        raise pytest.UsageError(f"{option.spelled} has no effect on tests in guests: {_IMPOSSIBLE[option.name]}")
     if _HOST_ONLY.intersection(option.names):
         return []
     if option.name == "--plugins" or "-p" in option.names:

@@ -19,10 +19,10 @@ import pytest
 import harness
 from harness.guest_packages import GuestPackages, find
 from harness.invocation import Invocation, read
-from harness.settings import HarnessSettings
 from harness.source_tree import SourceTree, files_of, with_packages
 from harness.suites import Suite, kernel_facts_of
 from vm.image import Runtime
+from vm.settings import Settings
 
 # pytest and what it imports: the guest runs the host's own version.
 _PYTEST_MODULES = (pytest, _pytest, pluggy, iniconfig, packaging, py, pygments)
@@ -119,15 +119,15 @@ def collect(config: pytest.Config, suites: Sequence[Suite]) -> Payload:
     Raises:
         pytest.UsageError: an argument cannot be found, or something cannot be sent into a guest.
     """
-    settings = HarnessSettings.load()
-    packages = find([*settings.packages, *config.getoption("guest_package")])
+    settings = Settings.load({"packages": config.getoption("guest_package"), "env": config.getoption("guest_env")})
+    packages = find(settings.packages)
     return Payload(
         files_of_session(config, suites),
         read(config, source_tree(config, suites), _named(config), packages.names),
         packages,
         tuple(suite.plugin for suite in suites),
         tuple(kernel_facts_of(suites)),
-        _environment([*settings.env, *config.getoption("guest_env")]),
+        _environment(settings.env),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from harness import fixtures, hookspecs
+from harness import fixtures, hookspecs, options
 from harness.cells import HOST, Cell, native_architecture, parametrize
 from harness.fixtures import loopback, matrix_cell, scratch, scratch_ext4
 from harness.suites import DEFAULT_MODE, modes_of
@@ -54,7 +54,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "(bzImage, .deb, build tree), or host (this machine's, in process); may be given several times",
     )
     group.addoption(
-        "--arch", action="append", default=[], metavar="ARCH", help="the guests' architecture, as Debian names it"
+        "--arch",
+        action="append",
+        default=[],
+        metavar="ARCH",
+        help="the guests' architecture, as Debian names it; as yet there is amd64 only",
     )
     group.addoption(
         "--mode",
@@ -84,10 +88,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--no-snapshots",
         action="store_true",
-        help="boot every guest anew instead of restoring one that was saved when it had booted",
+        help="boot every guest anew instead of restoring one that was saved when it had booted; not about host",
     )
-    group.addoption("--accel", choices=("auto", "kvm", "tcg"), help="how guests run (auto: KVM if it proves to work)")
-    group.addoption("--isolate", action="store_true", help="give each test a guest of its own")
+    group.addoption(
+        "--accel",
+        choices=("auto", "kvm", "tcg"),
+        help="how guests run (auto: KVM if it proves to work); not about host",
+    )
+    group.addoption("--isolate", action="store_true", help="give each test a guest of its own; not about host")
     group.addoption(
         "--matrix-repeat", type=_count, default=1, metavar="N", help="run each test N times, to find those that waver"
     )
@@ -100,7 +108,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--matrix-test-timeout",
         type=_seconds,
         metavar="SECONDS",
-        help="how long a test may take in a guest on an ordinary machine (default: 90); a slow one gets more",
+        help="how long a test may take in a guest on an ordinary machine; a slow one gets more (default: 90); not "
+        "about host",
     )
     group.addoption(
         "--matrix-deadline",
@@ -120,10 +129,13 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in modes:
         if name not in known:
             raise pytest.UsageError(f"no mode is called {name!r}; there are {', '.join(known)}")
-    if any(config.getoption(name) for name in ("kernel", "matrix_lock", "matrix_out")):
+    notes = options.check(config)
+    if options.names_kernels(config) and not options.wants_no_session(config):
+        from harness import markers  # noqa: PLC0415
         from harness.session import Session  # noqa: PLC0415
 
-        session = Session.create(config, modes, suites)
+        config.pluginmanager.register(markers, "uring-matrix-markers")
+        session = Session.create(config, modes, suites, notes)
         config.stash[CELLS] = session.cells
         config.pluginmanager.register(session, "uring-matrix-session")
     else:

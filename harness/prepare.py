@@ -12,7 +12,7 @@ from typing import Literal
 import psutil
 import pytest
 
-from harness import cell_inputs, durations, kernel_records, payload
+from harness import cell_inputs, durations, kernel_records, options, payload
 from harness.cells import HOST, Cell, native_architecture
 from harness.names import tree_of
 from harness.pending_kernels import PendingKernels
@@ -23,6 +23,7 @@ from vm import disk, image
 from vm.apt import Archive
 from vm.architectures import ARCHITECTURES, Architecture
 from vm.cache import Cache
+from vm.catalogue import Catalogue
 from vm.errors import SettingsError, SpecError, VmError
 from vm.fetch import Kernels
 from vm.kernel import Kernel as FetchedKernel
@@ -149,7 +150,7 @@ def prepare(config: pytest.Config, modes: Sequence[str], suites: Sequence[Suite]
         named = dict.fromkeys(config.getoption("arch") or [pin.arch for pin in pins] or [native_architecture()])
         if foreign := sorted({pin.arch for pin in pins} - set(named)):
             raise SpecError(f"the lock file pins kernels for {', '.join(foreign)}, and --arch is {', '.join(named)}")
-        architectures = [_architecture(name) for name in named]
+        architectures = [_architecture(name) for name in dict.fromkeys(named)]
         return _prepare(config, modes, suites, architectures, pins, settings, progress)
     except (SpecError, SettingsError) as error:
         raise pytest.UsageError(str(error)) from error
@@ -173,7 +174,7 @@ def _prepare(
     unavailable: list[tuple[str, str, str]] = []
     late: set[tuple[str, str]] = set()
     kernels: list[Kernel] = []
-    is_needed = not config.getoption("collectonly", False)
+    is_needed = not options.runs_nothing(config)
     # First of all: what cannot be sent is said before anything is fetched.
     is_any_guest = is_needed and bool(pins or set(specs) - {HOST})
     sent = payload.collect(config, suites) if is_any_guest else None
@@ -193,6 +194,7 @@ def _prepare(
             setup.begin(beside)
         refs = [pin.ref for pin in pinned] if pins else setup.kernels.resolve(specs)
         is_native = architecture.name == native_architecture()
+        refs = [ref for ref in refs if is_native or ref.source != HOST]
         own_cells = [Cell(ref.id, ref.arch, mode, is_native) for ref in refs for mode in modes]
         cells += own_cells
         kernels += [kernel_records.host_record(ref, suites) for ref in refs if ref.source == HOST]
@@ -299,7 +301,11 @@ def _pins(config: pytest.Config) -> list[Pin]:
 
 def _architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
-        raise SettingsError(f"guests of architecture {name!r} are not supported; there are {', '.join(ARCHITECTURES)}")
+        is_known = name in Catalogue.load().flavours
+        raise SettingsError(
+            f"guests of architecture {name!r} are not supported; there are {', '.join(ARCHITECTURES)}"
+            + (f". Kernels of {name} can be listed, fetched and pinned, and not run" if is_known else "")
+        )
     return ARCHITECTURES[name]
 
 

@@ -16,12 +16,12 @@ from typing import Any, Self, cast
 import pytest
 
 from harness import facts as facts_room
-from harness import guest_warnings
+from harness import guest_warnings, in_process, options
 from harness.cell_inputs import TestInputs
 from harness.cells import CURRENT, Cell, cell_of, one_per_cell, plain_name, split_node_id
 from harness.dispatch import Dispatch
 from harness.guest_packages import advice
-from harness.guests import Attempt, Guests
+from harness.guests import Attempt, Guests, run_is_over
 from harness.names import TestNames
 from harness.payload import source_tree
 from harness.plan import Plan
@@ -69,11 +69,15 @@ class Session:
         self._paths: list[str] = []
         self._names = TestNames(config, suites, plan.tree)
         self._inputs = TestInputs()
+        # When the first test began, by the monotonic clock.
+        self._begun_s: float | None = None
         self._facts = facts_room.FactsPlugin()
         config.pluginmanager.register(self._facts, "uring-matrix-facts")
 
     @classmethod
-    def create(cls, config: pytest.Config, modes: Sequence[str], suites: Sequence[Suite]) -> Self:
+    def create(
+        cls, config: pytest.Config, modes: Sequence[str], suites: Sequence[Suite], notes: Sequence[str] = ()
+    ) -> Self:
         """Prepare the session: in a worker, from what the controller sent; else by fetching what is needed."""
         worker_input = getattr(config, "workerinput", None)
         if worker_input is not None:
@@ -83,7 +87,8 @@ class Session:
         directory = _directory(config)
         is_resumed = _is_resumed(config, directory)
         plan = prepare(config, modes, suites)
-        if directory is not None and not config.getoption("collectonly"):
+        plan = dataclasses.replace(plan, notes=(*plan.notes, *notes))
+        if directory is not None and not options.runs_nothing(config):
             from harness.recorder import Recorder  # noqa: PLC0415
 
             recorder = Recorder(plan, directory, TestNames(config, suites, plan.tree), is_resumed=is_resumed)
@@ -150,36 +155,62 @@ class Session:
         Returns:
             Whether it does; if not, pytest is to run it here.
         """
+        if options.runs_nothing(self._config):
+            return False
+        self._begun_s = self._begun_s or time.monotonic()
         cell = cell_of(item)
         if cell is None:
             raise pytest.UsageError(f"{item.nodeid} has no kernel to run in, and is not run on this machine instead")
-        if self.plan.is_host(cell):
+        if not self.plan.is_host(cell):
+            self._run_in_guest(item, nextitem, cell)
+        elif self._is_over or self._is_repeating:
+            with _in_process(item):
+                self._run_here(item, nextitem, cell)
+        else:
             return False
-        self._run_in_guest(item, nextitem, cell)
         return True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[Any]:
         """In process: say which cell it is."""
-        item.config.stash[CURRENT] = cast(Cell, cell_of(item))
-        name, item.name = item.name, plain_name(item)
-        try:
+        with _in_process(item):
             return (yield)
-        finally:
-            item.name = name
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether no test is to begin any more."""
+        run_s: float | None = self._config.getoption("matrix_deadline")
+        return None not in (run_s, self._begun_s) and time.monotonic() > self._begun_s + run_s  # type: ignore[operator]
+
+    @property
+    def _is_repeating(self) -> bool:
+        return bool(self._config.getoption("matrix_repeat") > 1)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the hook that writes the facts down
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
         """In process: judge when the last phase is over."""
         report: pytest.TestReport = yield  # type: ignore[assignment]
         cell = cell_of(item)
-        if cell is not None:
+        if cell is not None and not self._is_repeating:
             phases = item.stash.setdefault(_PHASES, [])
             phases.append(facts_room.phase_of(vars(report)))
             if report.when == "teardown":
                 facts = Facts(phases, is_done=True)
                 self._attach(report, item, cell, judge(facts), Attempt(facts, [], phases[0]["started_s"]))
         return report  # type: ignore[return-value]
+
+    def _run_here(self, item: pytest.Item, nextitem: pytest.Item | None, cell: Cell) -> None:
+        """In process: several times, or not at all when the run is over."""
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        attempts: list[JudgedAttempt] = []
+        while len(attempts) < self._config.getoption("matrix_repeat") and not self._is_over:
+            ran = in_process.attempt(item, nextitem)
+            attempts.append(JudgedAttempt(ran, judge(ran.facts)))
+        if not attempts:
+            facts = Facts(guest_end=run_is_over(self._config.getoption("matrix_deadline")))
+            attempts.append(JudgedAttempt(Attempt(facts, [], time.time()), judge(facts)))
+        self._conclude(item, cell, attempts)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def _run_in_guest(self, item: pytest.Item, nextitem: pytest.Item | None, cell: Cell) -> None:
         guests = self._guests or self._start()
@@ -200,6 +231,8 @@ class Session:
         wanted: int = self._config.getoption("matrix_repeat")
         needs_retry = False
         while len(attempts) < wanted or needs_retry:
+            if attempts and self._is_over:
+                break  # what was found stands: another try would find that there is no time
             if needs_retry:
                 guests.close()  # the next try gets a fresh one
             attempt = guests.run(cell, item, following if len(attempts) + 1 >= wanted else item)
@@ -327,13 +360,30 @@ class Session:
             test_s=option("matrix_test_timeout"),
             is_isolated=option("isolate"),
             run_s=option("matrix_deadline"),
+            begun_s=self._begun_s,
         )
         return self._guests
+
+    def pytest_report_header(self) -> list[str]:
+        """Say which options are for some of the kernels only."""
+        return list(self.plan.notes)
 
     def pytest_unconfigure(self) -> None:
         """Leave nothing running."""
         if self._guests is not None:
             self._guests.close()
+
+
+@contextlib.contextmanager
+def _in_process(item: pytest.Item) -> Iterator[None]:
+    """Let an item that runs here know its cell, and have a TestCase's find its method."""
+    if (cell := cell_of(item)) is not None:
+        item.config.stash[CURRENT] = cell
+    name, item.name = item.name, plain_name(item)
+    try:
+        yield
+    finally:
+        item.name = name
 
 
 def _advised(verdict: Verdict) -> Verdict:

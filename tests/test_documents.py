@@ -125,10 +125,12 @@ def test_every_option_of_the_plugin_is_explained() -> None:
 
 
 def test_the_settings_of_the_readme_are_the_programs() -> None:
-    from vm.settings import _ENVIRONMENT
+    from vm.settings import _ENVIRONMENT, _FLAGS, _PARSERS
 
-    text = (ROOT / "README.md").read_text()
-    assert [name for name in _ENVIRONMENT.values() if name not in text] == []
+    table = (ROOT / "README.md").read_text().partition("## Settings")[2].partition("## ")[0]
+    assert [name for name in _ENVIRONMENT.values() if name not in table] == []
+    assert [name for name in _PARSERS if not re.search(rf"\| `{name}( = |`)", table)] == []
+    assert [flag for flag in _FLAGS.values() if f"`{flag} " not in table] == []
 
 
 def test_the_verdicts_of_the_readme_are_those_of_the_schema() -> None:

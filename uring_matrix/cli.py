@@ -141,7 +141,10 @@ def _arch_of(value: str | None) -> str:
 
 
 _arch = click.option(
-    "--arch", metavar="ARCH", help="The guests' architecture by Debian's name (amd64, arm64); otherwise this machine's."
+    "--arch",
+    metavar="ARCH",
+    help="The kernels' architecture by Debian's name (amd64, arm64); otherwise this machine's. Those of arm64 can be "
+    "listed, fetched and pinned; only amd64 can be run as yet.",
 )
 
 
@@ -204,7 +207,8 @@ Examples:
   uring-matrix run --kernel '5.*' --kernel latest --out old-and-new
   uring-matrix run --kernel 6.12 --mode default --mode coop-taskrun
   uring-matrix run --resume                      go on with a run that was interrupted
-  uring-matrix run --kernel 6.1 -- -k accept -x  whatever follows -- is pytest's""",
+  uring-matrix run --kernel 6.1 -- -k accept -x  whatever follows -- is pytest's
+  uring-matrix run -- --lf -v                    what failed last, shown by pytest itself""",
         _EXIT_CODES,
     ),
 )
@@ -216,7 +220,11 @@ Examples:
     help="A kernel to test; may be given several times. Default: all.",
 )
 @click.option(
-    "--arch", "archs", multiple=True, metavar="ARCH", help="An architecture of guests; may be given several times."
+    "--arch",
+    "archs",
+    multiple=True,
+    metavar="ARCH",
+    help="An architecture of guests, by Debian's name; may be given several times. As yet there is amd64 only.",
 )
 @click.option(
     "--mode",
@@ -248,7 +256,7 @@ Examples:
     "--resume", is_flag=True, help="Keep the verdicts in DIR that were obtained in the same way; run the rest."
 )
 @click.option("--no-report", is_flag=True, help="Write results.json only; an older site in DIR is removed.")
-@click.option("--no-snapshots", is_flag=True, help="Boot every guest anew.")
+@click.option("--no-snapshots", is_flag=True, help="Boot every guest anew; about guests, not about host.")
 @click.option(
     "--lock",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -263,7 +271,21 @@ Examples:
     metavar="N",
     help="Run each test N times, to find those that waver.",
 )
-@click.option("--isolate", is_flag=True, help="Give each test a guest of its own.")
+@click.option("--isolate", is_flag=True, help="Give each test a guest of its own; about guests, not about host.")
+@click.option(
+    "--guest-package",
+    "guest_packages",
+    multiple=True,
+    metavar="NAME",
+    help="Give guests this installed distribution as well; may be given several times.",
+)
+@click.option(
+    "--guest-env",
+    "guest_env",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Give guests this environment variable, with this machine's value or another; may be given several times.",
+)
 @click.option("--allow-flaky", is_flag=True, help="Exit with 0 where a test wavered and was good at last; it is shown.")
 @_json
 @_settings
@@ -345,6 +367,8 @@ def lock(specs: tuple[str, ...], out: Path, arch: str | None) -> int:
 @_settings
 def prune(everything: bool, arch: str | None) -> int:
     """Remove what a run would not use: superseded kernels, and what nobody wanted for a month."""
+    if everything and arch is not None:
+        raise click.UsageError("--all removes what there is of every architecture, and --arch names one; leave one out")
     return _call("kernels", "prune", everything=everything, arch=_arch_of(arch))
 
 

@@ -53,6 +53,8 @@ class Row:
 def list_kernels(specs: Sequence[str], *, arch: str, as_json: bool, update: bool) -> int:
     """Show kernels, those of `all` without specs."""
     settings, kernels = _kernels(arch)
+    if update and settings.offline:
+        raise click.UsageError("--update asks the archive, and offline it is not to be asked; leave one of them out")
     if update:
         kernels.archive.update(force=True)
     rows = describe(kernels, kernels.resolve(specs), _cached_packages(settings.cache))
@@ -72,7 +74,12 @@ def fetch(specs: Sequence[str], *, arch: str) -> int:
         3 where one of them could not be had; the others are kept all the same.
     """
     _, kernels = _kernels(arch)
-    refs = [ref for ref in kernels.resolve(specs) if ref.source != HOST]
+    named = kernels.resolve(specs)
+    refs = [ref for ref in named if ref.source != HOST]
+    if not refs:
+        raise click.UsageError(f"{HOST} is the kernel that runs here: there is nothing to fetch; name others")
+    if len(refs) < len(named):
+        output.tell(f"{HOST}: the kernel that runs here; there is nothing to fetch")
     exit_code = output.EXPECTED
     for ref, outcome in zip(refs, kernels.fetch_all(refs), strict=True):
         if isinstance(outcome, VmError):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.table import Table
 
 from conformance.features import features
@@ -19,7 +20,10 @@ _TIMEOUT_S = 60.0
 def probe(kernels: Sequence[str], *, as_json: bool, accel: str | None) -> int:
     """Ask kernels, this machine's if none is named, and print what they say."""
     found: dict[str, dict[str, Any]] = {}
-    for ref in references(kernels or ["host"], accel):
+    refs = references(kernels or ["host"], accel)
+    if accel is not None and all(ref.source == "host" for ref in refs):
+        raise click.UsageError("--accel is about guests, and host is asked without one; name kernels with --kernel")
+    for ref in refs:
         if ref.source == "host":
             found[ref.id] = features()
             continue

@@ -1,20 +1,24 @@
 """`uring-matrix run`: pytest with kernels, a line of progress per kernel, the site, a table, an exit code."""
 
+import contextlib
 import json
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import click
 import pytest
 from rich.table import Table
 from rich.text import Text
 
 import conformance
 from reports.results import Expectation, Result, Results, Status, exit_code, judge_all
+from uring_matrix.arguments import Wishes, is_without_xdist, refuse_ours
 from uring_matrix.output import console, error_line
 from uring_matrix.progress import progress
 from uring_matrix.show import Show
@@ -24,6 +28,8 @@ from vm.lock import read_lock
 _SEVERAL = frozenset("*?[,")
 OK, USAGE, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 _UNEXPECTED_LINES_MAX = 20
+# Where pytest keeps what failed last, in the directory of the results that say so.
+_CACHE = ".pytest_cache"
 
 
 def run(
@@ -42,6 +48,8 @@ def run(
     isolate: bool,
     allow_flaky: bool,
     as_json: bool,
+    guest_packages: Sequence[str] = (),
+    guest_env: Sequence[str] = (),
     pytest_args: Sequence[str],
 ) -> int:
     """Run the suite in kernels, and write ``out/results.json`` and the site.
@@ -49,15 +57,16 @@ def run(
     Returns:
         The exit code, as promised: 0, 1 (an unexpected verdict), 2 (usage), 3 (incomplete), 130 (interrupted).
     """
+    refuse_ours(pytest_args)
     home = Path(conformance.__file__).resolve().parent
     specs = kernels or (["all"] if lock is None else [])
     columns = specs if lock is None else [one.id for one in read_lock(lock)]
     arguments = [
         str(home),
         *("-c", str(home / "suite.ini"), "--rootdir", str(home.parent)),
-        *("-p", "no:terminalreporter", "-p", "no:cacheprovider"),
+        *("-o", f"cache_dir={(out / _CACHE).absolute()}"),
         *("--matrix-out", str(out)),
-        *("-n", worker_count(columns) if workers == "auto" else workers),
+        *_workers(workers, columns, pytest_args),
         *(f"--kernel={spec}" for spec in specs),
         *(f"--arch={name}" for name in archs),
         *(f"--mode={name}" for name in modes),
@@ -68,12 +77,21 @@ def run(
         *((f"--matrix-repeat={repeat}",) if repeat > 1 else ()),
         *(("--isolate",) if isolate else ()),
         *(("--allow-flaky",) if allow_flaky else ()),
+        *(f"--guest-package={name}" for name in guest_packages),
+        *(f"--guest-env={entry}" for entry in guest_env),
     ]
-    show = Show(console(), progress(), is_quiet=as_json)
+    wishes = Wishes(home, is_alone_welcome=workers == "auto", as_json=as_json)
+    show = Show(console(), progress(), wishes, is_quiet=as_json)
     # pytest's default is shared by all runs of a user, which clean up behind each other's backs.
-    with tempfile.TemporaryDirectory(prefix="uring-matrix-", ignore_cleanup_errors=True) as temporary:
+    with (
+        tempfile.TemporaryDirectory(prefix="uring-matrix-", ignore_cleanup_errors=True) as temporary,
+        _cache_of_results(out, Path(temporary), show),
+        # Standard output is for JSON alone.
+        contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext(),
+    ):
         try:
-            status = pytest.main([*arguments, "--basetemp", f"{temporary}/pytest", *pytest_args], plugins=[show])
+            words = [*arguments, "--basetemp", f"{temporary}/pytest", *pytest_args]
+            status = pytest.main(words, plugins=[wishes, show])
         except KeyboardInterrupt:
             # During the preparations, before there is a session that could end in good order.
             status = pytest.ExitCode.INTERRUPTED
@@ -81,6 +99,8 @@ def run(
             show.finish()
     if status == pytest.ExitCode.USAGE_ERROR:
         return USAGE
+    if wishes.runs_nothing or (not wishes.is_known and status == pytest.ExitCode.OK):
+        return int(status)  # pytest has printed what it was asked for
     for file, text in show.collect_errors:
         print(f"{file}: this file cannot be collected\n{text}", file=sys.stderr)
     is_refused = bool(show.collect_errors)
@@ -113,6 +133,32 @@ def _explain_nothing(status: int, out: Path, show: Show, pytest_args: Sequence[s
     # A session that was asked to run nothing (--collect-only) has done that. Any other ended before anything could be
     # recorded, and has said why.
     return OK if status == pytest.ExitCode.OK else INCOMPLETE
+
+
+def _workers(workers: str, columns: Sequence[str], pytest_args: Sequence[str]) -> Sequence[str]:
+    if not is_without_xdist(pytest_args):
+        return ("-n", worker_count(columns) if workers == "auto" else workers)
+    if workers not in {"auto", "0"}:
+        raise click.UsageError(f"-n {workers} is pytest-xdist's, which -p no:xdist does without")
+    return ()
+
+
+@contextlib.contextmanager
+def _cache_of_results(out: Path, temporary: Path, show: Show) -> Iterator[None]:
+    """Have pytest's cache stay as it is where a session has found nothing: `--lf` is about the results beside it."""
+    cache, kept, is_new = out / _CACHE, temporary / "cache", not out.exists()
+    with contextlib.suppress(OSError, shutil.Error):
+        shutil.copytree(cache, kept)
+    try:
+        yield
+    finally:
+        if show.results is None:
+            shutil.rmtree(cache, ignore_errors=True)
+            with contextlib.suppress(OSError, shutil.Error):
+                if kept.exists():
+                    shutil.copytree(kept, cache)
+                elif is_new:
+                    out.rmdir()
 
 
 def worker_count(specs: Sequence[str]) -> str:

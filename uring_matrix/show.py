@@ -20,6 +20,7 @@ from vm.progress import Progress
 
 if TYPE_CHECKING:
     from harness.recorder import Recorder
+    from uring_matrix.arguments import Wishes
 
 _BAR_WIDTH = 24
 # One colour per kind of verdict; the word beside it carries the meaning.
@@ -53,11 +54,12 @@ class Line:
 
 
 class Show:
-    """A pytest plugin in place of pytest's own terminal reporter."""
+    """A pytest plugin in place of pytest's own terminal reporter, where that is not asked for."""
 
-    def __init__(self, console: Console, progress: Progress, *, is_quiet: bool) -> None:
+    def __init__(self, console: Console, progress: Progress, wishes: "Wishes", *, is_quiet: bool) -> None:
         self._console = console
         self._progress = progress
+        self._wishes = wishes
         self._is_quiet = is_quiet
         self._lines: dict[str, Line] = {}
         self._cells: dict[str, Cell] = {}
@@ -111,6 +113,8 @@ class Show:
             self._begin(session.config, [item.nodeid for item in session.items])
 
     def _begin(self, config: pytest.Config, ids: Sequence[str]) -> None:
+        if self._wishes.is_terminal:
+            return
         cells = config.pluginmanager.get_plugin("uring-matrix-session").cells  # type: ignore[union-attr]
         self._cells = {cell.id: cell for cell in cells}
         totals = Counter(_line_name(split[1]) for node_id in ids if (split := split_node_id(node_id, self._cells)))

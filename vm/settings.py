@@ -1,10 +1,15 @@
-"""What the user can set, and where it comes from: flag, then environment, then pyproject.toml, then the default."""
+"""What the user can set, and where it comes from: flag, then environment, then pyproject.toml, then the default.
+
+All settings are here, also those that other rooms read: what no setting is called, somebody has misspelt, and is told.
+"""
 
 import contextlib
+import difflib
 import os
+import re
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -22,6 +27,15 @@ _ENVIRONMENT = {
     "accel": "URING_MATRIX_ACCEL",
     "offline": "URING_MATRIX_OFFLINE",
 }
+# Lists, of which an option adds to what the project says; in the environment their words would need quotes.
+_FLAGS = {"packages": "--guest-package", "env": "--guest-env"}
+# Begin as settings do, and are none: the mark of a guest, and what the tests of this project tell each other.
+_NO_SETTING = re.compile(r"URING_MATRIX_(?:GUEST|TEST_\w+|FAULT_TEST|ZIG_TESTS)")
+_TABLE = "uring-matrix"
+# How alike two names have to be for one to be a slip of the other: none of a tool that exists is as near as this.
+_SLIP_MIN = 0.8
+_PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
@@ -51,6 +65,10 @@ class Settings:
     accel: AccelChoice = "auto"
     # True: never ask the network, use what the cache has.
     offline: bool = False
+    # Distributions of this machine's Python that guests get as well, by name.
+    packages: tuple[str, ...] = ()
+    # What guests find in their environment: NAME, with this machine's value, or NAME=VALUE.
+    env: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -63,14 +81,15 @@ class Settings:
         """Merge flags, environment, pyproject.toml and defaults.
 
         Args:
-            overrides: values from flags; None means that the flag was not given.
+            overrides: values from flags; None means that the flag was not given. Those of lists are added.
             environment: instead of `os.environ`.
             directory: where the search for pyproject.toml begins, instead of the current directory.
 
         Raises:
-            SettingsError: a value cannot be meant; the message names where it came from.
+            SettingsError: a value cannot be meant, or a name is no setting's; the message names where it came from.
         """
         environment = os.environ if environment is None else environment
+        _refuse_unknown_variables(environment)
         values: dict[str, tuple[object, str]] = {}
         for name, value, origin in _from_pyproject(directory):
             values[name] = (value, origin)
@@ -78,13 +97,39 @@ class Settings:
             # An empty variable is how shells and CI services spell "not set".
             if environment.get(variable, "") != "":
                 values[name] = (environment[variable], variable)
+        added: dict[str, tuple[str, ...]] = {}
         for name, override in (overrides or {}).items():
-            if name not in _ENVIRONMENT:
-                raise SettingsError(f"{name!r} is not a setting; there are {', '.join(_ENVIRONMENT)}")
-            if override is not None:
+            if name not in _PARSERS:
+                raise SettingsError(f"{name!r} is not a setting; {_meant(name, _PARSERS)}")
+            if name in _FLAGS:
+                added[name] = _PARSERS[name](list(cast("Iterable[str]", override or ())), _FLAGS[name])
+            elif override is not None:
                 values[name] = (override, f"--{name}")
         parsed: dict[str, Any] = {name: _PARSERS[name](value, origin) for name, (value, origin) in values.items()}
+        for name, more in added.items():
+            parsed[name] = tuple(dict.fromkeys((*parsed.get(name, ()), *more)))
         return cls(**parsed)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """What somebody may have meant by a name that nothing has."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    prefix = "URING_MATRIX_"
+    for variable, value in environment.items():
+        if not variable.startswith(prefix) or value == "" or variable in _ENVIRONMENT.values():
+            continue
+        name = variable.removeprefix(prefix).lower()
+        if name in _FLAGS:
+            raise SettingsError(
+                f"{variable} is no setting: {name} is set in pyproject.toml, or with {_FLAGS[name]} on the command line"
+            )
+        if not _NO_SETTING.fullmatch(variable):
+            raise SettingsError(f"{variable} is no setting; {_meant(variable, _ENVIRONMENT.values())}")
 
 
 def _from_pyproject(directory: Path | None) -> list[tuple[str, object, str]]:
@@ -106,26 +151,39 @@ def _from_pyproject(directory: Path | None) -> list[tuple[str, object, str]]:
             if b"[tool.uring-matrix]" in text:
                 raise SettingsError(f"{path} cannot be read: {error}; mend the file") from error
             continue
-        table = document.get("tool", {}).get("uring-matrix")
+        _refuse_misnamed_tables(document, path)
+        tools = document.get("tool", {})
+        table = tools.get(_TABLE) if isinstance(tools, dict) else None
         if table is None:
             continue
         if not isinstance(table, dict):
             raise SettingsError(f"{path}: [tool.uring-matrix] has to be a table")
         found = []
-        for name in _ENVIRONMENT:
-            if name in table:
-                value = table[name]
-                if name == "cache" and isinstance(value, str):
-                    value = str(folder / Path(value).expanduser())
-                found.append((name, value, f"{path}: tool.uring-matrix.{name}"))
+        for name, value in table.items():
+            if name not in _PARSERS:
+                raise SettingsError(f"{path}: tool.uring-matrix.{name} is no setting; {_meant(name, _PARSERS)}")
+            if name == "cache" and isinstance(value, str):
+                value = str(folder / Path(value).expanduser())  # noqa: PLW2901 -- a project means its own folder
+            found.append((name, value, f"{path}: tool.uring-matrix.{name}"))
         return found
     return []
 
 
+def _refuse_misnamed_tables(document: Mapping[str, Any], path: Path) -> None:
+    """A table that is ours but for its name would be settings that nobody reads."""
+    tools = document.get("tool", {})
+    names = [f"tool.{name}" for name in tools] if isinstance(tools, dict) else []
+    for name in (*names, *document):
+        bare = name.removeprefix("tool.")
+        if name == f"tool.{_TABLE}" or difflib.SequenceMatcher(None, bare.lower(), _TABLE).ratio() < _SLIP_MIN:
+            continue
+        raise SettingsError(f"{path}: nobody reads [{name}]; the table of uring-matrix is [tool.{_TABLE}]")
+
+
 def _parse_mirror(value: object, origin: str) -> str:
-    text = str(value).strip()
+    text = value.strip() if isinstance(value, str) else str(value)
     parts = text.split()
-    if not 1 <= len(parts) <= 2 or not all(":/" in part for part in parts):
+    if not isinstance(value, str) or not 1 <= len(parts) <= 2 or not all(":/" in part for part in parts):
         raise SettingsError(
             f"{origin} is {text!r}; it has to be the URI of a Debian archive as it stands in sources.list "
             "(the folder that has dists/ in it), optionally followed by a space and the security archive's URI"
@@ -162,4 +220,35 @@ def _parse_offline(value: object, origin: str) -> bool:
     raise SettingsError(f"{origin} is {value!r}; it has to be 1 or 0")
 
 
-_PARSERS = {"mirror": _parse_mirror, "cache": _parse_cache, "accel": _parse_accel, "offline": _parse_offline}
+def _parse_packages(value: object, origin: str) -> tuple[str, ...]:
+    names = _strings(value, origin, 'distributions: ["hypothesis"]')
+    for name in names:
+        if not _PACKAGE.fullmatch(name):
+            raise SettingsError(
+                f"{origin} has {name!r}; it has to be the name of an installed distribution: hypothesis"
+            )
+    return names
+
+
+def _parse_env(value: object, origin: str) -> tuple[str, ...]:
+    entries = _strings(value, origin, 'variables: ["NAME", "NAME=VALUE"]')
+    for entry in entries:
+        if not _VARIABLE.fullmatch(entry.partition("=")[0]) or "\0" in entry:
+            raise SettingsError(f"{origin} has {entry!r}; it has to be NAME or NAME=VALUE")
+    return entries
+
+
+def _strings(value: object, origin: str, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise SettingsError(f"{origin} is {value!r}; it has to be a list of {what}")
+    return tuple(value)
+
+
+_PARSERS: Mapping[str, Callable[[object, str], Any]] = {
+    "mirror": _parse_mirror,
+    "cache": _parse_cache,
+    "accel": _parse_accel,
+    "offline": _parse_offline,
+    "packages": _parse_packages,
+    "env": _parse_env,
+}

@@ -43,6 +43,8 @@ PROMISED = {
         "--repeat",
         "--isolate",
         "--allow-flaky",
+        "--guest-package",
+        "--guest-env",
     ],
     "kernels list": ["--json"],
     "kernels fetch": [],
@@ -308,6 +310,8 @@ def test_run_without_options(cli: Call, called: list[Any]) -> None:
                 "isolate": False,
                 "allow_flaky": False,
                 "as_json": False,
+                "guest_packages": (),
+                "guest_env": (),
                 "pytest_args": (),
             },
         )
@@ -317,9 +321,10 @@ def test_run_without_options(cli: Call, called: list[Any]) -> None:
 def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
     options = "--kernel 6.1 --kernel 6.* --arch arm64 --mode default --mode coop-taskrun --out o -n 3 --accel tcg"
     flags = "--resume --no-report --no-snapshots --lock kernels.lock --repeat 5 --isolate --allow-flaky --json"
+    guests = "--guest-package hypothesis --guest-package numpy --guest-env LANG --guest-env LEVEL=2"
     pin = Pin("6.1", "6.1", "amd64", "6.1.0", "0" * 64, package="linux-image-6.1", package_version="1-1")
     Path("kernels.lock").write_text(render_lock([pin]))
-    assert cli("run", *options.split(), *flags.split(), "--", "-k", "accept", "--", "-x").code == 0
+    assert cli("run", *options.split(), *flags.split(), *guests.split(), "--", "-k", "accept", "--", "-x").code == 0
     assert called == [
         (
             (),
@@ -338,6 +343,8 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
                 "isolate": True,
                 "allow_flaky": True,
                 "as_json": True,
+                "guest_packages": ("hypothesis", "numpy"),
+                "guest_env": ("LANG", "LEVEL=2"),
                 "pytest_args": ("-k", "accept", "--", "-x"),
             },
         )

@@ -109,8 +109,6 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
             "loud_plugin, which guests do not have: send it along with --guest-package",
         ),
         ("addopts = -p loud_plugin\nvolume = 3", [], "is a setting of loud_plugin, which guests do not have"),
-        ("", ["--setup-show"], "--setup-show has no effect on tests in guests: "),
-        ("", ["--pdb"], "--pdb has no effect on tests in guests: "),
         ("required_plugins = pytest-xdist", [], "names pytest-xdist, which guests do not have"),
     ],
 )

@@ -92,6 +92,72 @@ def test_a_broken_project_file_is_an_error_only_if_it_speaks_of_us(tmp_path: Pat
         Settings.load(environment={}, directory=directory)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('miror = "http://a/debian"', r"tool\.uring-matrix\.miror is no setting; did you mean 'mirror'\?"),
+        ("Accel = 'tcg'", "did you mean 'accel'"),
+        ("colour = 'red'", "there are mirror, cache, accel, offline, packages, env"),
+        ("mirror = ['http://a/debian']", "mirror is .* it has to be the URI"),
+        ("accel = ['tcg']", "accel is .* has to be one of auto, kvm, tcg"),
+        ("offline = 'perhaps'", "offline is 'perhaps'; it has to be 1 or 0"),
+        ("packages = 'hypothesis'", "packages is 'hypothesis'; it has to be a list of distributions"),
+        ("packages = [1]", "packages is .* has to be a list of distributions"),
+        ("packages = ['./mine']", "packages has './mine'; it has to be the name of an installed distribution"),
+        ("env = {NAME = 'VALUE'}", "env is .* has to be a list of variables"),
+        ("env = ['=VALUE']", "env has '=VALUE'; it has to be NAME or NAME=VALUE"),
+    ],
+)
+def test_what_a_project_sets_is_a_setting_or_an_error(text: str, sentence: str, tmp_path: Path) -> None:
+    project(tmp_path, f"[tool.uring-matrix]\n{text}\n")
+    with pytest.raises(errors.SettingsError, match=sentence):
+        Settings.load(environment={}, directory=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["tool.uring_matrix", "tool.uringmatrix", "tool.Uring-Matrix", "tool.uring-matrx", "uring-matrix"]
+)
+def test_a_table_that_is_ours_but_for_its_name_is_an_error(name: str, tmp_path: Path) -> None:
+    project(tmp_path, f"[{name}]\noffline = true\n")
+    with pytest.raises(errors.SettingsError, match=r"the table of uring-matrix is \[tool\.uring-matrix\]"):
+        Settings.load(environment={}, directory=tmp_path / "below")
+
+
+def test_tables_of_others_are_theirs(tmp_path: Path) -> None:
+    project(tmp_path, "[project]\nname = 'uring-matrix'\n[tool.uring]\nmiror = 1\n[tool.matrix]\n[tool.ring-metrics]\n")
+    assert Settings.load(environment={}, directory=tmp_path) == Settings(cache=default_cache())
+
+
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [
+        ("URING_MATRIX_MIROR", "did you mean 'URING_MATRIX_MIRROR'"),
+        ("URING_MATRIX_CACHE_DIR", "did you mean 'URING_MATRIX_CACHE'"),
+        ("URING_MATRIX_PACKAGES", "or with --guest-package"),
+        ("URING_MATRIX_ENV", "or with --guest-env"),
+    ],
+)
+def test_a_variable_that_begins_as_ours_is_a_setting_or_an_error(variable: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.SettingsError, match=f"{variable} is no setting.*{sentence}"):
+        Settings.load(environment={variable: "1"}, directory=tmp_path)
+    assert Settings.load(environment={variable: ""}, directory=tmp_path) == Settings(cache=default_cache())
+
+
+def test_tests_of_this_project_have_variables_of_their_own(tmp_path: Path) -> None:
+    environment = {"URING_MATRIX_TEST_CACHE": "/x", "URING_MATRIX_GUEST": "1", "URING_MATRIX_FAULT_TEST": "y"}
+    assert Settings.load(environment=environment, directory=tmp_path) == Settings(cache=default_cache())
+
+
+def test_what_guests_get_is_what_the_project_says_and_the_options_add(tmp_path: Path) -> None:
+    project(tmp_path, "[tool.uring-matrix]\npackages = ['hypothesis']\nenv = ['LANG', 'LEVEL=1']\n")
+    settings = Settings.load(
+        {"packages": ["numpy", "hypothesis"], "env": ("LEVEL=2",)}, environment={}, directory=tmp_path
+    )
+    assert (settings.packages, settings.env) == (("hypothesis", "numpy"), ("LANG", "LEVEL=1", "LEVEL=2"))
+    with pytest.raises(errors.SettingsError, match="--guest-env has '1A'"):
+        Settings.load({"env": ["1A"]}, environment={}, directory=tmp_path)
+
+
 def test_an_unknown_override_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.SettingsError, match="'colour' is not a setting"):
         Settings.load({"colour": "red"}, environment={}, directory=tmp_path)

@@ -1,0 +1,315 @@
+"""Every option of every command has its effect, or is refused: a table of effects, held against the commands.
+
+What `run` hands on to pytest has its effect there, which `tests/harness/test_options.py` holds.
+"""
+
+import json
+import os
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from own_archive import FakeArchive
+from sample import whole
+
+from reports.results import write
+from uring_matrix import run as run_module
+from uring_matrix.cli import cli as group
+from vm.lock import Pin, render_lock
+from vm.settings import Settings
+
+from .conftest import Ended
+from .test_cli import commands
+
+Call = Callable[..., Ended]
+SETTINGS = {"--offline": ("offline", True), "--mirror": ("mirror", "file:/srv/debian"), "--cache": ("cache", "/x")}
+
+
+def options_of(command: click.Command) -> list[str]:
+    return [parameter.opts[-1] for parameter in command.params if isinstance(parameter, click.Option)]
+
+
+OFFERED = [(name, option) for name, command in commands().items() for option in options_of(command)]
+
+
+class World:
+    """What a check works with."""
+
+    def __init__(self, cli: Call, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+        self.cli = cli
+        self._monkeypatch = monkeypatch
+        self._request = request
+
+    def archive(self) -> FakeArchive:
+        """An archive with two series, for the rest of the test."""
+        archive: FakeArchive = self._request.getfixturevalue("archive")
+        return archive
+
+    def handed_to_pytest(self, *arguments: str) -> list[str]:
+        """What pytest is started with."""
+        words: list[str] = []
+
+        def main(given: list[str], plugins: Any) -> int:
+            words.extend(given)
+            return pytest.ExitCode.USAGE_ERROR
+
+        self._monkeypatch.setattr(run_module.pytest, "main", main)
+        assert self.cli("run", *arguments).code == 2
+        return words
+
+    def replace(self, module: str, function: str) -> list[dict[str, Any]]:
+        """Put a command's module out of the way. What it is called with comes into the list."""
+        calls: list[dict[str, Any]] = []
+        stand_in = types.ModuleType(f"uring_matrix.{module}")
+        setattr(stand_in, function, lambda *_, **options: calls.append(options) or 0)
+        self._monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+        return calls
+
+
+@pytest.fixture
+def world(cli: Call, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> World:
+    return World(cli, monkeypatch, request)
+
+
+Check = Callable[[World], None]
+
+
+def hands_on(arguments: str, *words: str) -> Check:
+    """pytest is told, and without the option it is not."""
+
+    def check(world: World) -> None:
+        Path("kernels.lock").write_text(
+            render_lock([Pin("6.1", "6.1", "amd64", "6.1.0", "0" * 64, package="l-6.1", package_version="1")])
+        )
+        assert not set(words) & set(world.handed_to_pytest())
+        assert set(words) <= set(world.handed_to_pytest(*arguments.split()))
+
+    return check
+
+
+def runs(*options: str) -> Callable[[World], Ended]:
+    return lambda world: world.cli("run", "--kernel", "host", "-n", "0", *options, "--", "-k", "test_nop")
+
+
+def writes_elsewhere(world: World) -> None:
+    assert runs("--out", "elsewhere")(world).code == 0
+    assert Path("elsewhere/results.json").exists()
+    assert not Path("matrix").exists()
+
+
+def writes_no_site(world: World) -> None:
+    assert runs("--no-report")(world).code == 0
+    assert not Path("matrix/index.html").exists()
+    assert runs()(world).code == 0
+    assert Path("matrix/index.html").exists()
+
+
+def summarizes(world: World) -> None:
+    assert json.loads(runs("--json")(world).out)["exit_code"] == 0
+
+
+def lists_json(world: World) -> None:
+    world.archive()
+    assert [one["id"] for one in json.loads(world.cli("kernels", "list", "--json").out)["kernels"]] == ["6.1", "6.12"]
+
+
+def lists_anew(world: World) -> None:
+    archive = world.archive()
+    assert world.cli("kernels", "list").code == 0
+    asked = len(archive.requests)
+    assert world.cli("kernels", "list", "--update").code == 0
+    assert len(archive.requests) > asked
+    asked = len(archive.requests)
+    ended = world.cli("kernels", "list", "--update", "--offline")
+    assert (ended.code, "offline it is not to be asked" in ended.err) == (2, True), ended
+    assert len(archive.requests) == asked
+
+
+def is_of_the_architecture(command: str) -> Check:
+    """That archive has kernels of this machine's architecture only."""
+
+    def check(world: World) -> None:
+        world.archive()
+        assert world.cli(*command.split()).code == 0
+        ended = world.cli(*command.split(), "--arch", "arm64")
+        assert (ended.code, "has none of the suites" in ended.err) == (3, True), ended
+
+    return check
+
+
+def prunes_an_architecture(world: World) -> None:
+    is_of_the_architecture("kernels prune")(world)
+    ended = world.cli("kernels", "prune", "--all", "--arch", "amd64")
+    assert (ended.code, "--all removes what there is of every architecture" in ended.err) == (2, True)
+
+
+def prunes_all(world: World) -> None:
+    world.archive()
+    world.cli("kernels", "fetch", "6.1")
+    assert world.cli("kernels", "prune").out == "nothing to remove\n"
+    assert "kernels/linux-image-6.1" in world.cli("kernels", "prune", "--all").out
+
+
+def locks_into(world: World) -> None:
+    world.archive()
+    assert world.cli("kernels", "lock", "6.1", "-o", "mine.lock").code == 0
+    assert "6.1" in Path("mine.lock").read_text()
+
+
+def reports_into(world: World) -> None:
+    write(Path("results.json"), whole())
+    assert world.cli("report", "results.json", "--out", "site").code == 0
+    assert Path("site/index.html").exists()
+
+
+def compares_in_json(world: World) -> None:
+    write(Path("results.json"), whole())
+    json.loads(world.cli("diff", "results.json", "results.json", "--json").out)
+
+
+def probes_in_json(world: World) -> None:
+    assert list(json.loads(world.cli("probe", "--json").out)) == ["host"]
+
+
+def probes_a_kernel(world: World) -> None:
+    world.archive()
+    ended = world.cli("probe", "--kernel", "6.l2")
+    assert (ended.code, "no kernel is called '6.l2'" in ended.err) == (2, True)
+
+
+def probes_with_an_accelerator(world: World) -> None:
+    """Of a guest; the running kernel has none."""
+    ended = world.cli("probe", "--accel", "tcg")
+    assert (ended.code, ended.out, "--accel is about guests" in ended.err) == (2, "", True), ended
+    calls = world.replace("probe", "probe")
+    assert world.cli("probe", "--kernel", "6.1", "--accel", "tcg").code == 0
+    assert [call["accel"] for call in calls] == ["tcg"]
+
+
+def examines_in_json(world: World) -> None:
+    world.archive()
+    assert json.loads(world.cli("doctor", "--json").out)["schema_version"] == 1
+
+
+def opens_with_an_accelerator(world: World) -> None:
+    calls = world.replace("shell", "shell")
+    assert world.cli("shell", "6.1", "--accel", "tcg").code == 0
+    assert [call["accel"] for call in calls] == ["tcg"]
+
+
+EFFECTS: dict[tuple[str, str], Check] = {
+    ("run", "--kernel"): hands_on("--kernel 6.1 --kernel 6.12", "--kernel=6.1", "--kernel=6.12"),
+    ("run", "--arch"): hands_on("--arch amd64", "--arch=amd64"),
+    ("run", "--mode"): hands_on("--mode default", "--mode=default"),
+    ("run", "--out"): writes_elsewhere,
+    ("run", "-n"): hands_on("-n 17", "17"),
+    ("run", "--accel"): hands_on("--accel tcg", "--accel=tcg"),
+    ("run", "--resume"): hands_on("--resume", "--matrix-resume"),
+    ("run", "--no-report"): writes_no_site,
+    ("run", "--no-snapshots"): hands_on("--no-snapshots", "--no-snapshots"),
+    ("run", "--lock"): hands_on("--lock kernels.lock", "--matrix-lock=kernels.lock"),
+    ("run", "--repeat"): hands_on("--repeat 3", "--matrix-repeat=3"),
+    ("run", "--isolate"): hands_on("--isolate", "--isolate"),
+    ("run", "--guest-package"): hands_on(
+        "--guest-package a --guest-package b", "--guest-package=a", "--guest-package=b"
+    ),
+    ("run", "--guest-env"): hands_on("--guest-env A --guest-env B=1", "--guest-env=A", "--guest-env=B=1"),
+    ("run", "--allow-flaky"): hands_on("--allow-flaky", "--allow-flaky"),
+    ("run", "--json"): summarizes,
+    ("kernels list", "--json"): lists_json,
+    ("kernels list", "--update"): lists_anew,
+    ("kernels list", "--arch"): is_of_the_architecture("kernels list"),
+    ("kernels fetch", "--arch"): is_of_the_architecture("kernels fetch all"),
+    ("kernels lock", "--out"): locks_into,
+    ("kernels lock", "--arch"): is_of_the_architecture("kernels lock"),
+    ("kernels prune", "--all"): prunes_all,
+    ("kernels prune", "--arch"): prunes_an_architecture,
+    ("report", "--out"): reports_into,
+    ("diff", "--json"): compares_in_json,
+    ("probe", "--kernel"): probes_a_kernel,
+    ("probe", "--accel"): probes_with_an_accelerator,
+    ("probe", "--json"): probes_in_json,
+    ("doctor", "--json"): examines_in_json,
+    ("shell", "--accel"): opens_with_an_accelerator,
+}
+
+
+def test_every_option_has_its_effect_in_the_table() -> None:
+    assert {one for one in OFFERED if one[1] not in SETTINGS} == set(EFFECTS)
+
+
+@pytest.mark.parametrize(("command", "option"), EFFECTS, ids=map(" ".join, EFFECTS))
+def test_an_option_has_its_effect(command: str, option: str, world: World) -> None:
+    EFFECTS[command, option](world)
+
+
+@pytest.mark.parametrize(("command", "option"), [one for one in OFFERED if one[1] in SETTINGS])
+def test_a_setting_is_what_the_command_goes_by(command: str, option: str, world: World, tmp_path: Path) -> None:
+    """What the command's module finds when it asks for the settings."""
+    name, value = SETTINGS[option]
+    found: list[object] = []
+    module, _, function = command.partition(" ")
+    function = {"": module, "list": "list_kernels"}.get(function, function)
+    stand_in = types.ModuleType(f"uring_matrix.{module}")
+    setattr(stand_in, function, lambda *_, **__: found.append(getattr(Settings.load(), name)) or 0)
+    world._monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+    words = {"shell": ["6.1"], "kernels fetch": ["6.1"]}.get(command, [])
+    given = [option] if value is True else [option, str(value)]
+    assert world.cli(*command.split(), *words, *given).code == 0
+    assert [str(value)] == [str(one) for one in found]
+    assert os.environ[f"URING_MATRIX_{name.upper()}"]
+
+
+def test_settings_stand_before_the_command_as_well() -> None:
+    assert set(SETTINGS) <= set(options_of(group))
+
+
+# -- settings of a project --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["run", "probe", "shell 6.1", "kernels list", "kernels fetch 6.1", "kernels prune"])
+def test_a_slip_in_the_settings_is_told_by_whoever_goes_by_them(command: str, cli: Call) -> None:
+    Path("pyproject.toml").write_text("[tool.uring-matrix]\nmiror = 'http://a/debian'\n")
+    ended = cli(*command.split())
+    assert (ended.code, "miror is no setting; did you mean 'mirror'?" in ended.err) == (2, True), ended
+
+
+def test_doctor_tells_of_a_slip_in_the_settings(cli: Call) -> None:
+    Path("pyproject.toml").write_text("[tool.uring_matrix]\noffline = true\n")
+    ended = cli("doctor")
+    assert (ended.code, "the table of uring-matrix is [tool.uring-matrix]" in ended.out) == (3, True), ended
+
+
+# -- what is there in part --------------------------------------------------------------------------------------------
+
+
+def test_kernels_of_an_architecture_without_guests_are_not_run(cli: Call) -> None:
+    ended = cli("run", "--arch", "arm64", "--kernel", "6.1")
+    assert (ended.code, ended.out) == (2, "")
+    assert "guests of architecture 'arm64' are not supported; there are amd64" in ended.err
+    assert "Kernels of arm64 can be listed, fetched and pinned, and not run" in ended.err
+    assert "As yet there is amd64 only" in " ".join(cli("run", "--help").out.split())
+    assert "only amd64 can be run as yet" in " ".join(cli("kernels", "list", "--help").out.split())
+
+
+def test_the_running_kernel_is_not_fetched(cli: Call) -> None:
+    ended = cli("kernels", "fetch", "host")
+    assert (ended.code, "there is nothing to fetch" in ended.err) == (2, True), ended
+
+
+def test_what_is_about_guests_is_refused_for_the_host(cli: Call) -> None:
+    for option in (["--isolate"], ["--no-snapshots"], ["--accel", "tcg"]):
+        ended = cli("run", "--kernel", "host", *option)
+        assert (ended.code, f"{option[0]} is about guests" in ended.err) == (2, True), ended
+        assert not Path("matrix").exists()
+
+
+def test_what_is_given_twice_is_run_once(cli: Call) -> None:
+    twice = [word for word in ("--mode", "default", "--kernel", "host", "--arch", "amd64") for _ in range(1)] * 2
+    ended = cli("run", *twice, "-n", "0", "--", "-k", "test_nop")
+    assert ended.code == 0, ended
+    assert len(json.loads(Path("matrix/results.json").read_bytes())["results"]) == 1
