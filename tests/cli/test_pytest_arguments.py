@@ -148,7 +148,8 @@ def test_a_debugger_has_a_terminal(run: Command) -> None:
 def test_what_failed_last_is_run_again(run: Command) -> None:
     assert run("-p", "breaks_nop", "-k", "nop or read").code == 1
     ended = run("--lf")
-    assert (ended.code, recorded_tests()) == (0, {"test_nop"}), ended
+    assert (ended.code, "host: 1/1 1 pass" in ended.out) == (0, True), ended
+    assert "test_nop" in recorded_tests()
     assert not list(ROOT.glob("conformance/.pytest_cache"))
     ended = run("--cache-show")
     assert "cache/nodeids" in ended.out
@@ -238,7 +239,8 @@ def test_a_part_of_the_suite_is_run_alone(run: Command) -> None:
 
 def test_a_run_without_xdist(run: Command) -> None:
     ended = run("-p", "no:xdist", "-k", "test_nop", before=())
-    assert (ended.code, recorded_tests()) == (0, {"test_nop"}), ended
+    assert (ended.code, "host: 1/1 1 pass" in ended.out) == (0, True), ended
+    assert "test_nop" in recorded_tests()
     ended = run("-pno:xdist", before=("-n", "2"))
     assert (ended.code, "-n 2 is pytest-xdist's" in ended.err) == (2, True), ended
 

@@ -1,6 +1,7 @@
 """`uring-matrix run` in a directory that has results: the second command that a user types."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from reports.results import Status, read, write
 from .conftest import Ended
 
 Call = Callable[..., Ended]
+ROOT = Path(__file__).parents[2]
+BREAKS_A_FILE = """
+def pytest_pycollect_makemodule(module_path, parent):
+    if module_path.name == "test_basics.py":
+        raise parent.CollectError("No module named 'no_such_module'")
+"""
 HOST = ("run", "--kernel", "host", "-n", "0", "--out", "m")
 
 
@@ -48,9 +55,9 @@ def test_json_counts_what_was_asked_for(command: Call, matrix: Path) -> None:
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_file_that_cannot_be_collected_is_said_and_costs_nothing(command: Call, matrix: Path, workers: str) -> None:
     before = content()
-    Path("t").mkdir()
-    Path("t/test_bad.py").write_text("import no_such_module\n")
-    ended = command("run", "--kernel", "host", "-n", workers, "--out", "m", "--", "t")
+    Path("breaks_a_file.py").write_text(BREAKS_A_FILE)
+    arguments = ("run", "--kernel", "host", "-n", workers, "--out", "m", "--", "-p", "breaks_a_file")
+    ended = command(*arguments, PYTHONPATH=os.pathsep.join((str(ROOT), str(Path.cwd()))))
     assert ended.code == 2, ended
     assert "No module named 'no_such_module'" in ended.err
     assert "1 file cannot be collected; nothing was run, and nothing in m was changed" in ended.err
