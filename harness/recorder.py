@@ -113,7 +113,8 @@ class Recorder:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Without xdist: know every cell before the first one runs. Collecting is over, and nothing came between."""
-        self._plan_cells([item.nodeid for item in session.items])
+        if not self.collect_errors or session.config.getoption("continue_on_collection_errors"):
+            self._plan_cells([item.nodeid for item in session.items])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
@@ -153,6 +154,15 @@ class Recorder:
             known = Test(id=self._ids[name], title=self._ids[name], node=test.node, tree=test.tree)
             self._tests.setdefault(known.id, known)
         self._planned = {self._key(*split): None for split in found}
+        if self.earlier is None:  # nothing has to be spared
+            self._begin_or_stop()
+
+    def _begin_or_stop(self) -> None:
+        if not self._is_begun and self._planned and self.failure is None:
+            try:
+                self._begin()
+            except ResultsError as error:
+                self._stop(error)
 
     def _begin(self) -> None:
         """Write down every cell before there is a verdict, and beside them what stays of earlier runs."""
@@ -199,11 +209,7 @@ class Recorder:
 
     def pytest_runtest_logstart(self) -> None:
         """Begin with the first test."""
-        if not self._is_begun and self._planned and self.failure is None:
-            try:
-                self._begin()
-            except ResultsError as error:
-                self._stop(error)
+        self._begin_or_stop()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the row, and update of tests and kernels, off a report that carries them."""

@@ -125,7 +125,7 @@ def _explain_nothing(status: int, out: Path, show: Show, pytest_args: Sequence[s
         error_line(f"{what} be collected; nothing was run, and nothing in {out} was changed")
         return USAGE
     if status == pytest.ExitCode.INTERRUPTED:
-        error_line(f"interrupted before the first verdict; nothing was written to {out}")
+        error_line(f"interrupted before the first test; nothing was written to {out}")
         return INTERRUPTED
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         error_line(f"no test is selected by {' '.join(pytest_args)}; nothing was run" if pytest_args else "no test")
