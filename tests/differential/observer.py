@@ -8,10 +8,21 @@ Nothing of it shows in pytest's arguments, so a run with a kernel has nothing to
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+class Here:
+    def __init__(self, write: Callable[..., None]) -> None:
+        self._write = write
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Called for what runs in this process, and for nothing that runs in a guest."""
+        self._write("here", id=item.nodeid)
 
 
 class Observer:
@@ -33,10 +44,9 @@ class Observer:
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         self._write("deselected", ids=[item.nodeid for item in items])
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Called for what runs in this process, and for nothing that runs in a guest."""
-        self._write("here", id=item.nodeid)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Watch what runs here: not before, as an object with such hooks is refused where tests run in guests."""
+        session.config.pluginmanager.register(Here(self._write))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.outcome != "passed":
