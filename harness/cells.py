@@ -88,6 +88,15 @@ def one_per_cell(
     return made
 
 
+def ids_in_cells(given: str, cells: Sequence[Cell]) -> list[str]:
+    """An id of the command line that has parameters and names no cell, as it reads in each cell; any other as it is."""
+    path, colons, names = given.partition("::")
+    name, bracket, parameters = names.partition("[")
+    if not bracket or any(parameters.startswith((f"{cell.id}]", f"{cell.id}-")) for cell in cells):
+        return [given]
+    return [f"{path}{colons}{name}[{cell.id}-{parameters}" for cell in cells]
+
+
 def distinct(names: Sequence[str]) -> list[str]:
     """Tell things of one name apart: the second `x` is `x#2`. Plugins may collect several items of one name."""
     counts: Counter[str] = Counter()
@@ -113,7 +122,9 @@ def _copy(item: pytest.Item, base: str, cell: Cell) -> pytest.Item:
     else:
         clone._nodeid = f"{head}{clone.name}"  # type: ignore[attr-defined]
     clone.keywords = type(item.keywords)(clone)  # type: ignore[call-arg]
-    clone.keywords.update({mark.name: mark for mark in item.own_markers})
+    clone.keywords.update(
+        {name: item.keywords[name] for name in item.keywords if name not in {*clone.keywords, item.name}}
+    )
     clone.own_markers = list(item.own_markers)
     clone.extra_keyword_matches = set(item.extra_keyword_matches)
     clone.user_properties = list(item.user_properties)

@@ -116,6 +116,8 @@ class Attempt:
     output: str = ""
     # Python's warnings, as `harness.guest.runner` writes them down.
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    # Why the session is to stop, if the test asked for that.
+    stop: str = ""
 
 
 def run_is_over(run_s: float | None) -> GuestEnd:
@@ -290,6 +292,7 @@ class Guests:
                     stacks = message.get("stacks", ())
                     end = GuestEnd(message["type"], message["how"], "", _console(guest, offset), stacks)
                 attempt.warnings = message.get("warnings", [])
+                attempt.stop = message.get("stop", "")
                 if message.get("is_spoiled"):
                     self.close()
                 return Facts(

@@ -25,12 +25,11 @@ _HOST_ONLY = frozenset({
     "--cache-clear", "--cache-show", "--code-highlight", "--collect-in-virtualenv", "--collect-only", "--color",
     "--continue-on-collection-errors", "--debug", "--deselect", "--disable-warnings", "--durations",
     "--durations-min", "--exitfirst", "--failed-first", "--fixtures", "--fixtures-per-test",
-    "--force-short-summary", "--help", "--ignore", "--ignore-glob", "--junit-prefix", "--junit-xml",
-    "--keep-duplicates", "--last-failed", "--last-failed-no-failures", "--log-file", "--log-file-date-format",
-    "--log-file-format", "--log-file-level", "--log-file-mode", "--markers", "--max-warnings", "--maxfail",
-    "--new-first", "--no-fold-skipped", "--no-header", "--no-summary", "--pastebin", "--pdb", "--pdbcls",
-    "--pyargs", "--setup-only", "--setup-plan", "--setup-show", "--stepwise", "--stepwise-reset", "--stepwise-skip",
-    "--trace", "--trace-config", "--version", "--xfail-tb", "-k", "-m", "-r",
+    "--force-short-summary", "--help", "--ignore", "--ignore-glob", "--junit-prefix", "--keep-duplicates",
+    "--last-failed", "--last-failed-no-failures", "--markers", "--max-warnings", "--maxfail", "--new-first",
+    "--no-fold-skipped", "--no-header", "--no-summary", "--pastebin", "--pdb", "--pdbcls", "--pyargs",
+    "--setup-only", "--setup-plan", "--setup-show", "--stepwise", "--stepwise-reset", "--stepwise-skip", "--trace",
+    "--trace-config", "--version", "--xfail-tb", "-k", "-m", "-r",
 })  # fmt: skip
 # What is told to the guest in its own words: where things lie there.
 _RETOLD = frozenset({"--basetemp", "--capture", "-c", "--confcutdir", "--rootdir", "-s", "-p", "-o"})
@@ -148,6 +147,7 @@ class Invocation:
         warning_options: those of `python -W`.
         host_settings: those of the configuration file that belong to plugins of the host: known in guests, without
             effect.
+        host_arguments: the command line as it was given, for tests that look at it.
         environment: variables that are pytest's own settings.
     """
 
@@ -159,6 +159,7 @@ class Invocation:
     search_path: tuple[str, ...]
     warning_options: tuple[str, ...]
     host_settings: tuple[str, ...] = ()
+    host_arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -194,6 +195,7 @@ def read(config: pytest.Config, tree: SourceTree, named: Sequence[Path], package
         search_path=tuple(dict.fromkeys(_search_path(config, tree))),
         warning_options=tuple(sys.warnoptions),
         host_settings=host_settings,
+        host_arguments=_without_ours(config, owners, plugins),
         environment={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
     )
 
@@ -230,6 +232,15 @@ def _is_environment(path: Path) -> bool:
     return any((parent / "pyvenv.cfg").exists() for parent in (path, *path.parents)) or path.is_relative_to(sys.prefix)
 
 
+def _without_ours(config: pytest.Config, owners: Owners, plugins: "_Plugins") -> tuple[str, ...]:
+    """The command line, but for options that pytest itself does not have: they name kernels, directories, workers."""
+    ours = {word for word, owner in owners.options.items() if plugins.is_ours(owner) or plugins.is_reporting(owner)}
+    words = [os.fspath(word) for word in config.invocation_params.args]
+    foreign = {word for option in _given(config) if ours.intersection(option.names) for word in option.words}
+    foreign |= {part for word in foreign for part in word.split("=", 1)}
+    return tuple(word for word in words if word not in foreign)
+
+
 def _translated(option: _Option, owners: Owners, plugins: "_Plugins") -> list[str]:
     """An option in the guest's words; nothing if it is the host's alone."""
     owner = owners.options.get(option.name)
@@ -238,6 +249,8 @@ def _translated(option: _Option, owners: Owners, plugins: "_Plugins") -> list[st
             return []
         plugins.check(owner, f"{option.spelled} is an option of")
         return option.words
+    if {"--log-file"}.intersection(option.names):  # the host's files; that there are some has effects
+        return [f"{option.name}={os.devnull}"]
     if _HOST_ONLY.intersection(option.names):
         return []
     if option.name == "--plugins" or "-p" in option.names:

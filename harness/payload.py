@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +27,8 @@ from vm.settings import Settings
 
 # pytest and what it imports: the guest runs the host's own version.
 _PYTEST_MODULES = (pytest, _pytest, pluggy, iniconfig, packaging, py, pygments)
+# Plugins ask which version of these they have.
+_PYTEST_DISTRIBUTIONS = ("pytest", "pluggy", "iniconfig", "packaging")
 # pytest draws in colour through pygments; nine tenths of that are languages and styles that nobody prints in a guest.
 _PYGMENTS_LEXERS = frozenset({"__init__.py", "_mapping.py", "diff.py", "python.py"})
 # What PID 1 imports before it says that it is ready.
@@ -100,12 +103,19 @@ class Payload:
 
 def trees() -> dict[str, Path]:
     """Module or package name to its file or directory, of pytest and all it needs."""
-    return {module.__name__: _location(module.__file__) for module in _PYTEST_MODULES}
+    found = {module.__name__: _location(module.__file__) for module in _PYTEST_MODULES}
+    for name in _PYTEST_DISTRIBUTIONS:
+        folder = Path(str(metadata.distribution(name).locate_file(""))) / f"{name}-{metadata.version(name)}.dist-info"
+        if folder.is_dir():
+            found[folder.name] = folder
+    return found
 
 
 def is_wanted(name: str) -> bool:
     """Whether a guest needs this file of `trees`."""
     match name.split("/"):
+        case [folder, *rest] if folder.endswith(".dist-info"):
+            return rest == ["METADATA"]
         case ["pygments", "lexers", *rest]:
             return rest[-1] in _PYGMENTS_LEXERS
         case ["pygments", "styles" | "formatters", module]:

@@ -34,6 +34,8 @@ class GuestPlan:
     accelerator: str
     environment: dict[str, str]
     has_disk: bool
+    # Beside what every guest gets.
+    extra_memory_mib: int = 0
     kernel_id: str = ""
     # What verdicts are obtained with, as far as it is the same for every kernel (`harness.cell_inputs`).
     inputs: dict[str, str] = field(default_factory=dict)
@@ -209,7 +211,7 @@ def _machine(guest: GuestPlan, kernel: Path) -> MachineConfig:
         Emulator(guest.emulator, guest.accelerator, guest.environment),
         kernel,
         guest.initrd,
-        memory_mib=memory_mib(guest.initrd),
+        memory_mib=memory_mib(guest.initrd) + guest.extra_memory_mib,
         payload=guest.payload,
         has_disk=guest.has_disk,
         payload_disk=guest.payload_disk,

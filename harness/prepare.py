@@ -41,6 +41,9 @@ _KVM_DEADLINE_S = 15.0
 # What a guest's processes take for the program that was started.
 _MAIN = "pytest"
 
+# What hypothesis takes for a counterexample does not fit into a guest that only runs the suite.
+_MEMORY_OF_PACKAGES_MIB = 256
+
 PROGRESS = pytest.StashKey[Progress]()
 
 
@@ -277,6 +280,7 @@ def _equip(
         accelerator=accel.name,
         environment=dict(qemu.environment),
         has_disk=sent.needs_disk,
+        extra_memory_mib=_MEMORY_OF_PACKAGES_MIB if packages.packages else 0,
         payload_disk=disk.make(runtime, archive, setup.cache) if disk.is_needed(archive) else None,
         inputs={
             **inputs,

@@ -9,5 +9,8 @@ ROW, TEST = "matrix_row", "matrix_test"
 KERNEL_UPDATE = "matrix_kernel"
 # Of a worker's output: what became of the cells that a resumed run was asked for.
 RESUMED = "uring_matrix_resumed"
+# Of a guest's report: keywords that its item got while it ran; how many of its subtests failed; whether its text is
+# what an object of pytest's drew.
+ADDED_KEYWORDS, FAILED_SUBTESTS, IS_DRAWN = "matrix_keywords", "matrix_failed_subtests", "matrix_is_drawn"
 # The file in which a run keeps them as they come.
 JOURNAL_NAME = "results.jsonl"

@@ -14,18 +14,29 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import pytest
+from _pytest._code.code import TerminalRepr
+from _pytest._io import TerminalWriter
 
 from harness import facts as facts_room
 from harness import guest_warnings, in_process, options
 from harness.cell_inputs import TestInputs
-from harness.cells import CURRENT, Cell, cell_of, one_per_cell, plain_name, split_node_id
+from harness.cells import CURRENT, Cell, cell_of, ids_in_cells, one_per_cell, plain_name, split_node_id
 from harness.dispatch import Dispatch
 from harness.guest_packages import advice
 from harness.guests import Attempt, Guests, run_is_over
 from harness.names import TestNames
 from harness.payload import source_tree
 from harness.plan import Plan
-from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, RESUMED, ROW, TEST
+from harness.report_attributes import (
+    ADDED_KEYWORDS,
+    FAILED_SUBTESTS,
+    IS_DRAWN,
+    JOURNAL_NAME,
+    KERNEL_UPDATE,
+    RESUMED,
+    ROW,
+    TEST,
+)
 from harness.resume import sort
 from harness.suites import Suite
 from harness.verdict import Facts, Verdict, judge
@@ -73,6 +84,7 @@ class Session:
         self._begun_s: float | None = None
         self._facts = facts_room.FactsPlugin()
         config.pluginmanager.register(self._facts, "uring-matrix-facts")
+        self._choose_by_plain_ids()
 
     @classmethod
     def create(
@@ -136,6 +148,14 @@ class Session:
             output[RESUMED] = dataclasses.asdict(found)
         elif (recorder := config.pluginmanager.get_plugin("uring-matrix-recorder")) is not None:
             recorder.take_resumed(found)
+
+    def _choose_by_plain_ids(self) -> None:
+        """Let ids be given as they are at home, `test_x.py::test_y[1]`: they stand for that test in every cell."""
+        config = self._config
+        config.args = [word for given in config.args for word in ids_in_cells(given, self.plan.cells)]
+        deselected = config.getoption("deselect", None)
+        if deselected:
+            config.option.deselect = [word for given in deselected for word in ids_in_cells(given, self.plan.cells)]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Have guests collect no more files than there are items of: who runs one test waits for no other."""
@@ -269,6 +289,8 @@ class Session:
             setattr(reports[-1], KERNEL_UPDATE, update)
         for report in reports:
             hook.pytest_runtest_logreport(report=report)
+        if shown.attempt.stop:
+            item.session.shouldstop = shown.attempt.stop
         for data in shown.attempt.warnings:
             warning, location = guest_warnings.read(data, self._tree), data["location"]
             self._config.hook.pytest_warning_recorded.call_historic(
@@ -322,7 +344,7 @@ class Session:
         known = {
             "nodeid": item.nodeid,
             "location": item.location,
-            "keywords": dict.fromkeys(item.keywords, 1),
+            "keywords": dict.fromkeys((*item.keywords, *data.get(ADDED_KEYWORDS, ())), 1),
             "longrepr": None,
             "stop": data["start"] + data["duration"],
             # Those of other kinds, subtests' say, name theirs.
@@ -332,10 +354,17 @@ class Session:
         if isinstance(report.longrepr, list):  # a skip's (path, line, reason), after a trip through JSON
             path, *rest = report.longrepr
             report.longrepr = (self._tree.host_path(path), *rest)
-        if (context := data.get("_subtest.context")) is not None:
-            _mend_subtest(report, context, self._config)
-        if self._config.getoption("capture") == "no":
-            _print_captured(report)
+        if data.get(IS_DRAWN):
+            report.longrepr = Drawn(str(report.longrepr))
+        if (context := data.get("_subtest.context")) is not None:  # pytest quotes what was quoted already
+            object.__setattr__(report.context, "kwargs", context["kwargs"])
+        if (count := data.get(FAILED_SUBTESTS)) is not None:
+            from _pytest.subtests import failed_subtests_key  # noqa: PLC0415 - who counted them has it, too
+
+            self._config.stash[failed_subtests_key][getattr(report, "id", report.nodeid)] = count
+        capture = self._config.getoption("capture")
+        if capture in {"no", "tee-sys"}:
+            _print_captured(report, is_kept=capture != "no")
         return cast(pytest.TestReport, report)
 
     def _guest_id(self, item: pytest.Item) -> str:
@@ -394,25 +423,30 @@ def _advised(verdict: Verdict) -> Verdict:
     return dataclasses.replace(verdict, reason=f"{verdict.reason}; {told}", evidence=(*verdict.evidence, told))
 
 
-def _mend_subtest(report: Any, context: Mapping[str, Any], config: pytest.Config) -> None:
-    """Make a subtest's report what it was: pytest quotes its arguments again, and counted its failures in the guest."""
-    object.__setattr__(report.context, "kwargs", context["kwargs"])
-    try:
-        from _pytest.subtests import failed_subtests_key  # noqa: PLC0415 - since pytest 9
-    except ImportError:
-        return
-    if report.failed:
-        config.stash[failed_subtests_key][getattr(report, "id", report.nodeid)] += 1
+class Drawn(TerminalRepr):
+    """What an object of pytest's drew in a guest: neither a text that a test gave, nor one with a place of its own."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        """Draw it here."""
+        for line in self._text.splitlines():
+            tw.line(line)
 
 
-def _print_captured(report: pytest.TestReport) -> None:
-    """With `-s` a test's output is not kept, but printed."""
+def _print_captured(report: pytest.TestReport, *, is_kept: bool) -> None:
+    """With `-s` a test's output is not kept, but printed; with `--capture=tee-sys` both."""
     for name, text in report.sections:
-        if name.startswith("Captured std"):
-            stream = sys.stderr if name.startswith("Captured stderr") else sys.stdout
+        if name in {f"Captured stdout {report.when}", f"Captured stderr {report.when}"}:
+            stream = sys.stderr if "stderr" in name else sys.stdout
             stream.write(text)
             stream.flush()
-    report.sections = [section for section in report.sections if not section[0].startswith("Captured std")]
+    if not is_kept:
+        report.sections = [section for section in report.sections if not section[0].startswith("Captured std")]
 
 
 def settle(attempts: Sequence[JudgedAttempt]) -> tuple[JudgedAttempt, JudgedAttempt, bool]:

@@ -16,6 +16,9 @@ from harness.report_attributes import JOURNAL_NAME
 
 # Where it lies in guests.
 GUEST_ROOT = PurePosixPath("/work")
+# Where pytest lies there, and here.
+_GUEST_PACKAGES = PurePosixPath("/usr/lib/python3/dist-packages")
+_HOST_PACKAGES = Path(pytest.__file__).parents[1]
 # Folders that no test is about, wherever they are.
 _UNWANTED_NAMES = frozenset({".git", ".hg", ".svn", ".bzr", ".jj", ".tox", ".nox", "__pycache__", "node_modules"})
 # A folder with one of these in it is a cache (bford.info/cachedir), a virtual environment, or results of ours.
@@ -50,6 +53,8 @@ class SourceTree:
 
     def host_path(self, path: str) -> str:
         """What an absolute path of a guest is called here."""
+        if path.startswith(f"{_GUEST_PACKAGES}/"):
+            return str(_HOST_PACKAGES / PurePosixPath(path).relative_to(_GUEST_PACKAGES))
         if not path.startswith(f"{GUEST_ROOT}/"):
             return path
         name = PurePosixPath(path).relative_to(GUEST_ROOT)

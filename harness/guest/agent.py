@@ -5,13 +5,11 @@ the agent is there to say so, and has another one for the next test. One process
 each leaves it as it was.
 
 From the host: ``run`` {item, next, cell}, the items' places in what was collected and the cell's among the session's;
-``finish``. What is empty is left out: a
-serial port costs by the byte. To the host: ``collected`` {items, errors, features}; then for each
-item ``started`` {between, notes}, and one of ``done`` {reports, dmesg, notes, leftovers, taint, warnings, is_spoiled},
-``died``,
-``quit`` and ``overdue`` {reports, how, dmesg, notes, output, stacks, leftovers, is_spoiled}: its process was killed,
-ended itself, or had to be ended. Reports are in pytest's own serialized form. Those that are no plain pass come at
-once, in ``reports`` {reports}: whatever happens next, they are known.
+``finish``. What is empty is left out: a serial port costs by the byte. To the host: ``collected`` {items, errors,
+features}; then for each item ``started`` {between, notes}, and one of ``done`` {reports, dmesg, notes, leftovers,
+taint, warnings, stop, is_spoiled}, ``died``, ``quit`` and ``overdue`` {reports, how, dmesg, notes, output, stacks,
+leftovers, is_spoiled}: its process was killed, ended itself, or had to be ended. Reports are in pytest's own serialized
+form. Those that are no plain pass come at once, in ``reports`` {reports}: whatever happens next, they are known.
 """
 
 import builtins
@@ -131,6 +129,7 @@ class Agent(HostSettings):
         self._port = port
         self._cells = [cells.Cell.from_json(cell) for cell in argument["cells"]]
         self._kernel_facts = argument["kernel_facts"]
+        self._host_arguments = tuple(argument["host_arguments"])
         files = [root / path for path in argument["files"]]
         self._wanted = {place for file in files for place in (file, *file.parents)}
         self._soft_timeout_s = argument["soft_timeout_s"]
@@ -150,7 +149,10 @@ class Agent(HostSettings):
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Silence the terminal."""
+        """Silence the terminal; let tests see the command line that the host was given."""
+        config.invocation_params = type(config.invocation_params)(
+            args=self._host_arguments, plugins=None, dir=Path.cwd()
+        )
         reporter = config.pluginmanager.unregister(name="terminalreporter")
         if reporter is not None:
             config.pluginmanager.register(SilentTerminal(reporter), "terminalreporter")
@@ -225,6 +227,7 @@ class Agent(HostSettings):
             leftovers=leftovers,
             taint=found.taint,
             warnings=message["warnings"],
+            stop=message["stop"],
             is_spoiled=found.is_machine_changed or not is_empty,
         )
 

@@ -16,6 +16,7 @@ from harness.cells import CURRENT, Cell
 from harness.facts import NOTHING
 from harness.guest import leak_check
 from harness.guest.wire import FIRST_DESCRIPTOR, Wire
+from harness.report_attributes import ADDED_KEYWORDS, FAILED_SUBTESTS, IS_DRAWN
 
 _STACKS_SIGNAL = signal.SIGRTMAX - 1
 _STACKS_TIMEOUT_S = 1.0
@@ -110,11 +111,17 @@ class Reporter:
         self._wire = wire
         self._wide: set[int] = set()
         self._warnings: list[dict[str, Any]] = []
+        # Of the item that runs: the keywords that it was collected with.
+        self._keywords: frozenset[str] = frozenset()
 
     @property
     def is_settled(self) -> bool:
         """Whether no fixture lives on that may rightly hold descriptors, processes and the like."""
         return not self._wide
+
+    def begin(self, item: pytest.Item) -> None:
+        """Take note of an item before it runs."""
+        self._keywords = frozenset(item.keywords)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> None:
@@ -129,7 +136,9 @@ class Reporter:
     def pytest_warning_recorded(
         self, warning_message: warnings.WarningMessage, when: str, location: tuple[str, int, str] | None
     ) -> None:
-        """Keep a warning until the test is over: pytest tells of them last."""
+        """Keep a warning until the test is over: pytest tells of them last. Those of collecting the host has, too."""
+        if when != "runtest":
+            return
         category = warning_message.category
         self._warnings.append(
             {
@@ -149,8 +158,15 @@ class Reporter:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Send the report of a phase at once: what was reported before a crash is known."""
-        data = self._session.config.hook.pytest_report_to_serializable(config=self._session.config, report=report)
-        self._wire.send({"type": "report", "data": _clipped(_without_known(data))})
+        config = self._session.config
+        data = _clipped(_without_known(config.hook.pytest_report_to_serializable(config=config, report=report)))
+        if added := [name for name in report.keywords if name not in self._keywords]:
+            data[ADDED_KEYWORDS] = added
+        if count := _failed_subtests(config, report):
+            data[FAILED_SUBTESTS] = count
+        if isinstance(data.get("longrepr"), str) and not isinstance(report.longrepr, str):
+            data[IS_DRAWN] = True
+        self._wire.send({"type": "report", "data": data})
 
 
 def _serve(session: pytest.Session, cells: Sequence[Cell], wire: Wire, stacks: int) -> None:
@@ -174,7 +190,9 @@ def _serve(session: pytest.Session, cells: Sequence[Cell], wire: Wire, stacks: i
         following: Any = session.items[message["next"]] if message["next"] is not None else None
         if following is item:
             following = item.parent  # the same once more: what it shares with others stays up, its own does not
+        reporter.begin(item)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        stop, session.shouldstop = session.shouldstop, False
         timers = leak_check.stop_timers() if reporter.is_settled else []
         wire.send(
             {
@@ -182,8 +200,21 @@ def _serve(session: pytest.Session, cells: Sequence[Cell], wire: Wire, stacks: i
                 "is_settled": reporter.is_settled,
                 "timers": timers,
                 "warnings": reporter.take_warnings(),
+                "stop": str(stop) if stop else "",
             }
         )
+
+
+def _failed_subtests(config: pytest.Config, report: pytest.TestReport) -> int:
+    """How many subtests of a test failed, if pytest makes a failure of that: since version 9."""
+    if report.when != "call" or hasattr(report, "context"):
+        return 0
+    try:
+        from _pytest.subtests import failed_subtests_key  # noqa: PLC0415
+    except ImportError:
+        return 0
+    key: Any = getattr(report, "id", report.nodeid)  # an object since pytest 9.1
+    return config.stash[failed_subtests_key][key]
 
 
 def _without_known(data: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 import dataclasses
 import fnmatch
 import re
+from pathlib import Path
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,8 +34,13 @@ class Outcome:
         return self.case == case and fnmatch.fnmatchcase(aspect, self.aspect) and fnmatch.fnmatchcase(where, self.where)
 
 
+_CHECKOUT = str(Path(__file__).parents[2])
+
 # In this order. Where the project lies on this machine is `<root>` already.
 TEXTS = (
+    Text(
+        "this machine may have the checkout in a folder that is called like a guest's", re.escape(_CHECKOUT), "<here>"
+    ),
     Text("an item is named after its cell: the only parameter", r"\[6\.1-default\]", "", is_kernels=True),
     Text("an item is named after its cell: before other parameters", r"\[6\.1-default-", "[", is_kernels=True),
     Text("the cell is among an item's keywords", r"\A6\.1-default(?:-|\Z)", "", is_kernels=True),
@@ -68,6 +74,9 @@ TEXTS = (
         "directories for tests are numbered, and somebody's", r"[\w./-]*/pytest-of-\w+/pytest-(?:\d+|current)", "<tmp>"
     ),
     Text("the root directory is /work in a guest", r"(?<![\w./>-])/work(?![\w.-])", "<root>", is_kernels=True),
+    Text(
+        "a guest has another version of Python, whose doctests are shown without indentation", r"(?m)^(\d{3}) +", r"\1 "
+    ),
     Text("how long it took", r"\b\d+\.\d+s(?: \(\d+:\d\d:\d\d\))?(?=\W|$)", "<time>"),
     Text("addresses of objects", r"\b0x[0-9a-f]{6,}\b", "0x<address>"),
     Text("a line is drawn as long as what stands in it lets it be", r"([=_-])\1{2,}|(?:_ ){3,}_?", "---"),
@@ -78,6 +87,29 @@ OUTCOMES = (
     Outcome(
         "a test that ends its process takes pytest along; in a guest it costs one item, and the others run",
         "ends-its-process",
+    ),
+    Outcome("what would end the session costs one item in a guest, and the others run", "interrupted-by-a-test"),
+    Outcome("what would end the session costs one item in a guest, and the others run", "ended-by-a-test"),
+    Outcome("a file that is not there is said before anything is prepared", "select-no-such-file", "junit"),
+    Outcome("what a test prints past pytest's capturing goes to the guest's console", "fixtures-of-pytest", "screen"),
+    Outcome("what a test prints past pytest's capturing goes to the guest's console", "hooks-around-tests", "screen"),
+    Outcome("a guest's log comes with the report, not line by line", "output-of-logging-live", "screen"),
+    Outcome(
+        "the XML is the host's: attributes for it do not travel", "fixtures-that-record", "junit", "*test_attribute"
+    ),
+    Outcome("pytest takes what follows a bracket of a name for parameters", "own-collector", "junit"),
+    Outcome("what is recorded of a failure has no colours", "show-coloured", "longrepr"),
+    Outcome("options that choose tests have their defaults in guests", "own-options-that-a-hook-changes"),
+    Outcome("a test is called by others", "show-full-trace", "longrepr"),
+    Outcome("a name with its cell is longer, so less fits on the line", "exceptions", "screen"),
+    *(
+        Outcome(
+            "pytest shortens a long message, and the names of fixtures of the host make it longer", case, "junit", where
+        )
+        for case, where in (
+            ("fixtures-that-fail", "*test_recursive"),
+            *((f"show-{how}", "*test_error") for how in ("verbose", "quiet", "short", "long-with-locals", "native")),
+        )
     ),
 )
 
