@@ -249,8 +249,9 @@ def _translated(option: _Option, owners: Owners, plugins: "_Plugins") -> list[st
             return []
         plugins.check(owner, f"{option.spelled} is an option of")
         return option.words
-    if {"--log-file"}.intersection(option.names):  # the host's files; that there are some has effects
-        return [f"{option.name}={os.devnull}"]
+    if {"--junit-xml", "--log-file"}.intersection(option.names):  # the host's files; that there are some has effects
+        is_here = "--junit-xml" not in option.names or plugins.is_one_process
+        return [f"{option.name}={os.devnull}"] if is_here else []
     if _HOST_ONLY.intersection(option.names):
         return []
     if option.name == "--plugins" or "-p" in option.names:
@@ -290,6 +291,8 @@ class _Plugins:
     """What becomes of plugins in guests."""
 
     def __init__(self, config: pytest.Config, tree: SourceTree, packages: Collection[str]) -> None:
+        # With pytest-xdist the one that writes the XML runs no tests.
+        self.is_one_process = config.getoption("dist", "no") == "no"
         self._manager = config.pluginmanager
         self._tree = tree
         self._packages = packages

@@ -31,7 +31,11 @@ class Outcome:
 
     def covers(self, case: str, aspect: str, where: str) -> bool:
         """Whether this is the reason for a difference."""
-        return self.case == case and fnmatch.fnmatchcase(aspect, self.aspect) and fnmatch.fnmatchcase(where, self.where)
+        return (
+            fnmatch.fnmatchcase(case, self.case)
+            and fnmatch.fnmatchcase(aspect, self.aspect)
+            and fnmatch.fnmatchcase(where, self.where)
+        )
 
 
 _CHECKOUT = str(Path(__file__).parents[2])
@@ -74,8 +78,15 @@ TEXTS = (
         "directories for tests are numbered, and somebody's", r"[\w./-]*/pytest-of-\w+/pytest-(?:\d+|current)", "<tmp>"
     ),
     Text("the root directory is /work in a guest", r"(?<![\w./>-])/work(?![\w.-])", "<root>", is_kernels=True),
+    Text("a guest has another version of Python, which does not indent doctests", r"(?m)^(\d{3}) +", r"\1 "),
+    Text("a guest has another version of Python", r"\bPython 3\.\d+\.\d+", "Python N"),
+    Text("packages of the host that were not sent along are plugins, too", r"(?m)^plugins: [^\n]*\n", ""),
+    Text("packages that were sent along lie at /site", r"(?<![\w./>-])/site(?=/)", "<packages>", is_kernels=True),
     Text(
-        "a guest has another version of Python, whose doctests are shown without indentation", r"(?m)^(\d{3}) +", r"\1 "
+        "what is made for the first time is said",
+        r"(?m)^[^\n]*(?: …|: done(?:, [^\n]*)? in [^\n]*)\n",
+        "",
+        is_kernels=True,
     ),
     Text("how long it took", r"\b\d+\.\d+s(?: \(\d+:\d\d:\d\d\))?(?=\W|$)", "<time>"),
     Text("addresses of objects", r"\b0x[0-9a-f]{6,}\b", "0x<address>"),
@@ -97,6 +108,11 @@ OUTCOMES = (
     Outcome(
         "the XML is the host's: attributes for it do not travel", "fixtures-that-record", "junit", "*test_attribute"
     ),
+    *(
+        Outcome("at home pytest draws its progress into what is captured", case, "sections", "*test_subtests")
+        for case in ("unittest", "unittest-of-asyncio")
+    ),
+    Outcome("a guest has another version of Python, with other tracebacks", "doctests*", "junit"),
     Outcome("pytest takes what follows a bracket of a name for parameters", "own-collector", "junit"),
     Outcome("what is recorded of a failure has no colours", "show-coloured", "longrepr"),
     Outcome("options that choose tests have their defaults in guests", "own-options-that-a-hook-changes"),
