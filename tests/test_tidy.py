@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -173,3 +174,45 @@ def test_what_runs_has_its_run_bit_and_a_first_line() -> None:
         assert lines[0] == "#!/usr/bin/env bash"
         assert "set -euo pipefail" in lines
         subprocess.run(["bash", "-n", str(ROOT / path)], check=True)
+
+
+# Programs whose absence may skip a test: there is no Debian without the first; the others are a second opinion.
+MAY_BE_ABSENT = {"unshare", "setpriv", "dpkg-deb"} | {"cpio", "zstd"}
+
+
+def programs_that_skip(node: ast.AST) -> Iterator[str]:
+    """Programs for want of which something is skipped: looked for where the skipping is, or in its decorators."""
+    calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
+    if not any(ast.unparse(call.func) in {"pytest.skip", "pytest.mark.skipif"} for call in calls):
+        return
+    looked_for = [call.args[0] for call in calls if call.args and ast.unparse(call.func) in {"shutil.which", "which"}]
+    names = {ast.unparse(one) for one in looked_for if isinstance(one, ast.Name)}
+    loops = [part for part in ast.walk(node) if isinstance(part, ast.For) and ast.unparse(part.target) in names]
+    for part in (*looked_for, *(loop.iter for loop in loops)):
+        yield from (str(one.value) for one in ast.walk(part) if isinstance(one, ast.Constant))
+
+
+def test_tests_bring_the_programs_that_they_need() -> None:
+    """On a bare Debian a skipped test is one that nobody has run."""
+    wrong = [
+        f"{path}:{node.lineno}: {program}"
+        for path in tracked_files()
+        if path.parts[0] == "tests" and path.suffix == ".py"
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef)
+        for program in programs_that_skip(node)
+        if program not in MAY_BE_ABSENT
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f():\n    for name in ('apt', 'gpg'):\n        if not which(name):\n            pytest.skip('')\n",
+        "def f():\n    if shutil.which('gpg') is None: pytest.skip('')\n    shutil.which('apt')",
+        "@pytest.mark.skipif(which('gpg') is None or not which('apt'), reason='')\ndef f(): pass",
+    ],
+)
+def test_the_search_for_programs_finds_them(text: str) -> None:
+    assert sorted(programs_that_skip(ast.parse(text))) == ["apt", "gpg"]

@@ -60,6 +60,15 @@ def test_another_guest_is_another_key(stand_in: StandIn, kernel: Kernel) -> None
     assert "1 cell is run again: 1 that had other options of pytest" in again.said, again
 
 
+def test_another_emulator_is_another_key(stand_in: StandIn, kernel: Kernel) -> None:
+    world = stand_in()
+    arguments = ("run", "--kernel", kernel("mine"), "--out", "m")
+    assert world.matrix(*arguments, "--", "-k", "nop").code == 0
+    world.environment |= {"STAND_IN_VERSION": "9.9.8"}
+    again = world.matrix(*arguments, "--resume", "--", "-k", "nop")
+    assert "1 cell is run again: 1 that ran with another QEMU or accelerator" in again.said, again
+
+
 def test_consoles_of_what_is_kept_stay(stand_in: StandIn, kernel: Kernel) -> None:
     world = stand_in()
     image = kernel("mine")

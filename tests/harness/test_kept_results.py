@@ -326,6 +326,55 @@ def test_resuming_keeps_no_verdict_that_was_obtained_otherwise(
     assert list(verdicts(read(stopped / "out")).values()) == [expected, "pass", "pass", "pass"]
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("kernel", "3 whose kernel is another image"),
+        ("guest", "3 whose guest is made otherwise"),
+        ("image", "3 whose guest image is another"),
+        ("sources", "3 whose suite changed"),
+        ("options", "3 that had other options of pytest"),
+    ],
+)
+def test_whatever_a_column_was_obtained_with_belongs_to_its_verdicts(
+    name: str, why: str, suite: Path, run: Run
+) -> None:
+    """For guests there are QEMU and the packages beside these."""
+    word = read(suite / "out").kernels[0].inputs[name]
+    for file in (suite / "out/results.json", suite / "out/results.jsonl"):
+        file.write_text(file.read_text().replace(word, "another"))
+    done = run("--matrix-resume")
+    assert resumed(done) == why
+    assert {kernel.inputs[name] for kernel in read(suite / "out").kernels} != {"another"}
+
+
+def test_parameters_belong_to_a_verdict(tmp_path: Path, run: Run) -> None:
+    """Those that come from elsewhere: the text of the test's file is the same."""
+    text = "import pathlib, pytest\n@pytest.mark.parametrize('n', [int(pathlib.Path('n').read_text())])\n"
+    (tmp_path / "test_a.py").write_text(f"{text}def test_one(n): assert n == 1\n")
+    (tmp_path / "n").write_text("1")
+    run()
+    (tmp_path / "n").write_text("2")
+    run("--matrix-resume")
+    assert verdicts(read(tmp_path / "out")) == {"test_one[1]": "pass", "test_one[2]": "fail"}
+
+
+def test_a_class_belongs_to_a_verdict(tmp_path: Path, run: Run) -> None:
+    text = "class TestA:\n def test_same(self): pass\nclass TestB:\n def test_same(self): assert 0\n"
+    (tmp_path / "test_a.py").write_text(text)
+    run("-k", "TestA")
+    run("--matrix-resume")
+    assert verdicts(read(tmp_path / "out")) == {"TestA.test_same": "pass", "TestB.test_same": "fail"}
+
+
+def test_a_mode_belongs_to_a_verdict(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "test_a.py").write_text("def test_one(matrix_cell): assert matrix_cell.mode == 'default'\n")
+    run()
+    run("--matrix-resume", "--mode", "no-sqarray")
+    rows = {row.mode: str(row.status) for row in read(tmp_path / "out").results}
+    assert rows == {"default": "pass", "no-sqarray": "fail"}
+
+
 def test_what_another_test_file_lends_belongs_to_a_test(tmp_path: Path, run: Run) -> None:
     (tmp_path / "test_lends.py").write_text("ANSWER = 42\n")
     (tmp_path / "test_takes.py").write_text("from test_lends import ANSWER\ndef test_answer(): assert ANSWER == 42\n")

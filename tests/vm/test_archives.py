@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fake_archive import ar_archive, deb, tar_archive
+from fake_archive import FakeArchive, ar_archive, deb, tar_archive
 
 from vm import archives
 from vm.archives import ArchiveError, control, decompress, extract, members
@@ -159,3 +159,13 @@ def test_zstd_without_the_means_to_read_it_says_what_to_install(monkeypatch: pyt
     monkeypatch.setattr(archives.importlib, "import_module", missing)
     with pytest.raises(ArchiveError, match="install the program zstd"):
         decompress("loop.ko.zst", b"x")
+
+
+def test_an_archive_of_a_test_is_signed_without_any_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    archive = FakeArchive(tmp_path / "archive")
+    archive.add("trixie", "linux-image-6.12", "6.12.1-1")
+    archive.publish()
+    assert (
+        b"-----BEGIN PGP SIGNED MESSAGE-----" == (archive.root / "dists/trixie/InRelease").read_bytes().split(b"\n")[0]
+    )

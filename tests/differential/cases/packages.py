@@ -121,6 +121,33 @@ CASES = [
         packages=("pytest-timeout",),
         kernel_arguments=("--guest-package=pytest-timeout",),
     ),
+    *(
+        Case(
+            f"package-pytest-timeout-of-less-than-a-boot-by-{method}",
+            {
+                "test_timeout.py": """
+                    import pytest
+
+
+                    def test_quick():
+                        pass
+
+
+                    def test_fails():
+                        assert 1 == 2
+
+
+                    @pytest.mark.parametrize("n", range(3))
+                    def test_after(n):
+                        pass
+                """,
+                "pytest.ini": f"[pytest]\ntimeout = 2\ntimeout_method = {method}\n",
+            },
+            packages=("pytest-timeout",),
+            kernel_arguments=("--guest-package=pytest-timeout", "--no-snapshots"),
+        )
+        for method in ("signal", "thread")
+    ),
     Case(
         "package-pytest-repeat",
         {
