@@ -348,13 +348,13 @@ def test_whatever_a_column_was_obtained_with_belongs_to_its_verdicts(
     assert {kernel.inputs[name] for kernel in read(suite / "out").kernels} != {"another"}
 
 
-def test_parameters_belong_to_a_verdict(tmp_path: Path, run: Run) -> None:
-    """Those that come from elsewhere: the text of the test's file is the same."""
-    text = "import pathlib, pytest\n@pytest.mark.parametrize('n', [int(pathlib.Path('n').read_text())])\n"
+def test_parameters_belong_to_a_verdict(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that come from elsewhere: the text of every file is the same."""
+    text = "import os, pytest\n@pytest.mark.parametrize('n', [int(os.environ['OWN_NUMBER'])])\n"
     (tmp_path / "test_a.py").write_text(f"{text}def test_one(n): assert n == 1\n")
-    (tmp_path / "n").write_text("1")
+    monkeypatch.setenv("OWN_NUMBER", "1")
     run()
-    (tmp_path / "n").write_text("2")
+    monkeypatch.setenv("OWN_NUMBER", "2")
     run("--matrix-resume")
     assert verdicts(read(tmp_path / "out")) == {"test_one[1]": "pass", "test_one[2]": "fail"}
 
