@@ -93,6 +93,7 @@ SHOWS = {
     "--no-header": r"collected \d+ items",
     "-l": r"item += <Function test_nop",
     "--show-capture=no": r"= 1 failed, 1 passed",
+    "-s": r"= 1 failed, 1 passed",
 }
 
 
