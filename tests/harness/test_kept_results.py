@@ -188,6 +188,16 @@ def test_a_run_that_judges_nothing_changes_nothing(
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
+def test_an_interruption_while_collecting_plans_no_part_of_the_cells(suite: Path, run: Run, workers: str) -> None:
+    """Those of the files that were collected before it."""
+    before = content(suite / "out")
+    text = INTERRUPTED_WHILE_COLLECTING.format(pid="os.getpid()" if workers == "0" else "os.getppid()")
+    (suite / "test_then.py").write_text(text)
+    assert run("-n", workers).returncode == pytest.ExitCode.INTERRUPTED
+    assert content(suite / "out") == before
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
 def test_an_error_while_collecting_is_said(suite: Path, run: Run, workers: str) -> None:
     (suite / "test_bad.py").write_text("import no_such_module\n")
     done = run("-n", workers)
