@@ -19,6 +19,7 @@ SUITE = Suite(
     packages=("uring", "conformance"),
     modes=MODES,
     kernel_facts="conformance.features:features",
+    recorded_markers=("zig",),
 )
 
 

@@ -5,32 +5,26 @@ With pytest-xdist the controller prepares everything once and records; its worke
 
 import contextlib
 import dataclasses
-import inspect
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import pytest
-from _pytest._code.code import TerminalRepr
-from _pytest._io import TerminalWriter
 
 from harness import facts as facts_room
-from harness import guest_warnings, in_process, options
+from harness import in_process, options, rows
+from harness.attempts import GOOD, RETRIED, JudgedAttempt, judged, settle
 from harness.cell_inputs import TestInputs
 from harness.cells import CURRENT, Cell, cell_of, ids_in_cells, one_per_cell, plain_name, split_node_id
 from harness.dispatch import Dispatch
-from harness.guest_packages import advice
+from harness.guest_reports import GuestReports, synthetic
 from harness.guests import Attempt, Guests, run_is_over
 from harness.names import TestNames
 from harness.payload import source_tree
 from harness.plan import Plan
 from harness.report_attributes import (
-    ADDED_KEYWORDS,
-    FAILED_SUBTESTS,
-    IS_DRAWN,
     JOURNAL_NAME,
     KERNEL_UPDATE,
     RESUMED,
@@ -40,24 +34,11 @@ from harness.report_attributes import (
 from harness.resume import sort
 from harness.suites import Suite
 from harness.verdict import Facts, Verdict, judge
-from reports.results import Earlier, Qualifier, Status, severity
+from reports.results import Earlier, Qualifier, Status
 
-_GOOD = frozenset({Status.PASS, Status.UNSUPPORTED, Status.SKIP})
 _PHASES = pytest.StashKey[list[Mapping[str, Any]]]()
-_DMESG_LINES_MAX = 300
-_CONSOLE_LINES_MAX = 100
 # Of runs that no directory was named for.
 _CONSOLES_KEPT_S = 7 * 86_400
-# Verdicts that are tried once more in a fresh guest before they are believed.
-_RETRIED = frozenset({Status.CRASH, Status.TIMEOUT})
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class JudgedAttempt:
-    """One try at an item, judged."""
-
-    attempt: Attempt
-    verdict: Verdict
 
 
 class Session:
@@ -73,6 +54,9 @@ class Session:
         self.cells: Sequence[Cell] = plan.cells
         self._config = config
         self._tree = source_tree(config, suites)
+        self._reports = GuestReports(config, self._tree)
+        # Markers that the results have an argument of.
+        self._recorded = [marker for suite in suites for marker in suite.recorded_markers]
         self._directory = directory
         self._cells_by_id = {cell.id: cell for cell in plan.cells}
         self._guests: Guests | None = None
@@ -225,10 +209,10 @@ class Session:
         attempts: list[JudgedAttempt] = []
         while len(attempts) < self._config.getoption("matrix_repeat") and not self._is_over:
             ran = in_process.attempt(item, nextitem)
-            attempts.append(JudgedAttempt(ran, judge(ran.facts)))
+            attempts.append(judged(ran))
         if not attempts:
             facts = Facts(guest_end=run_is_over(self._config.getoption("matrix_deadline")))
-            attempts.append(JudgedAttempt(Attempt(facts, [], time.time()), judge(facts)))
+            attempts.append(judged(Attempt(facts, [], time.time())))
         self._conclude(item, cell, attempts)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
@@ -256,8 +240,8 @@ class Session:
             if needs_retry:
                 guests.close()  # the next try gets a fresh one
             attempt = guests.run(cell, item, following if len(attempts) + 1 >= wanted else item)
-            attempts.append(JudgedAttempt(attempt, _advised(judge(attempt.facts))))
-            needs_retry = wanted == len(attempts) == 1 and attempts[0].verdict.status in _RETRIED
+            attempts.append(judged(attempt))
+            needs_retry = wanted == len(attempts) == 1 and attempts[0].verdict.status in RETRIED
             if attempts[-1].verdict.status is Status.INFRA and attempt.facts.guest_end is not None:
                 break  # no guest to be had: trying again is the next run's business
         if following is None:
@@ -273,34 +257,25 @@ class Session:
         if is_flaky:
             qualifiers[Qualifier.FLAKY] = None
         verdict = dataclasses.replace(verdict, qualifiers=tuple(qualifiers))
-        is_tolerated = is_flaky and self._config.getoption("allow_flaky") and last.verdict.status in _GOOD
+        is_tolerated = is_flaky and self._config.getoption("allow_flaky") and last.verdict.status in GOOD
         shown = last if is_tolerated else worst
-        reports = [self._report(item, data) for data in shown.attempt.reports]
+        reports = [self._reports.report(item, data) for data in shown.attempt.reports]
         has_failed = any(report.failed for report in reports)
-        if shown.verdict.status not in _GOOD and not has_failed:
-            reports.append(_synthetic(item, "call", "failed", _explain(verdict, attempts)))
+        if shown.verdict.status not in GOOD and not has_failed:
+            reports.append(synthetic(item, "call", "failed", rows.explain(verdict, attempts)))
         if not reports or reports[-1].when != "teardown":
-            reports.append(_synthetic(item, "teardown", "passed", None))
+            reports.append(synthetic(item, "teardown", "passed", None))
         self._attach(reports[-1], item, cell, verdict, worst.attempt)
         if len(attempts) > 1:
-            getattr(reports[-1], ROW)["attempts"] = [_attempt(one) for one in attempts]
-        update = _joined([one.attempt.kernel for one in attempts if one.attempt.kernel is not None])
+            getattr(reports[-1], ROW)["attempts"] = [rows.attempt_row(one) for one in attempts]
+        update = rows.joined([one.attempt.kernel for one in attempts if one.attempt.kernel is not None])
         if update is not None:
             setattr(reports[-1], KERNEL_UPDATE, update)
         for report in reports:
             hook.pytest_runtest_logreport(report=report)
         if shown.attempt.stop:
             item.session.shouldstop = shown.attempt.stop
-        for data in shown.attempt.warnings:
-            warning, location = guest_warnings.read(data, self._tree), data["location"]
-            self._config.hook.pytest_warning_recorded.call_historic(
-                kwargs={
-                    "warning_message": warning,
-                    "when": data["when"],
-                    "nodeid": item.nodeid,
-                    "location": tuple(location) if location is not None else None,
-                }
-            )
+        self._reports.tell_warnings(item, shown.attempt.warnings)
 
     def _attach(
         self,
@@ -311,61 +286,11 @@ class Session:
         attempt: Attempt,
     ) -> None:
         """Put the row of the results on the item's last report, which xdist carries to the controller."""
-        facts = attempt.facts
-        end = facts.guest_end
-        is_plain = verdict.status is Status.PASS and not verdict.qualifiers
-        function = item.originalname if isinstance(item, pytest.Function) else item.name
-        row = {
-            "status": str(verdict.status),
-            "reason": verdict.reason,
-            "expected": verdict.expected,
-            "actual": verdict.actual,
-            "evidence": list(verdict.evidence),
-            "qualifiers": [str(qualifier) for qualifier in verdict.qualifiers],
-            "started_s": attempt.started_s,
-            "duration_s": sum(phase.get("duration_s", 0.0) for phase in facts.phases),
-            "dmesg": [] if is_plain else _dmesg(facts),
-            "output": ""
-            if is_plain
-            else "\n".join([*(text for _, text in report.sections), attempt.output]).strip("\n"),
-            "console_tail": _tail(end.console) if end is not None else [],
-            "reproduce": f"pytest '{_file_of(item)}::{function}' --kernel {cell.kernel} --mode {cell.mode}",
-        }
         split = split_node_id(item.nodeid, self._cells_by_id)
         name = self._names.of(split[0] if split is not None else item.nodeid)
-        row["inputs"] = self._inputs.of(item, name.node)
-        if end is not None and end.how == "not-collected":
-            row["is_uncollected"] = True
-        setattr(report, ROW, row)
-        setattr(report, TEST, {**_describe(item), "node": name.node, "tree": name.tree})
-
-    def _report(self, item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
-        """A report of the guest's, with what the host knows better, or as well."""
-        known = {
-            "nodeid": item.nodeid,
-            "location": item.location,
-            "keywords": dict.fromkeys((*item.keywords, *data.get(ADDED_KEYWORDS, ())), 1),
-            "longrepr": None,
-            "stop": data["start"] + data["duration"],
-            # Those of other kinds, subtests' say, name theirs.
-            **({} if "_report_type" in data else {"$report_type": "TestReport"}),
-        }
-        report = self._config.hook.pytest_report_from_serializable(config=self._config, data=known | data)
-        if isinstance(report.longrepr, list):  # a skip's (path, line, reason), after a trip through JSON
-            path, *rest = report.longrepr
-            report.longrepr = (self._tree.host_path(path), *rest)
-        if data.get(IS_DRAWN):
-            report.longrepr = Drawn(str(report.longrepr))
-        if (context := data.get("_subtest.context")) is not None:  # pytest quotes what was quoted already
-            object.__setattr__(report.context, "kwargs", context["kwargs"])
-        if (count := data.get(FAILED_SUBTESTS)) is not None:
-            from _pytest.subtests import failed_subtests_key  # noqa: PLC0415 - who counted them has it, too
-
-            self._config.stash[failed_subtests_key][getattr(report, "id", report.nodeid)] = count
-        capture = self._config.getoption("capture")
-        if capture in {"no", "tee-sys"}:
-            _print_captured(report, is_kept=capture != "no")
-        return cast(pytest.TestReport, report)
+        row = rows.row(item, cell, verdict, attempt, report.sections)
+        setattr(report, ROW, {**row, "inputs": self._inputs.of(item, name.node)})
+        setattr(report, TEST, {**rows.describe(item, self._recorded), "node": name.node, "tree": name.tree})
 
     def _guest_id(self, item: pytest.Item) -> str:
         """An item's id in the guest: the path is the guest's, the rest is ours."""
@@ -415,52 +340,6 @@ def _in_process(item: pytest.Item) -> Iterator[None]:
         item.name = name
 
 
-def _advised(verdict: Verdict) -> Verdict:
-    """A verdict about a missing module with what helps."""
-    told = advice(verdict.reason) if verdict.status is Status.ERROR else None
-    if told is None or told in verdict.reason:
-        return verdict
-    return dataclasses.replace(verdict, reason=f"{verdict.reason}; {told}", evidence=(*verdict.evidence, told))
-
-
-class Drawn(TerminalRepr):
-    """What an object of pytest's drew in a guest: neither a text that a test gave, nor one with a place of its own."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __str__(self) -> str:
-        return self._text
-
-    def toterminal(self, tw: TerminalWriter) -> None:
-        """Draw it here."""
-        for line in self._text.splitlines():
-            tw.line(line)
-
-
-def _print_captured(report: pytest.TestReport, *, is_kept: bool) -> None:
-    """With `-s` a test's output is not kept, but printed; with `--capture=tee-sys` both."""
-    for name, text in report.sections:
-        if name in {f"Captured stdout {report.when}", f"Captured stderr {report.when}"}:
-            stream = sys.stderr if "stderr" in name else sys.stdout
-            stream.write(text)
-            stream.flush()
-    if not is_kept:
-        report.sections = [section for section in report.sections if not section[0].startswith("Captured std")]
-
-
-def settle(attempts: Sequence[JudgedAttempt]) -> tuple[JudgedAttempt, JudgedAttempt, bool]:
-    """Find the try that counts.
-
-    Returns:
-        The worst one, the last one, and whether they contradict each other. One that was prevented, because the run's
-        time was over say, contradicts none: it counts where there is no other.
-    """
-    judged = [one for one in attempts if one.verdict.status is not Status.INFRA] or attempts
-    worst = max(judged, key=lambda one: severity(one.verdict.status))
-    return worst, judged[-1], len({one.verdict.status for one in judged}) > 1
-
-
 def remove_old(consoles: Path) -> None:
     """Remove the consoles that earlier runs without a directory of results left: nobody asks for them any more."""
     for path in consoles.iterdir():
@@ -483,92 +362,3 @@ def _is_resumed(config: pytest.Config, directory: Path | None) -> bool:
     if not Earlier.is_there(directory / JOURNAL_NAME):
         raise pytest.UsageError(f"there is no run to go on with in {directory}; start one without resuming")
     return True
-
-
-def _file_of(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
-
-
-def _describe(item: pytest.Item) -> dict[str, Any]:
-    """What the results say of a test."""
-
-    def argument(name: str) -> str | None:
-        marker = item.get_closest_marker(name)
-        return str(marker.args[0]) if marker is not None and marker.args else None
-
-    function = getattr(item, "function", None)
-    path, line, _ = item.location
-    doc = inspect.getdoc(function) or "" if function is not None else ""
-    try:
-        code = inspect.getsource(function) if function is not None else None
-    except OSError:
-        code = None
-    zig = argument("zig")
-    return {
-        "title": zig or doc.split("\n", 1)[0] or item.name.partition("[")[0],
-        "zig": zig,
-        "group": argument("group") or "",
-        "doc": doc,
-        "since": argument("since"),
-        "source": f"{path}:{(line or 0) + 1}",
-        "code": code,
-    }
-
-
-def _synthetic(item: pytest.Item, when: str, outcome: str, text: str | None) -> pytest.TestReport:
-    return pytest.TestReport(
-        nodeid=item.nodeid,
-        location=item.location,
-        keywords=dict.fromkeys(item.keywords, 1),
-        outcome=cast(Any, outcome),
-        longrepr=text,
-        when=cast(Any, when),
-    )
-
-
-def _explain(verdict: Verdict, attempts: Sequence[JudgedAttempt]) -> str:
-    lines = [f"{verdict.status}: {verdict.reason}", *verdict.evidence]
-    if len(attempts) > 1:
-        lines += [
-            "",
-            *(
-                f"try {number}: {one.verdict.status} {one.verdict.reason}".rstrip()
-                for number, one in enumerate(attempts, 1)
-            ),
-        ]
-    end = attempts[-1].attempt.facts.guest_end
-    if end is not None and end.console.strip():
-        lines += ["", "the console's end:", *_tail(end.console)]
-    return "\n".join(lines)
-
-
-def _tail(console: str) -> list[str]:
-    return [line for line in console.splitlines() if line.strip()][-_CONSOLE_LINES_MAX:]
-
-
-def _dmesg(facts: Facts) -> list[str]:
-    """The kernel's messages of a test, with those between the one before and it in front."""
-    lines = [f"(after {facts.previous or 'the boot'}) {line}" for line in facts.between]
-    return [*lines, *facts.dmesg][-_DMESG_LINES_MAX:]
-
-
-def _attempt(one: JudgedAttempt) -> dict[str, Any]:
-    """One of several attempts, as the results have it."""
-    return {
-        "status": str(one.verdict.status),
-        "reason": one.verdict.reason,
-        "evidence": list(one.verdict.evidence),
-        "dmesg": [] if one.verdict.status is Status.PASS else _dmesg(one.attempt.facts),
-        "duration_s": sum(phase.get("duration_s", 0.0) for phase in one.attempt.facts.phases),
-        "started_s": one.attempt.started_s,
-    }
-
-
-def _joined(update: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """News about a kernel in one piece: the latest facts, and every note."""
-    if not update:
-        return None
-    joined: dict[str, Any] = {}
-    for one in update:
-        joined |= {**one, "notes": (*joined.get("notes", ()), *one.get("notes", ()))}
-    return joined

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reports.results import Qualifier, Status, severity
+from vm.console import last_traceback
 
 # What the kernel prints when it is broken beyond going on. Source: kernel/panic.c, arch/*/kernel/dumpstack.c.
 _DEAD = re.compile(
     r"Kernel panic - not syncing|BUG: kernel NULL pointer|BUG: unable to handle|Oops(?::| - )|general protection fault"
     r"|double fault|kernel BUG at|Unable to handle kernel|Internal error:|Attempted to kill init"
 )
+_INIT_ENDED = "Attempted to kill init"
 # What it prints when something is wrong although it goes on: lib/bug.c, lockdep, KASAN, hung tasks, RCU, allocations.
 _WARNING = re.compile(
     r"WARNING: |BUG: |possible (?:circular|recursive) locking|INFO: task .* blocked for more than|INFO: rcu|rcu: INFO"
@@ -169,6 +171,9 @@ def _of_guest(end: GuestEnd) -> Verdict:
     reason = _first_line(end.message)
     if end.how in {"no-boot", "not-collected"}:
         return Verdict(Status.INFRA if end.how == "no-boot" else Status.ERROR, reason, evidence=evidence)
+    if any(_INIT_ENDED in line for line in trace) and (words := last_traceback(end.console)):
+        # Our own program, in whose place the kernel cannot go on: no word about the kernel.
+        return Verdict(Status.INFRA, f"PID 1 of the guest ended: {words[-1]}", evidence=(*evidence, *words))
     if trace:
         dead = trace[0].strip()
         return Verdict(

@@ -30,6 +30,8 @@ OK, USAGE, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 _UNEXPECTED_LINES_MAX = 20
 # Where pytest keeps what failed last, in the directory of the results that say so.
 _CACHE = ".pytest_cache"
+# pytest's own setting; the processes of pytest-xdist inherit it.
+_NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 
 
 def run(
@@ -63,6 +65,7 @@ def run(
     columns = specs if lock is None else [one.id for one in read_lock(lock)]
     arguments = [
         str(home),
+        *_plugins(pytest_args),
         *("-c", str(home / "suite.ini"), "--rootdir", str(home.parent)),
         *("-o", f"cache_dir={(out / _CACHE).absolute()}"),
         *("--matrix-out", str(out)),
@@ -88,6 +91,7 @@ def run(
         _cache_of_results(out, Path(temporary), show),
         # Standard output is for JSON alone.
         contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext(),
+        _nobody_elses_plugins(),
     ):
         try:
             words = [*arguments, "--basetemp", f"{temporary}/pytest", *pytest_args]
@@ -115,6 +119,27 @@ def run(
     if is_refused and code in {OK, INCOMPLETE}:
         code = USAGE
     return _conclude(show.results, show.own, show.sentences, out, code, is_report=report, as_json=as_json)
+
+
+def _plugins(pytest_args: Sequence[str]) -> Iterator[str]:
+    """Name the plugins that the suite needs: none is loaded for being installed."""
+    yield from ("-p", "harness.plugin", "-p", "conformance.plugin")
+    if not is_without_xdist(pytest_args):
+        yield from ("-p", "xdist.plugin")
+
+
+@contextlib.contextmanager
+def _nobody_elses_plugins() -> Iterator[None]:
+    """Keep plugins out that happen to be installed: the suite is strict, and a warning of theirs would end it."""
+    before = os.environ.get(_NO_AUTOLOAD)
+    os.environ[_NO_AUTOLOAD] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_NO_AUTOLOAD]
+        else:
+            os.environ[_NO_AUTOLOAD] = before
 
 
 def _explain_nothing(status: int, out: Path, show: Show, pytest_args: Sequence[str]) -> int:

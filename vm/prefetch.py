@@ -1,4 +1,4 @@
-"""Fetching ahead: a process of its own downloads and unpacks what will be wanted, while this one does something else.
+"""Prefetching: a process of its own downloads and unpacks what will be wanted, while this one does something else.
 
 Everything ordered of it has a file, which is locked until the outcome is in it. So whoever wants the outcome waits for
 that lock, in any process, and for as long as it takes; and a file that is free without an outcome says that the process

@@ -2,8 +2,8 @@
 
 import pytest
 
+from harness.attempts import JudgedAttempt, settle
 from harness.guests import Attempt
-from harness.session import JudgedAttempt, settle
 from harness.verdict import Facts, Verdict
 from reports.results import Status
 

@@ -41,8 +41,10 @@ def options(pytester: pytest.Pytester, *arguments: str, packages: Collection[str
         (["-o", "xfail_strict=true", "--strict-markers"], ["-o", "xfail_strict=true", "--strict-markers"]),
         (["-p", "no:doctest", "-p", "no:xdist"], ["-p", "no:doctest", "-p", "no:xdist"]),
         (["--doctest-modules", "--noconftest", "--runxfail"], ["--doctest-modules", "--noconftest", "--runxfail"]),
+        # The files are the host's; that there are some has effects on tests.
+        (["--junitxml=x", "--log-file", "y"], ["--junit-xml=/dev/null", "--log-file=/dev/null"]),
         # Choosing tests, reporting, and ours.
-        (["-k", "one", "-m", "two", "-x", "--maxfail", "3", "--junitxml=x", "-rA", "--durations=3", "--color=yes"], []),
+        (["-k", "one", "-m", "two", "-x", "--maxfail", "3", "-rA", "--durations=3", "--color=yes"], []),
         (["--lf", "--deselect", "x", "--ignore", "y", "--basetemp", "z", "-s", "--capture=sys"], []),
         (["--kernel", "host", "--mode", "default", "--isolate", "-n", "2", "--dist", "load"], []),
     ],

@@ -184,3 +184,18 @@ def test_a_hang_with_a_splat_on_the_console_is_marked() -> None:
 def test_where_a_hanging_test_was_is_evidence() -> None:
     end = GuestEnd("overdue", "late", stacks=["thread 80 (init): state D, waits in rwsem_down_write_slowpath"])
     assert end.stacks[0] in judge(Facts([SETUP], guest_end=end)).evidence
+
+
+def test_a_pid_1_that_ends_by_an_exception_is_no_crash_of_the_kernel() -> None:
+    console = (
+        'Traceback (most recent call last):\n  File "/init", line 9, in <module>\n    main()\n'
+        "ModuleNotFoundError: No module named 'x'\n"
+        "[    2.1] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n"
+    )
+    verdict = judge(Facts(guest_end=GuestEnd("closed", "the guest is gone", console=console)))
+    assert (Status.INFRA, "PID 1 of the guest ended: ModuleNotFoundError: No module named 'x'") == (
+        verdict.status,
+        verdict.reason,
+    )
+    silent = "[    2.1] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n"
+    assert Status.CRASH is judge(Facts(guest_end=GuestEnd("closed", "the guest is gone", console=silent))).status
