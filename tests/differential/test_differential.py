@@ -5,6 +5,7 @@ runs is compared: outcomes, messages, sections, properties, warnings, junit, the
 differ. Both runs of a case, as they were, are kept in its folder `project`'s neighbours, `plain` and `kernel`.
 """
 
+import fnmatch
 import tomllib
 from pathlib import Path
 
@@ -83,4 +84,5 @@ def test_the_cases_are_what_was_promised() -> None:
 
 def test_every_difference_that_is_meant_has_a_reason_and_a_case() -> None:
     assert [] == [one for one in (*TEXTS, *OUTCOMES) if not one.reason]
-    assert set() == {one.case for one in OUTCOMES} - {case.id for case in CASES}
+    ids = [case.id for case in CASES]
+    assert [] == [one.case for one in OUTCOMES if not fnmatch.filter(ids, one.case)]
