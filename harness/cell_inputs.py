@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ CHANGED = {
     IMAGE: "whose guest image is another",
     SOURCES: "whose suite changed",
     OPTIONS: "that had other options of pytest",
-    PACKAGES: "that had other packages",
+    PACKAGES: "that had other packages or environment variables",
 }
 
 # Options that choose, show or arrange tests, and change nothing in any of them; pytest's, pytest-xdist's and ours.
@@ -49,11 +50,15 @@ _WITHOUT_EFFECT = frozenset({
     "xmlpath",
     "dist", "distload", "loadscopereorder", "looponfail", "maxprocesses", "maxschedchunk", "maxworkerrestart",
     "numprocesses", "px", "rsyncdir", "rsyncignore", "testrunuid", "tx",
-    "accel", "allow_flaky", "arch", "kernel", "matrix_deadline", "matrix_lock", "matrix_out", "matrix_repeat",
+    "accel", "allow_flaky", "arch", "kernel", "matrix_deadline", "matrix_lock", "matrix_out",
     "matrix_resume", "mode", "no_snapshots",
 })  # fmt: skip
 # What the command line asks of every session, whatever is run.
 _OWN_PLUGINS = frozenset({"no:terminalreporter", "no:cacheprovider"})
+
+
+# What tests are collected from has one of these, whatever its functions are called.
+_TEST = re.compile(rb"^\s*(?:async\s+)?(?:def|class)\s", re.MULTILINE)
 
 
 def word(*parts: str) -> str:
@@ -95,37 +100,44 @@ def of_host() -> dict[str, str]:
 def of_options(config: pytest.Config) -> str:
     """How pytest is told to treat tests, those of plugins and conftest.py files included."""
     options = {name: value for name, value in vars(config.option).items() if name not in _WITHOUT_EFFECT}
+    options["warnings of Python"] = sys.warnoptions
     options["plugins"] = [name for name in options.get("plugins") or () if name not in _OWN_PLUGINS]
     return word(json.dumps(options, sort_keys=True, default=str))
 
 
 def of_sources(files: Mapping[str, Path], config: pytest.Config, suites: Sequence[Suite]) -> str:
-    """What tests share: helpers, conftest.py files, data, our own code. Files of tests belong to each test's word.
+    """What tests share: all files that they may read, but for those of tests, which belong to each test's word.
 
     Args:
-        files: name to file. Beside Python's, those count that lie in a folder of the command line or in ours.
+        files: name to file.
         config: the session's.
         suites: those whose packages are among the files.
     """
-    patterns = config.getini("python_files")
-    folders = [path if path.is_dir() else path.parent for path in _named(config)]
-    own = [Path(__file__).parent, *packages(suites)]
     written = [
         config.invocation_params.dir / name
         for option in ("matrix_out", "xmlpath", "log_file")
         if (name := config.getoption(option, None)) is not None
     ]
-    parts = []
-    for name, path in sorted(files.items()):
-        is_python = name.endswith(".py")
-        if is_python and any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns):
-            continue
-        if any(path.is_relative_to(place) for place in written):
-            continue
-        is_beside = any(path.is_relative_to(folder) for folder in (*folders, *own))
-        if is_python or is_beside or path == config.inipath:
-            parts += [name, _hash(path)]
+    shared = {name: path for name, path in files.items() if not any(path.is_relative_to(place) for place in written)}
+    of_tests = {path for path in shared.values() if _is_of_tests(path, config, suites)}
+    # A conftest.py may use what a file of tests has.
+    used = {file for path in {*shared.values()} - of_tests for file in _with_imported(path) & of_tests}
+    parts = [
+        part for name, path in sorted(shared.items()) if path not in of_tests - used for part in (name, _hash(path))
+    ]
     return word(*parts)
+
+
+def _is_of_tests(path: Path, config: pytest.Config, suites: Sequence[Suite]) -> bool:
+    """Whether a file is one that tests are collected from, and that nothing else reads."""
+    if path.suffix != ".py" or path.name in {"conftest.py", "__init__.py"}:
+        return False
+    if not any(fnmatch.fnmatch(path.name, pattern) for pattern in config.getini("python_files")):
+        return False
+    folders = [path if path.is_dir() else path.parent for path in _named(config)]
+    if not any(path.is_relative_to(folder) for folder in (*folders, *packages(suites))):
+        return False
+    return _TEST.search(path.read_bytes()) is not None
 
 
 def _named(config: pytest.Config) -> list[Path]:
@@ -199,7 +211,7 @@ def _files_of_module(name: str, folder: Path) -> Iterator[Path]:
     if beside.is_file():
         yield beside
     origin = Path(getattr(sys.modules.get(name), "__file__", None) or "")
-    if origin.suffix == ".py" and origin.is_relative_to(folder.parent) and "site-packages" not in origin.parts:
+    if origin.suffix == ".py" and "site-packages" not in origin.parts and not origin.is_relative_to(sys.base_prefix):
         yield origin
 
 

@@ -1,10 +1,11 @@
 """Cells: which kernel, architecture and mode a test item is for, and how that reads in its id."""
 
+import contextlib
 import copy
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -105,6 +106,20 @@ def distinct(names: Sequence[str]) -> list[str]:
         counts[name] += 1
         told.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
     return told
+
+
+@contextlib.contextmanager
+def without_cells(items: Iterable[pytest.Item]) -> Iterator[None]:
+    """Let pytest arrange items as if they had no cell: its order is by parameters of wider scopes than a function's."""
+    scopes = [callspec._arg2scope for item in items if (callspec := getattr(item, "callspec", None)) is not None]
+    own = [(scope, scope[FIXTURE]) for scope in scopes if FIXTURE in scope]
+    for scope, wide in own:
+        scope[FIXTURE] = type(wide).Function
+    try:
+        yield
+    finally:
+        for scope, wide in own:
+            scope[FIXTURE] = wide
 
 
 def plain_name(item: pytest.Item) -> str:

@@ -27,8 +27,10 @@ def longest_first(cells: Iterable[Cell], seconds: Mapping[str, float]) -> list[C
         cells: by age, the oldest kernel first.
         seconds: what `read` returned.
     """
-    newest_first = reversed(list(cells))
-    return sorted(newest_first, key=lambda cell: -seconds.get(_name(cell.kernel, cell.arch), float("inf")))
+    cells = list(cells)
+    ages = {name: age for age, name in enumerate(dict.fromkeys(_name(cell.kernel, cell.arch) for cell in cells))}
+    names = {cell: _name(cell.kernel, cell.arch) for cell in cells}
+    return sorted(cells, key=lambda cell: (-seconds.get(names[cell], float("inf")), -ages[names[cell]]))
 
 
 def read(cache: Path) -> dict[str, float]:

@@ -77,7 +77,7 @@ class Drawn(TerminalRepr):
             tw.line(line)
 
 
-def synthetic(item: pytest.Item, when: str, outcome: str, text: str | None) -> pytest.TestReport:
+def synthetic(item: pytest.Item, when: str, outcome: str, text: str | tuple[str, int, str] | None) -> pytest.TestReport:
     """A report of a phase that no guest reported."""
     return pytest.TestReport(
         nodeid=item.nodeid,

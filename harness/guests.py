@@ -33,6 +33,8 @@ _CONSOLE_SIZE_MAX = 1 << 20
 # Before each task in the list of all of them; and those that are programs of ours, or of a test's.
 _TASK = re.compile(r"^(?=.*\btask:\S+ +state:)", re.MULTILINE)
 _OUR_TASK = re.compile(r".*\btask:(?:init|python)")
+# Of a report of pytest's own.
+_OUTCOMES = frozenset({"passed", "failed", "skipped"})
 # How a test can end the process it runs in, by the agent's word for it.
 _ENDED = frozenset({"died", "quit", "overdue"})
 
@@ -208,6 +210,8 @@ class Guests:
             self._tests_since_s = self._tests_since_s or time.monotonic()
             attempt.facts = self._follow(key, guest, item, attempt)
             attempt.facts = replace(attempt.facts, between=started.get("between", ()), previous=self._previous_here)
+        except _SkippedError as error:
+            attempt.facts = Facts(guest_end=GuestEnd("skipped", str(error)))
         except _NotCollectedError as error:
             attempt.facts = Facts(guest_end=GuestEnd("not-collected", str(error)))
         except _LostError as error:
@@ -240,6 +244,8 @@ class Guests:
         for attempt in range(1, _START_TRIES + 1):
             guest = self._ready(key, self._columns[key])
             if item not in self._known:
+                if (reason := self._why_skipped(item)) is not None:
+                    raise _SkippedError(reason)
                 raise _NotCollectedError(self._why_not_collected(item))
             try:
                 if (stray := guest.channel.poll()) is not None:
@@ -280,7 +286,8 @@ class Guests:
                 message = guest.channel.receive(max(deadline_s - time.monotonic(), 0.001))
                 for report in message.get("reports", ()):
                     attempt.reports.append(report)
-                    phases.append(phase_of(report))
+                    if report["outcome"] in _OUTCOMES:  # a plugin's own says nothing that the next report does not
+                        phases.append(phase_of(report))
                 if message["type"] == "reports":
                     continue
                 if message["type"] != "done" and message["type"] not in _ENDED:
@@ -416,15 +423,29 @@ class Guests:
         self._update_phases(key, **{name: guest.boot_seconds, "collect": collect_seconds})
         return guest
 
+    def _why_skipped(self, item: str) -> str | None:
+        """Why the guest has no such item, if its file, or a folder of it, skipped itself there."""
+        path = item.partition("::")[0]
+        return next(
+            (
+                error["skipped"]
+                for error in self._collect_errors
+                if "skipped" in error and (path == error["path"] or path.startswith(f"{error['path']}/"))
+            ),
+            None,
+        )
+
     def _why_not_collected(self, item: str) -> str:
         path = item.partition("::")[0]
         for error in self._collect_errors:
-            if path.startswith(error["path"]) or error["path"].startswith(path):
+            if "text" in error and (path.startswith(error["path"]) or error["path"].startswith(path)):
                 text = error["text"]
                 last = text.strip().rpartition("\n")[2].removeprefix("E").strip()
                 what = "; ".join(part for part in (last, advice(text)) if part)
                 return f"{path} could not be collected in the guest: {what}\n{text}"
-        return f"the guest collected no {item}; does its parametrization depend on this machine?"
+        unsent = self._columns[self._current].session.get("unsent_plugins") if self._current is not None else ()
+        plugins = f", or on a plugin that was not sent ({', '.join(unsent)}: --guest-package)" if unsent else ""
+        return f"the guest collected no {item}; does its parametrization depend on this machine{plugins}?"
 
     def _lose(self, error: ChannelError, offset: int) -> GuestEnd:
         """A guest that cannot be talked to any more: take down how it ended, and end it.
@@ -522,6 +543,10 @@ class _Notes(SilentProgress):
 
 class _NotCollectedError(VmError):
     """The guest does not know an item of the host."""
+
+
+class _SkippedError(VmError):
+    """The item's file skipped itself in the guest."""
 
 
 class _LostError(VmError):

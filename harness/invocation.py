@@ -142,11 +142,12 @@ class Invocation:
         paths: the files and folders to collect, below the guest's root directory like the following ones.
         configuration: pytest's configuration file, if there is one.
         confcutdir: the folder above which no conftest.py is looked for.
-        directory: the working directory.
+        directory: the working directory; None if it lies outside of the root directory.
         search_path: folders of the tests' tree in which this session finds modules, first to last.
         warning_options: those of `python -W`.
         host_settings: those of the configuration file that belong to plugins of the host: known in guests, without
             effect.
+        unsent_plugins: distributions of plugins that guests do not have.
         host_arguments: the command line as it was given, for tests that look at it.
         environment: variables that are pytest's own settings.
     """
@@ -155,11 +156,12 @@ class Invocation:
     paths: tuple[str, ...]
     configuration: str | None
     confcutdir: str
-    directory: str
+    directory: str | None
     search_path: tuple[str, ...]
     warning_options: tuple[str, ...]
     host_settings: tuple[str, ...] = ()
     host_arguments: tuple[str, ...] = ()
+    unsent_plugins: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -184,17 +186,24 @@ def read(config: pytest.Config, tree: SourceTree, named: Sequence[Path], package
         words += plugins.words(name)
     for option in _given(config):
         words += _translated(option, owners, plugins)
-    cut = Path(config.getoption("confcutdir") or config.rootpath)
+    cut = config.invocation_params.dir / (config.getoption("confcutdir") or config.rootpath)
+    cut = Path(os.path.normpath(cut))
+    if not tree.is_within(cut) and any("--confcutdir" in option.names for option in _given(config)):
+        raise pytest.UsageError(
+            f"--confcutdir {cut} lies above the root directory {config.rootpath}, which is what guests have: name it "
+            "with --rootdir"
+        )
     directory = config.invocation_params.dir
     return Invocation(
         options=tuple(words),
         paths=tuple(dict.fromkeys(_argument(path, tree) for path in named)),
         configuration=tree.guest_path(config.inipath) if config.inipath is not None else None,
         confcutdir=tree.guest_path(cut) if tree.is_within(cut) else ".",
-        directory=tree.guest_path(directory) if directory.is_relative_to(tree.root) else ".",
+        directory=tree.guest_path(directory) if directory.is_relative_to(tree.root) else None,
         search_path=tuple(dict.fromkeys(_search_path(config, tree))),
         warning_options=tuple(sys.warnoptions),
         host_settings=host_settings,
+        unsent_plugins=_unsent(config, plugins, packages),
         host_arguments=_without_ours(config, owners, plugins),
         environment={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
     )
@@ -230,6 +239,16 @@ def _search_path(config: pytest.Config, tree: SourceTree) -> Iterator[str]:
 def _is_environment(path: Path) -> bool:
     """Whether a folder is, or belongs to, a virtual environment, none of which is sent."""
     return any((parent / "pyvenv.cfg").exists() for parent in (path, *path.parents)) or path.is_relative_to(sys.prefix)
+
+
+def _unsent(config: pytest.Config, plugins: "_Plugins", packages: Collection[str]) -> tuple[str, ...]:
+    """Installed plugins that are about tests and stay here."""
+    found = {
+        canonicalize_name(distribution.metadata["Name"])
+        for plugin, distribution in config.pluginmanager.list_plugin_distinfo()
+        if not plugins.is_ours(name := config.pluginmanager.get_name(plugin) or "") and not plugins.is_reporting(name)
+    }
+    return tuple(sorted(found - set(packages)))
 
 
 def _without_ours(config: pytest.Config, owners: Owners, plugins: "_Plugins") -> tuple[str, ...]:

@@ -20,10 +20,10 @@ import pytest
 import harness
 from harness.guest_packages import GuestPackages, find
 from harness.invocation import Invocation, read
-from harness.source_tree import SourceTree, files_of, with_packages
+from harness.source_tree import SourceTree, files_of, refuse_namesakes, with_packages
 from harness.suites import Suite, kernel_facts_of
 from vm.image import Runtime
-from vm.settings import Settings
+from vm.settings import Settings, has_table
 
 # pytest and what it imports: the guest runs the host's own version.
 _PYTEST_MODULES = (pytest, _pytest, pluggy, iniconfig, packaging, py, pygments)
@@ -129,7 +129,8 @@ def collect(config: pytest.Config, suites: Sequence[Suite]) -> Payload:
     Raises:
         pytest.UsageError: an argument cannot be found, or something cannot be sent into a guest.
     """
-    settings = Settings.load({"packages": config.getoption("guest_package"), "env": config.getoption("guest_env")})
+    refuse_namesakes(config.rootpath)
+    settings = load_settings(config)
     packages = find(settings.packages)
     return Payload(
         files_of_session(config, suites),
@@ -139,6 +140,21 @@ def collect(config: pytest.Config, suites: Sequence[Suite]) -> Payload:
         tuple(kernel_facts_of(suites)),
         _environment(settings.env),
     )
+
+
+def load_settings(config: pytest.Config) -> Settings:
+    """The settings of the project: of the current directory's, else of the root directory's.
+
+    Raises:
+        SettingsError: one cannot be meant.
+    """
+    given = {
+        "accel": config.getoption("accel"),
+        "packages": config.getoption("guest_package"),
+        "env": config.getoption("guest_env"),
+    }
+    places = (config.invocation_params.dir, config.rootpath)
+    return Settings.load(given, directory=next(filter(has_table, places), places[0]))
 
 
 def files_of_session(config: pytest.Config, suites: Sequence[Suite]) -> dict[str, Path]:

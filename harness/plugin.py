@@ -37,6 +37,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _directory(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it has to be a directory")
+    return text
+
+
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Let suites register themselves."""
     pluginmanager.add_hookspecs(hookspecs)
@@ -68,7 +74,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a way to run each test that a suite offers, a ring mode say; may be given several times "
         f"(default: {DEFAULT_MODE.id})",
     )
-    group.addoption("--matrix-out", metavar="DIR", help="write results.json and the guests' consoles to this directory")
+    group.addoption(
+        "--matrix-out",
+        type=_directory,
+        metavar="DIR",
+        help="write results.json and the guests' consoles to this directory",
+    )
     group.addoption("--matrix-resume", action="store_true", help="go on with the run that was stopped in --matrix-out")
     group.addoption("--matrix-lock", metavar="FILE", help="use exactly the kernels that this kernels.lock pins")
     group.addoption(

@@ -148,7 +148,7 @@ def prepare(config: pytest.Config, modes: Sequence[str], suites: Sequence[Suite]
     """
     progress = config.stash.get(PROGRESS, None) or PlainProgress()
     try:
-        settings = Settings.load({"accel": config.getoption("accel")})
+        settings = payload.load_settings(config)
         pins = _pins(config)
         named = dict.fromkeys(config.getoption("arch") or [pin.arch for pin in pins] or [native_architecture()])
         if foreign := sorted({pin.arch for pin in pins} - set(named)):
@@ -286,7 +286,10 @@ def _equip(
             **inputs,
             cell_inputs.EMULATOR: cell_inputs.word(accel.name, str(qemu), qemu.sha256),
             cell_inputs.IMAGE: cell_inputs.word(runtime.key),
-            cell_inputs.PACKAGES: cell_inputs.word(*sorted(f"{one.name} {one.version}" for one in packages.packages)),
+            cell_inputs.PACKAGES: cell_inputs.word(
+                *sorted(f"{one.name} {one.version}" for one in packages.packages),
+                *sorted(f"{name}={value}" for name, value in sent.environment.items()),
+            ),
         },
     )
     guests = [common.of(ref.id).with_kernel(kernel, setup.cache) for ref, kernel in ready.items()]

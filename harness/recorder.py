@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from harness import durations
+from harness.attempts import GOOD
 from harness.cells import Cell, split_node_id
 from harness.names import TestNames, short_ids
 from harness.plan import Plan
@@ -290,6 +291,7 @@ class Recorder:
                 durations.write(self._plan.cache, ran.kernels, ran.results)
             if self.results is not None:
                 self.own = part(self.results, self._asked(), is_done=is_done)
+                self._judge_kept(session)
         except (ResultsError, OSError) as error:
             self.failure = self.failure or f"the results cannot be written: {error}"
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
@@ -298,6 +300,12 @@ class Recorder:
             # A session that came to nothing leaves nothing.
             with contextlib.suppress(OSError):
                 self._directory.rmdir()
+
+    def _judge_kept(self, session: pytest.Session) -> None:
+        """Let verdicts that a resumed run keeps count as if it had found them: pytest knows of none of them."""
+        if self._resumed.kept and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+            is_good = self.own is not None and all(row.status in GOOD for row in self.own.results)
+            session.exitstatus = pytest.ExitCode.OK if is_good else pytest.ExitCode.TESTS_FAILED
 
     def _conclude_earlier(self) -> None:
         """End a resumed run that found every verdict there already."""

@@ -17,7 +17,7 @@ from harness import facts as facts_room
 from harness import in_process, options, rows
 from harness.attempts import GOOD, RETRIED, JudgedAttempt, judged, settle
 from harness.cell_inputs import TestInputs
-from harness.cells import CURRENT, Cell, cell_of, ids_in_cells, one_per_cell, plain_name, split_node_id
+from harness.cells import CURRENT, Cell, cell_of, ids_in_cells, one_per_cell, plain_name, split_node_id, without_cells
 from harness.dispatch import Dispatch
 from harness.guest_reports import GuestReports, synthetic
 from harness.guests import Attempt, Guests, run_is_over
@@ -117,11 +117,18 @@ class Session:
             report.result = one_per_cell(report.result, self.plan.cells)
         return report  # type: ignore[return-value]
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Keep the items of a cell together, and leave out what a resumed run has verdicts for."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> Iterator[Any]:
+        """Keep the items of a cell together, in the order in which they would run without one."""
+        with without_cells(items):  # pytest arranges items by what they are parametrized with
+            result = yield
         places = {cell: place for place, cell in enumerate(self.plan.cells)}
         items.sort(key=lambda item: places[cell] if (cell := cell_of(item)) is not None else len(places))
+        self._leave_out_judged(config, items)
+        return result
+
+    def _leave_out_judged(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out what a resumed run has verdicts for."""
         if not self.plan.earlier:
             return
         found = sort(items, self._cells_by_id, self._names, self.plan.earlier)
@@ -263,6 +270,8 @@ class Session:
         has_failed = any(report.failed for report in reports)
         if shown.verdict.status not in GOOD and not has_failed:
             reports.append(synthetic(item, "call", "failed", rows.explain(verdict, attempts)))
+        if not reports and shown.verdict.status is Status.SKIP:
+            reports.append(synthetic(item, "setup", "skipped", (str(item.path), 0, f"Skipped: {verdict.reason}")))
         if not reports or reports[-1].when != "teardown":
             reports.append(synthetic(item, "teardown", "passed", None))
         self._attach(reports[-1], item, cell, verdict, worst.attempt)

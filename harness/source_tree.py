@@ -14,6 +14,7 @@ import pytest
 
 from harness.report_attributes import JOURNAL_NAME
 
+_OUR_PACKAGES = ("conformance", "harness", "reports", "uring", "uring_matrix", "vm")
 # Where it lies in guests.
 GUEST_ROOT = PurePosixPath("/work")
 # Where pytest lies there, and here.
@@ -66,6 +67,21 @@ class SourceTree:
         return path.is_relative_to(self.root) or any(path.is_relative_to(package) for package in self.packages)
 
 
+def refuse_namesakes(root: Path) -> None:
+    """Refuse a project whose own packages are called like ours, which are loaded already: it could not import them.
+
+    Raises:
+        pytest.UsageError: there is one; it is named.
+    """
+    ours = Path(__file__).parents[1]
+    for name in _OUR_PACKAGES:
+        if (root / name / "__init__.py").is_file() and not (root / name).samefile(ours / name):
+            raise pytest.UsageError(
+                f"{root / name} is called like a package of uring-matrix, so that `import {name}` finds that one. "
+                "Rename the folder, or put it below another one that pythonpath names and import it by that path"
+            )
+
+
 def files_of(
     tree: SourceTree, named: Sequence[Path], configuration: Path | None, unwanted: Path | None
 ) -> dict[str, Path]:
@@ -94,24 +110,16 @@ def files_of(
 
 
 def _folders(tree: SourceTree, named: Sequence[Path], configuration: Path | None) -> Iterator[Path]:
-    is_root_wanted = False
-    for path in named:
-        if any(path.is_relative_to(package) for package in tree.packages):
-            continue  # sent anyway
-        if path.is_relative_to(tree.root):
-            is_root_wanted = True
-        else:
-            yield path if path.is_dir() else path.parent
-    if not is_root_wanted:
-        if configuration is not None and configuration.is_relative_to(tree.root):
-            yield configuration
-        return
-    if any((tree.root / name).exists() for name in _ROOT_MARKS) or not _is_large(tree.root):
+    others = [path for path in named if not any(path.is_relative_to(package) for package in tree.packages)]
+    folders = [path if path.is_dir() else path.parent for path in others]
+    within = [path for path in others if path.is_relative_to(tree.root)]
+    if configuration is not None:
+        yield configuration
+    if within and (any((tree.root / name).exists() for name in _ROOT_MARKS) or not _is_large(tree.root)):
         yield tree.root
-        return
-    within = [path for path in named if path.is_relative_to(tree.root)]
+    # What was named travels in any case, also if it looks like something that programs made.
+    yield from folders
     for path in within:
-        yield path if path.is_dir() else path.parent
         for folder in path.parents:
             if not folder.is_relative_to(tree.root):
                 break
@@ -143,11 +151,17 @@ def walk(path: Path, unwanted: Path | None) -> Iterator[Path]:
             if folder != unwanted and not _is_made_by_a_program(folder):
                 is_empty = False
                 yield from walk(folder, unwanted)
-        elif entry.is_symlink() or (entry.is_file() and os.access(entry.path, os.R_OK)):
+        elif entry.is_symlink() or _can_be_sent(entry):
             is_empty = False
             yield Path(entry.path)
     if is_empty:
         yield path
+
+
+def _can_be_sent(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a file that can be read, a pipe or a socket; devices stay where they are."""
+    mode = entry.stat(follow_symlinks=False).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or (stat.S_ISREG(mode) and os.access(entry.path, os.R_OK))
 
 
 def _is_made_by_a_program(folder: Path) -> bool:

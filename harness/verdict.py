@@ -42,7 +42,7 @@ class GuestEnd:
     # `closed` (QEMU gone), `timeout` (silent too long), `overdue` (the guest's own watchdog says so), `corrupt` (bytes
     # that are no message), `exited` (the agent's process ended), `died` (the test's process was killed), `quit` (the
     # test ended its process itself), `no-boot`, `lost` (between tests, again and again), `not-collected` (the guest
-    # does not know the test).
+    # does not know the test), `skipped` (the test's file skipped itself there).
     how: str
     # One sentence.
     message: str
@@ -169,6 +169,8 @@ def _of_guest(end: GuestEnd) -> Verdict:
     last = f"the console's last line: {console[-1].strip()}" if console and end.how == "closed" else ""
     evidence = tuple(line for line in (end.message, end.qemu, last) if line)
     reason = _first_line(end.message)
+    if end.how == "skipped":
+        return Verdict(Status.SKIP, reason, evidence=("its file skipped itself while it was collected in the guest",))
     if end.how in {"no-boot", "not-collected"}:
         return Verdict(Status.INFRA if end.how == "no-boot" else Status.ERROR, reason, evidence=evidence)
     if any(_INIT_ENDED in line for line in trace) and (words := last_traceback(end.console)):

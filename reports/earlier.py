@@ -73,7 +73,7 @@ class Earlier:
             self._put_back()
             raise ResultsError(
                 f"{self._directory} cannot be written: {error.strerror or error}. What was there before is unchanged; "
-                "make room or choose another directory with --out."
+                "make room or choose another directory for the results."
             ) from error
 
     def put_back(self) -> None:

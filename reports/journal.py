@@ -116,7 +116,7 @@ class Journal:
                 temporary.unlink()
             raise ResultsError(
                 f"{self.path} could not be written: {error.strerror or error}. What was there before is unchanged; "
-                "make room or choose another directory with --out."
+                "make room or choose another directory for the results."
             ) from error
         os.close(self._descriptor)
         self._descriptor, self._size_bytes = descriptor, len(content)
@@ -226,7 +226,7 @@ class Journal:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             except OSError as error:
                 raise ResultsError(
-                    f"{path} cannot be written: {error.strerror or error}. Choose another directory with --out."
+                    f"{path} cannot be written: {error.strerror or error}. Choose another directory for the results."
                 ) from error
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -234,7 +234,7 @@ class Journal:
                 os.close(descriptor)
                 raise ResultsError(
                     f"{path} is being written by another run. "
-                    "Wait for it to end, or choose another directory with --out."
+                    "Wait for it to end, or choose another directory for the results."
                 ) from error
             if os.fstat(descriptor).st_nlink > 0:
                 return cls(path, descriptor)

@@ -102,6 +102,12 @@ def read(path: str | os.PathLike[str]) -> Results:
     try:
         content = file.read_bytes()
     except FileNotFoundError as error:
+        aside = file.with_name(f".{file.name}.earlier")
+        if aside.exists():
+            raise ResultsError(
+                f"There is no {file}: a run goes on there, or was killed before its first verdict. What an earlier one "
+                f"found is in {aside}; the next run puts it back."
+            ) from error
         raise ResultsError(f"There is no {file}. `uring-matrix run --out DIR` writes DIR/results.json.") from error
     except OSError as error:
         raise ResultsError(f"{file} cannot be read: {error.strerror or error}.") from error
@@ -146,6 +152,6 @@ def write_atomically(path: Path, content: bytes, *, is_synced: bool = True) -> N
         if isinstance(error, OSError):
             raise ResultsError(
                 f"{path} could not be written: {error.strerror or error}. What was there before is unchanged; "
-                "make room or choose another directory with --out."
+                "make room or choose another directory for the results."
             ) from error
         raise

@@ -132,6 +132,15 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
             raise SettingsError(f"{variable} is no setting; {_meant(variable, _ENVIRONMENT.values())}")
 
 
+def has_table(directory: Path) -> bool:
+    """Whether the pyproject.toml that is in charge of a directory has settings of ours.
+
+    Raises:
+        SettingsError: one cannot be meant.
+    """
+    return bool(_from_pyproject(directory))
+
+
 def _from_pyproject(directory: Path | None) -> list[tuple[str, object, str]]:
     """Read `[tool.uring-matrix]` of the nearest pyproject.toml that has one."""
     try:

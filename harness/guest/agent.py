@@ -87,7 +87,7 @@ def _prepare(argument: dict[str, Any]) -> list[str]:
     for option in argument["warning_options"]:
         action, _, category = (*option.split(":"), "", "")[:3]
         warnings.simplefilter(cast(Any, action), getattr(builtins, category or "Warning", Warning))
-    os.chdir(root / argument["directory"])
+    os.chdir(root / argument["directory"] if argument["directory"] is not None else "/")
     configuration = argument["configuration"]
     return [
         *(("-c", str(root / configuration)) if configuration is not None else ()),
@@ -166,6 +166,9 @@ class Agent(HostSettings):
         """Keep what could not be collected: the host has those items, and is owed an explanation."""
         if report.failed:
             self._errors.append({"path": report.nodeid, "text": str(report.longrepr)})
+        elif report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self._errors.append({"path": report.nodeid, "skipped": reason.removeprefix("Skipped: ")})
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
