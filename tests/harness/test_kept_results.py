@@ -319,7 +319,12 @@ def test_resuming_keeps_what_was_obtained_in_the_same_way(stopped: Path, run: Ru
         ("helper.py", "TRUTH = False\n", [], "2 whose test changed"),
         ("conftest.py", "import helper; helper.TRUTH = False\n", [], "1 whose test changed, 1 whose suite changed"),
         ("data.json", "{}", ["-W", "error"], "1 whose test changed, 1 whose suite changed"),
-        ("test_d.py", "", ["-W", "error"], "1 whose test changed, 1 that had other options of pytest"),
+        (
+            "test_d.py",
+            "def nothing(): pass\n",
+            ["-W", "error"],
+            "1 whose test changed, 1 that had other options of pytest",
+        ),
     ],
 )
 def test_resuming_keeps_no_verdict_that_was_obtained_otherwise(
