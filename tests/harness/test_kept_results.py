@@ -468,3 +468,49 @@ def test_consoles_of_kept_columns_stay(suite: Path, run: Run) -> None:
     assert kernels["6.1"].started == document.started
     assert kernels["host"].started is None
     assert not (suite / "out/index.html").exists()  # it would contradict the results
+
+
+SHARED = {
+    "pytest.ini": "[pytest]\n",
+    "t/test_mine.py": """
+import os, pathlib, test_utils
+def test_data(): assert (pathlib.Path(__file__).parents[1] / "data.txt").read_text() == "1"
+def test_helper(): assert test_utils.TRUTH
+""",
+    # Called like a file of tests, and none.
+    "t/test_utils.py": "TRUTH = True\n",
+    "data.txt": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [("data.txt", "2"), ("t/test_utils.py", "TRUTH = False\n")], ids=["data", "helper"]
+)
+def test_whatever_tests_may_read_belongs_to_their_verdicts(tmp_path: Path, run: Run, file: str, text: str) -> None:
+    """Also beside the folder that was named."""
+    for name, content in SHARED.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert run("t").returncode == 0
+    (tmp_path / file).write_text(text)
+    assert run("t", "--matrix-resume").returncode == 1
+
+
+def test_pythons_own_warning_options_belong_to_a_verdict(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "test_mine.py").write_text("import warnings\ndef test_warns(): warnings.warn('x')\n")
+    assert run().returncode == 0
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    done = run("--matrix-resume")
+    assert "1 cell is run again: 1 that had other options of pytest" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_what_a_resumed_run_keeps_counts_in_its_exit_code(tmp_path: Path, run: Run, workers: str) -> None:
+    (tmp_path / "test_mine.py").write_text("def test_fails(): assert 0\ndef test_passes(): pass\n")
+    assert run("-x").returncode == 1
+    assert run("--matrix-resume", "-n", workers).returncode == 1
+    assert run("--matrix-resume", "-n", workers).returncode == 1, "all of it is kept, and one of it failed"
+    assert run("-k", "passes").returncode == 0
+    assert run("-k", "passes", "--matrix-resume", "-n", workers).returncode == 0, "all of it is kept, and good"

@@ -52,6 +52,55 @@ _MANY = {
 }
 
 
+# One after the other in the order of the file, with the fixtures of the module around them.
+_KINDS = '''
+    import unittest
+
+    import pytest
+
+    STATE = []
+
+
+    def setup_module():
+        STATE.append("module")
+
+
+    def teardown_module():
+        STATE.clear()
+
+
+    @pytest.fixture(scope="session", params=["p", "q"])
+    def shared(request):
+        STATE.append(request.param)
+        return request.param
+
+
+    def test_first():
+        assert STATE == ["module"]
+        STATE.append(1)
+
+
+    class Old(unittest.TestCase):
+        def test_second(self):
+            self.assertEqual(STATE, ["module", 1])
+
+
+    def test_third():
+        """
+        >>> STATE.append(2)
+        """
+        STATE.append(3)
+
+
+    def test_shared(shared):
+        assert STATE[-1] == shared, STATE
+
+
+    def test_shared_again(shared):
+        assert shared in STATE
+'''
+
+
 def _some(name: str, *arguments: str, again: tuple[tuple[str, ...], ...] = (), **more: object) -> Case:
     return Case(f"select-{name}", _MANY, ("-rA", *arguments), again=again, **more)  # type: ignore[arg-type]
 
@@ -83,4 +132,13 @@ CASES = [
     _some("listed", "--collect-only", "-q", has_junit=False),
     _some("listed-as-a-tree", "--co", "-k", "group"),
     Case("select-no-tests-at-all", {"readme.txt": "no tests\n"}, ("-rA",)),
+    Case(
+        "order-of-all-kinds",
+        {
+            "pytest.ini": "[pytest]\naddopts = --doctest-modules\n",
+            "test_a.py": _KINDS,
+            "test_b.py": _KINDS,
+        },
+        ("-rA",),
+    ),
 ]
