@@ -276,7 +276,7 @@ def _translated(option: _Option, owners: Owners, plugins: "_Plugins") -> list[st
     if option.name == "--plugins" or "-p" in option.names:
         return [word for name in option.values for word in plugins.words(name.strip())]
     if "-o" in option.names:
-        return [] if option.values[0].startswith("addopts=") else ["-o", *option.values]
+        return [] if option.values[0].startswith(("addopts=", "cache_dir=")) else ["-o", *option.values]
     if _RETOLD.intersection(option.names):
         return []
     return option.words

@@ -93,8 +93,8 @@ class Payload:
 
     @property
     def recipe(self) -> str:
-        """What shapes the bytecode, beside the files."""
-        return json.dumps(self.session(), sort_keys=True)
+        """What shapes the bytecode, beside the files: which of them are collected."""
+        return json.dumps([self.invocation.paths, self.invocation.configuration])
 
     def prepare(self, runtime: Runtime, directory: Path) -> None:
         """Add the tests' bytecode with their assertions rewritten, made by the guest's own pytest."""

@@ -55,7 +55,7 @@ def test_another_guest_is_another_key(stand_in: StandIn, kernel: Kernel) -> None
     (column,) = world.results()["kernels"]
     assert column["guest"]["cpus"] == 1
     assert column["guest"]["memory_mib"] >= 256
-    assert set(column["inputs"]) == {"kernel", "sources", "options", "guest", "emulator", "image"}
+    assert set(column["inputs"]) == {"kernel", "sources", "options", "guest", "emulator", "image", "packages"}
     again = world.matrix(*arguments, "--isolate", "--resume", "--", "-k", "nop")
     assert "1 cell is run again: 1 that had other options of pytest" in again.said, again
 

@@ -133,7 +133,7 @@ def test_a_read_only_place_for_results(world: World) -> None:
     before = with_mount('mount -t tmpfs -o ro none "$place"', place)
     ended = world.matrix("run", "--kernel", "host", "--out", "ro/m", before=before)
     assert (ended.code, "results.jsonl cannot be written: Read-only file system" in ended.said) == (3, True), ended
-    assert "Choose another directory with --out" in ended.said
+    assert "Choose another directory for the results" in ended.said
     assert world.leftovers() == []
 
 
@@ -307,7 +307,7 @@ def test_a_second_run_in_the_same_directory_is_refused(stand_in: StandIn, kernel
     world = stand_in()
     first = start_two_kernels(world, kernel, "2")
     first.wait_until(lambda: row_count(world) >= 2)
-    second = world.matrix("run", "--kernel", "host", "--out", "m")
+    second = world.matrix("run", "--kernel", kernel("third"), "--out", "m")
     assert (second.code, "is being written by another run" in second.said) == (2, True), second
     ended = first.end()
     assert (ended.code, world.results()["complete"]) == (0, True), ended
