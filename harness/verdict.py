@@ -145,7 +145,7 @@ def _of_phase(phase: Mapping[str, Any]) -> Verdict:
     message = _first_line(phase.get("message", ""))
     if outcome == "passed":
         return Verdict(Status.PASS)
-    if outcome == "skipped":
+    if outcome == "skipped" and kind != "not-run":
         if kind == "unsupported":
             return Verdict(
                 Status.UNSUPPORTED,

@@ -1,6 +1,7 @@
 """Every item runs where it was asked for and has its row, whatever kind of item it is and whatever it raises."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -149,4 +150,7 @@ def test_an_item_has_its_verdict(test: str, ran: Ran) -> None:
 def test_no_item_ends_the_session(ran: Ran) -> None:
     """Nor do its neighbours pay for it."""
     assert "INTERNALERROR" not in ran.said
-    assert "2 failed, 9 passed, 1 error" in ran.said
+    # Before 8.4 pytest itself calls an async function skipped, in this process.
+    assert "2 failed, 9 passed, 1 error" in ran.said or (
+        pytest.version_tuple < (8, 4) and re.search("1 failed, 9 passed, 1 skipped, .*1 error", ran.said)
+    )
