@@ -117,8 +117,11 @@ def _folders(tree: SourceTree, named: Sequence[Path], configuration: Path | None
         yield configuration
     if within and (any((tree.root / name).exists() for name in _ROOT_MARKS) or not _is_large(tree.root)):
         yield tree.root
-    # What was named travels in any case, also if it looks like something that programs made.
-    yield from folders
+    # What was named travels in any case, also if it looks like something that programs made; what lies behind a link of
+    # the tree travels where it is.
+    within = [path for path in within if path.resolve() == tree.root.resolve() / path.relative_to(tree.root)]
+    yield from (path for path in folders if path in within or path.is_file() or not path.is_relative_to(tree.root))
+    yield from (path.parent for path in within if not path.is_dir())
     for path in within:
         for folder in path.parents:
             if not folder.is_relative_to(tree.root):
