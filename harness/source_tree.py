@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from harness.report_attributes import JOURNAL_NAME
+from vm.guest.init import WORK_PATH
 
 _OUR_PACKAGES = ("conformance", "harness", "reports", "uring", "uring_matrix", "vm")
 # Where it lies in guests.
-GUEST_ROOT = PurePosixPath("/work")
+GUEST_ROOT = PurePosixPath(WORK_PATH)
 # Where pytest lies there, and here.
 _GUEST_PACKAGES = PurePosixPath("/usr/lib/python3/dist-packages")
 _HOST_PACKAGES = Path(pytest.__file__).parents[1]

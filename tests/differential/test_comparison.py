@@ -11,6 +11,8 @@ from case_runner import Observation, run_case
 from comparison import View, compare, ending, strangers, view
 from differences import TEXTS, normalised
 
+from vm.guest.init import WORK_PATH
+
 _ONE = """
     import logging
     import warnings
@@ -155,8 +157,8 @@ def test_an_item_that_ran_on_the_host_is_noticed(plain: Observation, room: Path)
         ('File "/usr/local/lib/python3.11/json/a.py", line 7', 'File "/usr/lib/python3.13/json/a.py", line 19'),
         ("/h/.venv/lib/python3.11/site-packages/_pytest/x.py:3", "/usr/lib/python3/dist-packages/_pytest/x.py:3"),
         ("E   f(x)\n      ^^^^\nE", "E   f(x)\n      ~^^^\nE"),
-        ("cwd: /here/project/t", "cwd: /work/t"),
-        ("PosixPath('/here/project')", "PosixPath('/work')"),
+        ("cwd: /here/project/t", f"cwd: {WORK_PATH}/t"),
+        ("PosixPath('/here/project')", f"PosixPath('{WORK_PATH}')"),
         ("/t/pytest-of-me/pytest-3/test_x0/f", "/tmp/pytest-of-root/pytest-0/test_x0/f"),
         ("=== 1 passed in 0.03s ===", "===== 1 passed in 62.10s (0:01:02) ====="),
         ("<T at 0x7f0000000010>", "<T at 0x7fffffff0010>"),
@@ -174,8 +176,8 @@ def test_what_may_differ_does_not(plain: str, kernel: str) -> None:
         ("test_x[1]", "test_x[2]"),
         ("line 3: assert 0", "line 4: assert 0"),
         ("1 passed in 1s", "2 passed in 1s"),
-        ("/here/project/a", "/work/b"),
-        ("/here/project/a", "/workshop/a"),
+        ("/here/project/a", f"{WORK_PATH}/b"),
+        ("/here/project/a", f"{WORK_PATH}shop/a"),
         ("a ^ b\n", "a | b\n"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.source_tree import SourceTree, files_of, with_packages
+from vm.guest.init import WORK_PATH
 
 
 @pytest.fixture
@@ -105,5 +106,5 @@ def test_paths_there_and_back(root: Path, tmp_path: Path) -> None:
     tree = SourceTree(root, (tmp_path / "elsewhere/suite",))
     for path, name in ((root / "t/a.py", "t/a.py"), (tmp_path / "elsewhere/suite/b.py", "suite/b.py")):
         assert tree.guest_path(path) == name
-        assert tree.host_path(f"/work/{name}") == str(path)
+        assert tree.host_path(f"{WORK_PATH}/{name}") == str(path)
     assert tree.host_path("/usr/lib/x.py") == "/usr/lib/x.py"
