@@ -7,19 +7,19 @@ import ast
 import dataclasses
 import fnmatch
 import hashlib
-import importlib.util
 import json
 import os
 import platform
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from harness.source_tree import argument_path, package_folders
 from harness.suites import Suite
 from reports.results import GuestConfig
 from vm.machine import MachineConfig
@@ -135,19 +135,13 @@ def _is_of_tests(path: Path, config: pytest.Config, suites: Sequence[Suite]) -> 
     if not any(fnmatch.fnmatch(path.name, pattern) for pattern in config.getini("python_files")):
         return False
     folders = [path if path.is_dir() else path.parent for path in _named(config)]
-    if not any(path.is_relative_to(folder) for folder in (*folders, *packages(suites))):
+    if not any(path.is_relative_to(folder) for folder in (*folders, *package_folders(suites))):
         return False
     return _TEST.search(path.read_bytes()) is not None
 
 
 def _named(config: pytest.Config) -> list[Path]:
     return [argument_path(config, argument) for argument in config.args]
-
-
-def packages(suites: Iterable[Suite]) -> list[Path]:
-    """The folders of the suites' packages."""
-    specs = [importlib.util.find_spec(name) for suite in suites for name in suite.packages]
-    return [Path(spec.origin).resolve().parent for spec in specs if spec is not None and spec.origin is not None]
 
 
 # -- a test's ---------------------------------------------------------------------------------------------------------
@@ -226,17 +220,3 @@ def _hash(path: Path) -> str:
             return f"{status.st_mode & 0o111} {hashlib.file_digest(file, 'sha256').hexdigest()}"
     except OSError as error:
         return f"error {error.errno}"
-
-
-def argument_path(config: pytest.Config, argument: str) -> Path:
-    """Where a file, folder or module of the command line lies."""
-    name = argument.partition("::")[0]
-    if config.getoption("pyargs", False):
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ImportError, ValueError):
-            spec = None
-        if spec is not None and spec.origin is not None:
-            path = Path(spec.origin)
-            return path.parent if path.name == "__init__.py" else path
-    return Path(os.path.normpath(config.invocation_params.dir / name))

@@ -182,13 +182,14 @@ def read(config: pytest.Config, tree: SourceTree, named: Sequence[Path], package
     host_settings = _check_settings(config, owners, plugins, packages)
     # What is recorded of a failure has no colours in it, whoever looks at this terminal.
     words: list[str] = ["-o", "addopts=", "--color=no"]
+    given = _given(config)
     for name in _named_elsewhere(config):
         words += plugins.words(name)
-    for option in _given(config):
+    for option in given:
         words += _translated(option, owners, plugins)
     cut = config.invocation_params.dir / (config.getoption("confcutdir") or config.rootpath)
     cut = Path(os.path.normpath(cut))
-    if not tree.is_within(cut) and any("--confcutdir" in option.names for option in _given(config)):
+    if not tree.is_within(cut) and any("--confcutdir" in option.names for option in given):
         raise pytest.UsageError(
             f"--confcutdir {cut} lies above the root directory {config.rootpath}, which is what guests have: name it "
             "with --rootdir"
@@ -204,7 +205,7 @@ def read(config: pytest.Config, tree: SourceTree, named: Sequence[Path], package
         warning_options=tuple(sys.warnoptions),
         host_settings=host_settings,
         unsent_plugins=_unsent(config, plugins, packages),
-        host_arguments=_without_ours(config, owners, plugins),
+        host_arguments=_without_ours(config, given, owners, plugins),
         environment={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
     )
 
@@ -251,11 +252,13 @@ def _unsent(config: pytest.Config, plugins: "_Plugins", packages: Collection[str
     return tuple(sorted(found - set(packages)))
 
 
-def _without_ours(config: pytest.Config, owners: Owners, plugins: "_Plugins") -> tuple[str, ...]:
+def _without_ours(
+    config: pytest.Config, given: Sequence[_Option], owners: Owners, plugins: "_Plugins"
+) -> tuple[str, ...]:
     """The command line, but for options that pytest itself does not have: they name kernels, directories, workers."""
     ours = {word for word, owner in owners.options.items() if plugins.is_ours(owner) or plugins.is_reporting(owner)}
     words = [os.fspath(word) for word in config.invocation_params.args]
-    foreign = {word for option in _given(config) if ours.intersection(option.names) for word in option.words}
+    foreign = {word for option in given if ours.intersection(option.names) for word in option.words}
     foreign |= {part for word in foreign for part in word.split("=", 1)}
     return tuple(word for word in words if word not in foreign)
 

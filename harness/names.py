@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from harness.cell_inputs import argument_path, packages, word
+from harness.cell_inputs import word
+from harness.source_tree import argument_path, package_folders
 from harness.suites import Suite
 from reports.results import Test
 
@@ -35,7 +36,7 @@ class TestNames:
 
     def __init__(self, config: pytest.Config, suites: Sequence[Suite], tree: str) -> None:
         self._config = config
-        self._packages = packages(suites)
+        self._packages = package_folders(suites)
         self._tree = tree
         self._files: dict[str, tuple[str, str | None]] = {}
 

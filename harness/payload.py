@@ -1,6 +1,5 @@
 """What is sent into a guest: our own code, and the folders of whatever tests were asked for."""
 
-import importlib.util
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +19,14 @@ import pytest
 import harness
 from harness.guest_packages import GuestPackages, find
 from harness.invocation import Invocation, read
-from harness.source_tree import SourceTree, files_of, refuse_namesakes, with_packages
+from harness.source_tree import (
+    SourceTree,
+    argument_path,
+    files_of,
+    package_folders,
+    refuse_namesakes,
+    with_packages,
+)
 from harness.suites import Suite, kernel_facts_of
 from vm.image import Runtime
 from vm.settings import Settings, has_table
@@ -123,14 +129,13 @@ def is_wanted(name: str) -> bool:
     return True
 
 
-def collect(config: pytest.Config, suites: Sequence[Suite]) -> Payload:
+def collect(config: pytest.Config, suites: Sequence[Suite], settings: Settings) -> Payload:
     """Gather what the command line's arguments need.
 
     Raises:
         pytest.UsageError: an argument cannot be found, or something cannot be sent into a guest.
     """
     refuse_namesakes(config.rootpath)
-    settings = load_settings(config)
     packages = find(settings.packages)
     return Payload(
         files_of_session(config, suites),
@@ -175,7 +180,7 @@ def _named(config: pytest.Config) -> list[Path]:
 
 def source_tree(config: pytest.Config, suites: Sequence[Suite]) -> SourceTree:
     """Where the session's files lie in guests."""
-    return SourceTree(config.rootpath, _packages(suites))
+    return SourceTree(config.rootpath, package_folders(suites))
 
 
 def _environment(wanted: Iterable[str]) -> dict[str, str]:
@@ -202,16 +207,10 @@ def own_files(suites: Sequence[Suite]) -> dict[str, Path]:
     """What every guest has: the guest's side of this room, and the packages of the suites."""
     home = _location(harness.__file__)
     files = {f"harness/{name}.py": home / f"{name}.py" for name in _GUEST_MODULES}
-    for package in (home / "guest", *_packages(suites)):
+    for package in (home / "guest", *package_folders(suites)):
         base = home.parent if package == home / "guest" else package.parent
         files |= {str(PurePosixPath(path.relative_to(base))): path for path in _files(package)}
     return files
-
-
-def _packages(suites: Sequence[Suite]) -> list[Path]:
-    """The folders of the suites' packages."""
-    found = [importlib.util.find_spec(name) for suite in suites for name in suite.packages]
-    return [_location(spec.origin) for spec in found if spec is not None]
 
 
 def _files(directory: Path) -> list[Path]:
@@ -225,15 +224,7 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _resolve(argument: str, config: pytest.Config) -> Path:
-    name = argument.partition("::")[0]
-    if config.getoption("pyargs", False):
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ImportError, ValueError):
-            spec = None
-        if spec is not None and spec.origin is not None:
-            return _location(spec.origin)
-    path = Path(os.path.normpath(config.invocation_params.dir / name))
+    path = argument_path(config, argument)
     if not path.exists():
         raise pytest.UsageError(f"file or directory not found: {argument}")
     return path

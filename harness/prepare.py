@@ -153,7 +153,7 @@ def prepare(config: pytest.Config, modes: Sequence[str], suites: Sequence[Suite]
         named = dict.fromkeys(config.getoption("arch") or [pin.arch for pin in pins] or [native_architecture()])
         if foreign := sorted({pin.arch for pin in pins} - set(named)):
             raise SpecError(f"the lock file pins kernels for {', '.join(foreign)}, and --arch is {', '.join(named)}")
-        architectures = [_architecture(name) for name in dict.fromkeys(named)]
+        architectures = [_architecture(name) for name in named]
         return _prepare(config, modes, suites, architectures, pins, settings, progress)
     except (SpecError, SettingsError) as error:
         raise pytest.UsageError(str(error)) from error
@@ -180,13 +180,17 @@ def _prepare(
     is_needed = not options.runs_nothing(config)
     # First of all: what cannot be sent is said before anything is fetched.
     is_any_guest = is_needed and bool(pins or set(specs) - {HOST})
-    sent = payload.collect(config, suites) if is_any_guest else None
+    sent = payload.collect(config, suites, settings) if is_any_guest else None
     qemu: Qemu | None = None
     accel: Accel | None = None
     # What goes on beside the session, and ends with it.
     beside = contextlib.ExitStack()
     config.add_cleanup(beside.close)
     inputs = {cell_inputs.OPTIONS: cell_inputs.of_options(config)}
+    if is_needed:
+        # Everything that tests may read, the same in every guest and here.
+        files = payload.files_of_session(config, suites) if sent is None else sent.files
+        inputs[cell_inputs.SOURCES] = cell_inputs.of_sources(files, config, suites)
     for architecture in architectures:
         setup = Setup(architecture, settings, progress)
         pinned = [pin for pin in pins if pin.arch == architecture.name]
@@ -209,7 +213,7 @@ def _prepare(
         to_boot.sort(key=lambda ref: order.index(ref.id))
         pending = PendingKernels(to_boot, pinned, setup.kernels, setup.cache, settings, progress, beside)
         if pending.is_any_to_come:
-            equipped, qemu, accel = _equip(setup, pending, sent, inputs | _sources(config, suites, sent.files))
+            equipped, qemu, accel = _equip(setup, pending, sent, inputs)
             guests += equipped
         late |= {(ref.id, ref.arch) for ref in pending.late}
         kernels += [kernel_records.record(ref, pending.outcomes.get(ref)) for ref in to_boot]
@@ -232,16 +236,11 @@ def _prepare(
         host_inputs={
             **inputs,
             **cell_inputs.of_host(),
-            **_sources(config, suites, payload.files_of_session(config, suites)),
         }
         if any(cell.kernel == HOST for cell in cells)
         else {},
         tree=tree_of(config, directory) if (directory := _directory(config)) is not None else "",
     )
-
-
-def _sources(config: pytest.Config, suites: Sequence[Suite], files: Mapping[str, Path]) -> dict[str, str]:
-    return {cell_inputs.SOURCES: cell_inputs.of_sources(files, config, suites)}
 
 
 def _equip(

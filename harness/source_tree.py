@@ -4,15 +4,17 @@ The root directory travels whole, for tests find data and helpers beside themsel
 be made again (environments, caches, version control's own files, results of ours).
 """
 
+import importlib.util
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from harness.report_attributes import JOURNAL_NAME
+from harness.suites import Suite
 from vm.guest.init import WORK_PATH
 
 _OUR_PACKAGES = ("conformance", "harness", "reports", "uring", "uring_matrix", "vm")
@@ -68,6 +70,31 @@ class SourceTree:
         return path.is_relative_to(self.root) or any(path.is_relative_to(package) for package in self.packages)
 
 
+def package_folders(suites: Iterable[Suite]) -> list[Path]:
+    """The folders of the suites' packages."""
+    specs = [importlib.util.find_spec(name) for suite in suites for name in suite.packages]
+    return [_location(spec.origin) for spec in specs if spec is not None and spec.origin is not None]
+
+
+def argument_path(config: pytest.Config, argument: str) -> Path:
+    """Where a file, folder or module of the command line lies, or would."""
+    name = argument.partition("::")[0]
+    if config.getoption("pyargs", False):
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is not None and spec.origin is not None:
+            return _location(spec.origin)
+    return Path(os.path.normpath(config.invocation_params.dir / name))
+
+
+def _location(file: str) -> Path:
+    """A module's file, a package's folder."""
+    path = Path(file).resolve()
+    return path.parent if path.name == "__init__.py" else path
+
+
 def refuse_namesakes(root: Path) -> None:
     """Refuse a project whose own packages are called like ours, which are loaded already: it could not import them.
 
@@ -112,22 +139,27 @@ def files_of(
 
 def _folders(tree: SourceTree, named: Sequence[Path], configuration: Path | None) -> Iterator[Path]:
     others = [path for path in named if not any(path.is_relative_to(package) for package in tree.packages)]
-    folders = [path if path.is_dir() else path.parent for path in others]
-    within = [path for path in others if path.is_relative_to(tree.root)]
     if configuration is not None:
         yield configuration
-    if within and (any((tree.root / name).exists() for name in _ROOT_MARKS) or not _is_large(tree.root)):
+    if any(path.is_relative_to(tree.root) for path in others) and (
+        any((tree.root / name).exists() for name in _ROOT_MARKS) or not _is_large(tree.root)
+    ):
         yield tree.root
-    # What was named travels in any case, also if it looks like something that programs made; what lies behind a link of
-    # the tree travels where it is.
-    within = [path for path in within if path.resolve() == tree.root.resolve() / path.relative_to(tree.root)]
-    yield from (path for path in folders if path in within or path.is_file() or not path.is_relative_to(tree.root))
-    yield from (path.parent for path in within if not path.is_dir())
-    for path in within:
-        for folder in path.parents:
-            if not folder.is_relative_to(tree.root):
-                break
-            yield from (file for name in ("conftest.py", "__init__.py") if (file := folder / name).is_file())
+    # What was named travels in any case, also if it looks like something that programs made.
+    for path in others:
+        if path.is_relative_to(tree.root):
+            if path.resolve() != tree.root.resolve() / path.relative_to(tree.root):
+                continue  # behind a link of the tree, and travels where it is
+            yield from _configuring(path, tree.root)
+        yield path if path.is_dir() else path.parent
+
+
+def _configuring(path: Path, root: Path) -> Iterator[Path]:
+    """What pytest looks for in the folders above."""
+    for folder in path.parents:
+        if not folder.is_relative_to(root):
+            return
+        yield from (file for name in ("conftest.py", "__init__.py") if (file := folder / name).is_file())
 
 
 def _is_large(root: Path) -> bool:
