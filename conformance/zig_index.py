@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 SUITE = Path(__file__).parent / "zig"
 
@@ -20,6 +21,10 @@ class PortedTest:
 
     # Zig's title, as in `test "accept multishot"`; a doctest's is the name of what it documents.
     title: str
+    # What the report calls the test.
+    words: str
+    # The uapi names that it exercises, what it is about first.
+    symbols: tuple[str, ...]
     # The pytest function's name.
     function: str
     # Its file, relative to the suite.
@@ -48,7 +53,7 @@ def ported_tests(suite: Path = SUITE) -> list[PortedTest]:
     """Every test of the suite that carries a `zig` marker, in the order of files and lines.
 
     Raises:
-        ValueError: a test has no docstring, no `since` marker, or its module no group.
+        ValueError: a test has no docstring, no `title`, `symbols` or `since` marker, or its module no group.
     """
     return [test for path in sorted(suite.glob("test_*.py")) for test in _ported_in(path)]
 
@@ -66,19 +71,21 @@ def _ported_in(path: Path) -> Iterator[PortedTest]:
             continue
         docstring = ast.get_docstring(node) or ""
         named = re.search(r'^Zig: "(.+)"$', docstring, re.MULTILINE)
-        missing = [name for name in ("since", "group") if name not in markers]
+        missing = [name for name in ("title", "symbols", "since", "group") if name not in markers]
         if missing or not named:
             lack = [f"a {name} marker" for name in missing] + (
                 [] if named else ['a docstring with a line Zig: "title"']
             )
             raise ValueError(f"{path}:{node.lineno}: {node.name} lacks {' and '.join(lack)}")
         yield PortedTest(
-            title=markers["zig"],
+            title=markers["zig"][0],
+            words=markers["title"][0],
+            symbols=markers["symbols"],
             function=node.name,
             file=path.name,
             line=node.lineno,
-            group=markers["group"],
-            since=markers["since"],
+            group=markers["group"][0],
+            since=markers["since"][0],
             summary=docstring.splitlines()[0],
             docstring_title=named[1],
         )
@@ -88,15 +95,15 @@ def _assigns(node: ast.Assign, name: str) -> bool:
     return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
 
 
-def _markers(expressions: list[ast.expr]) -> dict[str, str]:
-    """`pytest.mark.name("text")` expressions, alone or in a list, as name -> text."""
-    found: dict[str, str] = {}
+def _markers(expressions: list[ast.expr]) -> dict[str, tuple[str, ...]]:
+    """`pytest.mark.name("text", …)` expressions, alone or in a list, as name -> texts."""
+    found: dict[str, tuple[str, ...]] = {}
     for expression in expressions:
         match expression:
             case ast.List(elts=elements):
                 found |= _markers(elements)
-            case ast.Call(
-                func=ast.Attribute(value=ast.Attribute(attr="mark"), attr=name), args=[ast.Constant(value=str(text))]
-            ):
-                found[name] = text
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="mark"), attr=name), args=arguments):
+                texts = tuple(one.value for one in arguments if isinstance(one, ast.Constant))
+                if texts and all(isinstance(text, str) for text in texts):
+                    found[name] = cast(tuple[str, ...], texts)
     return found

@@ -55,12 +55,16 @@ def describe(item: pytest.Item, recorded: Sequence[str]) -> dict[str, Any]:
 
     Args:
         item: the test in some cell.
-        recorded: markers whose argument is recorded; the first one that there is gives the title.
+        recorded: the suite's markers whose argument is recorded; the first one that there is says what kind of test
+            it is, and gives the title of one that has no `title` of its own.
     """
 
-    def argument(name: str) -> str | None:
+    def arguments(name: str) -> list[str]:
         marker = item.get_closest_marker(name)
-        return str(marker.args[0]) if marker is not None and marker.args else None
+        return [str(one) for one in marker.args] if marker is not None else []
+
+    def argument(name: str) -> str | None:
+        return next(iter(arguments(name)), None)
 
     function = getattr(item, "function", None)
     path, line, _ = item.location
@@ -70,10 +74,12 @@ def describe(item: pytest.Item, recorded: Sequence[str]) -> dict[str, Any]:
     except OSError:
         code = None
     told = {name: argument(name) for name in recorded}
-    title = next(filter(None, told.values()), None)
+    kind = next((name for name, text in told.items() if text), None)
     return {
-        "title": title or doc.split("\n", 1)[0] or item.name.partition("[")[0],
+        "title": argument("title") or (kind and told[kind]) or doc.split("\n", 1)[0] or item.name.partition("[")[0],
         **told,
+        "kind": kind or "own",
+        "symbols": arguments("symbols"),
         "group": argument("group") or "",
         "doc": doc,
         "since": argument("since"),

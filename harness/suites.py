@@ -39,7 +39,8 @@ class Suite:
     modes: Mapping[str, Mode] = field(default_factory=dict)
     # `module:function` of a function without arguments, called where a kernel runs: what it says of itself.
     kernel_facts: str | None = None
-    # Markers whose argument results record with a test, under the marker's name; the first is the test's title.
+    # Markers whose argument results record with a test, under the marker's name; the first one that a test has is its
+    # kind.
     recorded_markers: tuple[str, ...] = ()
 
 

@@ -182,6 +182,10 @@ class Test(Record, frozen=True, kw_only=True):
     tree: str | None = None
     # The title of the Zig test it ports
     zig: str | None = None
+    # What kind of test it is by its suite: `zig`, `own`, …
+    kind: str = "own"
+    # The names of an API that it exercises, what it is about first
+    symbols: tuple[str, ...] = ()
     group: str = ""
     doc: str = ""
     # The documented minimum kernel: an expectation, never a gate

@@ -16,6 +16,8 @@ pytestmark = pytest.mark.group("Rings and queues")
 
 
 @pytest.mark.zig("structs/offsets/entries")
+@pytest.mark.title("structures, offsets, entry counts")
+@pytest.mark.symbols("IORING_OFF_SQ_RING", "IORING_OFF_CQ_RING", "IORING_OFF_SQES")
 @pytest.mark.since("5.1")
 def test_structs_offsets_entries() -> None:
     """Structures and mapping offsets have the kernel's sizes, and a wrong entry count is refused before the kernel.
@@ -38,6 +40,8 @@ def test_structs_offsets_entries() -> None:
 
 
 @pytest.mark.zig("nop")
+@pytest.mark.title("no-op")
+@pytest.mark.symbols("IORING_OP_NOP", "IOSQE_IO_DRAIN")
 @pytest.mark.since("5.4")
 def test_nop(ring: RingFactory) -> None:
     """A no-op goes through both queues, which move exactly as far as they should, also behind a drain barrier.
@@ -81,6 +85,8 @@ def test_nop(ring: RingFactory) -> None:
 
 
 @pytest.mark.zig("copy_cqes with wrapping sq.cqes buffer")
+@pytest.mark.title("completion queue that wraps")
+@pytest.mark.symbols("IORING_OP_TIMEOUT")
 @pytest.mark.since("5.4")
 def test_copy_cqes_with_wrapping_sq_cqes_buffer(ring: RingFactory) -> None:
     """Completions are copied out whole however often the completion queue wraps between two of them.

@@ -43,6 +43,8 @@ def _buffer(buffers: bytearray, buffer_id: int) -> memoryview:
 
 
 @pytest.mark.zig("provide_buffers: read")
+@pytest.mark.title("provided buffers, read")
+@pytest.mark.symbols("IORING_OP_PROVIDE_BUFFERS", "IOSQE_BUFFER_SELECT", "IORING_CQE_F_BUFFER", "IORING_OP_READ")
 @pytest.mark.since("5.7")
 def test_provide_buffers_read(ring: RingFactory) -> None:
     """Reads take the provided buffers one by one until there is none, and one more after one is provided again.
@@ -112,6 +114,8 @@ def _read_zeros(io_uring: IoUring, fd: int, user_data: int) -> io_uring_cqe:
 
 
 @pytest.mark.zig("remove_buffers")
+@pytest.mark.title("provided buffers, taken back")
+@pytest.mark.symbols("IORING_OP_REMOVE_BUFFERS", "IORING_OP_PROVIDE_BUFFERS", "IORING_OP_READ", "IOSQE_BUFFER_SELECT")
 @pytest.mark.since("5.7")
 def test_remove_buffers(ring: RingFactory) -> None:
     """Of four provided buffers three are taken back: one read finds one, the next none.
@@ -157,6 +161,16 @@ def test_remove_buffers(ring: RingFactory) -> None:
 
 
 @pytest.mark.zig("provide_buffers: accept/connect/send/recv")
+@pytest.mark.title("provided buffers, receive")
+@pytest.mark.symbols(
+    "IORING_OP_PROVIDE_BUFFERS",
+    "IOSQE_BUFFER_SELECT",
+    "IORING_CQE_F_BUFFER",
+    "IORING_OP_RECV",
+    "IORING_OP_ACCEPT",
+    "IORING_OP_CONNECT",
+    "IORING_OP_SEND",
+)
 @pytest.mark.since("5.7")
 def test_provide_buffers_accept_connect_send_recv(ring: RingFactory, loopback: str) -> None:
     """Receives take the provided buffers one by one until there is none, and one more after one is provided again.
@@ -250,6 +264,17 @@ def _buffer_group(io_uring: IoUring, group_id: int, buffer_size: int, buffers_co
 
 
 @pytest.mark.zig("BufferGroup")
+@pytest.mark.title("provided buffer ring")
+@pytest.mark.symbols(
+    "IORING_REGISTER_PBUF_RING",
+    "IORING_UNREGISTER_PBUF_RING",
+    "IOSQE_BUFFER_SELECT",
+    "IORING_CQE_F_BUFFER",
+    "IORING_OP_RECV",
+    "IORING_OP_ACCEPT",
+    "IORING_OP_CONNECT",
+    "IORING_OP_SEND",
+)
 @pytest.mark.since("5.19")
 def test_buffergroup(ring: RingFactory, loopback: str) -> None:
     """A receive takes its buffer from a group, and the buffer goes back there.
@@ -283,6 +308,17 @@ def test_buffergroup(ring: RingFactory, loopback: str) -> None:
 
 
 @pytest.mark.zig("ring mapped buffers recv")
+@pytest.mark.title("provided buffer ring, receive until it is empty")
+@pytest.mark.symbols(
+    "IORING_REGISTER_PBUF_RING",
+    "IORING_UNREGISTER_PBUF_RING",
+    "IOSQE_BUFFER_SELECT",
+    "IORING_CQE_F_BUFFER",
+    "IORING_OP_RECV",
+    "IORING_OP_ACCEPT",
+    "IORING_OP_CONNECT",
+    "IORING_OP_SEND",
+)
 @pytest.mark.since("5.19")
 def test_ring_mapped_buffers_recv(ring: RingFactory, loopback: str) -> None:
     """Receives take what fits into one buffer each, fail while none is left, and go on when buffers are back.
@@ -335,6 +371,20 @@ def test_ring_mapped_buffers_recv(ring: RingFactory, loopback: str) -> None:
 
 
 @pytest.mark.zig("ring mapped buffers multishot recv")
+@pytest.mark.title("receive, multishot")
+@pytest.mark.symbols(
+    "IORING_RECV_MULTISHOT",
+    "IORING_OP_RECV",
+    "IORING_CQE_F_MORE",
+    "IORING_REGISTER_PBUF_RING",
+    "IORING_UNREGISTER_PBUF_RING",
+    "IOSQE_BUFFER_SELECT",
+    "IORING_CQE_F_BUFFER",
+    "IORING_OP_ASYNC_CANCEL",
+    "IORING_OP_ACCEPT",
+    "IORING_OP_CONNECT",
+    "IORING_OP_SEND",
+)
 @pytest.mark.since("6.0")
 def test_ring_mapped_buffers_multishot_recv(ring: RingFactory, loopback: str) -> None:  # noqa: PLR0915 - the seed's steps
     """One receive request fills buffer after buffer, ends when there is none, and can be cancelled while it waits.

@@ -18,6 +18,16 @@ pytestmark = pytest.mark.group("Direct descriptors")
 
 
 @pytest.mark.zig("accept_direct")
+@pytest.mark.title("accept, direct descriptors")
+@pytest.mark.symbols(
+    "IORING_OP_ACCEPT",
+    "IORING_FILE_INDEX_ALLOC",
+    "IOSQE_FIXED_FILE",
+    "IORING_OP_RECV",
+    "IORING_REGISTER_FILES",
+    "IORING_REGISTER_FILES_UPDATE",
+    "IORING_UNREGISTER_FILES",
+)
 @pytest.mark.since("5.19")
 def test_accept_direct(ring: RingFactory, loopback: str) -> None:
     """Connections are accepted into free places of the ring's table, used from there, and refused when it is full.
@@ -81,6 +91,16 @@ def test_accept_direct(ring: RingFactory, loopback: str) -> None:
 
 
 @pytest.mark.zig("accept_multishot_direct")
+@pytest.mark.title("accept, multishot, direct descriptors")
+@pytest.mark.symbols(
+    "IORING_OP_ACCEPT",
+    "IORING_ACCEPT_MULTISHOT",
+    "IORING_FILE_INDEX_ALLOC",
+    "IORING_CQE_F_MORE",
+    "IORING_REGISTER_FILES",
+    "IORING_REGISTER_FILES_UPDATE",
+    "IORING_UNREGISTER_FILES",
+)
 @pytest.mark.since("5.19")
 def test_accept_multishot_direct(ring: RingFactory, loopback: str) -> None:
     """One accept request fills the ring's table and ends when it is full.
@@ -124,6 +144,17 @@ def test_accept_multishot_direct(ring: RingFactory, loopback: str) -> None:
 
 
 @pytest.mark.zig("socket_direct/socket_direct_alloc/close_direct")
+@pytest.mark.title("socket and close, direct descriptors")
+@pytest.mark.symbols(
+    "IORING_OP_SOCKET",
+    "IORING_OP_CLOSE",
+    "IORING_FILE_INDEX_ALLOC",
+    "IOSQE_FIXED_FILE",
+    "IORING_OP_ACCEPT",
+    "IORING_OP_CONNECT",
+    "IORING_REGISTER_FILES",
+    "IORING_UNREGISTER_FILES",
+)
 @pytest.mark.since("5.19")
 def test_socket_direct_socket_direct_alloc_close_direct(ring: RingFactory, loopback: str) -> None:
     """Sockets are created in places of the ring's table, given or chosen, then connected and closed there.
@@ -188,6 +219,10 @@ def test_socket_direct_socket_direct_alloc_close_direct(ring: RingFactory, loopb
 
 
 @pytest.mark.zig("openat_direct/close_direct")
+@pytest.mark.title("open and close, direct descriptors")
+@pytest.mark.symbols(
+    "IORING_OP_OPENAT", "IORING_OP_CLOSE", "IORING_FILE_INDEX_ALLOC", "IORING_REGISTER_FILES", "IORING_UNREGISTER_FILES"
+)
 @pytest.mark.since("5.19")
 def test_openat_direct_close_direct(ring: RingFactory, scratch: Path) -> None:
     """Files are opened into places of the ring's table, given or chosen, and closed there.

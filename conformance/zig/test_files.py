@@ -21,6 +21,8 @@ STATX_SIZE = 0x200
 
 
 @pytest.mark.zig("readv")
+@pytest.mark.title("vectored read, registered file")
+@pytest.mark.symbols("IORING_OP_READV", "IOSQE_FIXED_FILE", "IORING_REGISTER_FILES", "IORING_UNREGISTER_FILES")
 @pytest.mark.since("5.4")
 def test_readv(ring: RingFactory) -> None:
     """A vectored read through a registered file fills the buffer; a full submission queue says so.
@@ -48,6 +50,8 @@ def test_readv(ring: RingFactory) -> None:
 
 
 @pytest.mark.zig("writev/fsync/readv")
+@pytest.mark.title("vectored write and read, fsync, linked")
+@pytest.mark.symbols("IORING_OP_WRITEV", "IORING_OP_FSYNC", "IORING_OP_READV", "IOSQE_IO_LINK")
 @pytest.mark.since("5.4")
 def test_writev_fsync_readv(ring: RingFactory, scratch: Path) -> None:
     """A chain of vectored write, fsync and vectored read keeps its order and its data.
@@ -91,6 +95,8 @@ def test_writev_fsync_readv(ring: RingFactory, scratch: Path) -> None:
 
 
 @pytest.mark.zig("write/read")
+@pytest.mark.title("write and read")
+@pytest.mark.symbols("IORING_OP_WRITE", "IORING_OP_READ", "IOSQE_IO_LINK")
 @pytest.mark.since("5.6")
 def test_write_read(ring: RingFactory, scratch: Path) -> None:
     """A write at an offset and a read linked behind it give the same bytes.
@@ -121,6 +127,8 @@ def test_write_read(ring: RingFactory, scratch: Path) -> None:
 
 
 @pytest.mark.zig("splice/read")
+@pytest.mark.title("splice")
+@pytest.mark.symbols("IORING_OP_SPLICE", "IORING_OP_READ", "IOSQE_IO_LINK")
 @pytest.mark.since("5.7")
 def test_splice_read(ring: RingFactory, scratch: Path) -> None:
     """Bytes go from a file into a pipe and from there into another file, and are read back from it.
@@ -172,6 +180,8 @@ def test_splice_read(ring: RingFactory, scratch: Path) -> None:
 
 
 @pytest.mark.zig("write_fixed/read_fixed")
+@pytest.mark.title("write and read, registered buffers")
+@pytest.mark.symbols("IORING_OP_WRITE_FIXED", "IORING_OP_READ_FIXED", "IORING_REGISTER_BUFFERS", "IOSQE_IO_LINK")
 @pytest.mark.since("5.4")
 def test_write_fixed_read_fixed(ring: RingFactory, scratch: Path) -> None:
     """A registered buffer is written at an offset and read from the start into another: first a hole, then the data.
@@ -209,6 +219,8 @@ def test_write_fixed_read_fixed(ring: RingFactory, scratch: Path) -> None:
 
 
 @pytest.mark.zig("openat")
+@pytest.mark.title("open a file")
+@pytest.mark.symbols("IORING_OP_OPENAT")
 @pytest.mark.since("5.6")
 def test_openat(ring: RingFactory, scratch: Path) -> None:
     """A file is created and opened relative to a directory, and its descriptor is the result.
@@ -244,6 +256,8 @@ def test_openat(ring: RingFactory, scratch: Path) -> None:
 
 
 @pytest.mark.zig("close")
+@pytest.mark.title("close a file")
+@pytest.mark.symbols("IORING_OP_CLOSE")
 @pytest.mark.since("5.6")
 def test_close(ring: RingFactory, scratch: Path) -> None:
     """An open file is closed.
@@ -268,6 +282,8 @@ def test_close(ring: RingFactory, scratch: Path) -> None:
 
 
 @pytest.mark.zig("fallocate")
+@pytest.mark.title("fallocate")
+@pytest.mark.symbols("IORING_OP_FALLOCATE")
 @pytest.mark.since("5.6")
 def test_fallocate(ring: RingFactory, scratch: Path) -> None:
     """An empty file is given 64 KiB.
@@ -293,6 +309,8 @@ def test_fallocate(ring: RingFactory, scratch: Path) -> None:
 
 
 @pytest.mark.zig("statx")
+@pytest.mark.title("statx")
+@pytest.mark.symbols("IORING_OP_STATX")
 @pytest.mark.since("5.6")
 def test_statx(ring: RingFactory, scratch: Path) -> None:
     """A file's size is asked for, and comes back.
@@ -322,6 +340,14 @@ def test_statx(ring: RingFactory, scratch: Path) -> None:
 
 
 @pytest.mark.zig("register_files_update")
+@pytest.mark.title("registered files, updated")
+@pytest.mark.symbols(
+    "IORING_REGISTER_FILES_UPDATE",
+    "IORING_REGISTER_FILES",
+    "IORING_OP_READ",
+    "IORING_UNREGISTER_FILES",
+    "IOSQE_FIXED_FILE",
+)
 @pytest.mark.since("5.6")
 def test_register_files_update(ring: RingFactory) -> None:
     """Registered files are replaced and emptied place by place: a read works until its own place is empty.

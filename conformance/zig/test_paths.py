@@ -15,6 +15,8 @@ pytestmark = pytest.mark.group("Paths")
 
 
 @pytest.mark.zig("renameat")
+@pytest.mark.title("rename a file")
+@pytest.mark.symbols("IORING_OP_RENAMEAT")
 @pytest.mark.since("5.11")
 def test_renameat(ring: RingFactory, scratch: Path) -> None:
     """A file is renamed: the old name is gone, the new one has the content.
@@ -44,6 +46,8 @@ def test_renameat(ring: RingFactory, scratch: Path) -> None:
 
 
 @pytest.mark.zig("unlinkat")
+@pytest.mark.title("unlink a file")
+@pytest.mark.symbols("IORING_OP_UNLINKAT")
 @pytest.mark.since("5.11")
 def test_unlinkat(ring: RingFactory, scratch: Path) -> None:
     """A file is unlinked while it is open, and its name is gone.
@@ -68,6 +72,8 @@ def test_unlinkat(ring: RingFactory, scratch: Path) -> None:
 
 
 @pytest.mark.zig("mkdirat")
+@pytest.mark.title("make a directory")
+@pytest.mark.symbols("IORING_OP_MKDIRAT")
 @pytest.mark.since("5.15")
 def test_mkdirat(ring: RingFactory, scratch: Path) -> None:
     """A directory is made.
@@ -92,6 +98,8 @@ def test_mkdirat(ring: RingFactory, scratch: Path) -> None:
 
 
 @pytest.mark.zig("symlinkat")
+@pytest.mark.title("make a symbolic link")
+@pytest.mark.symbols("IORING_OP_SYMLINKAT")
 @pytest.mark.since("5.15")
 def test_symlinkat(ring: RingFactory, scratch: Path) -> None:
     """A symbolic link is made, and opening it opens the file it names.
@@ -117,6 +125,8 @@ def test_symlinkat(ring: RingFactory, scratch: Path) -> None:
 
 
 @pytest.mark.zig("linkat")
+@pytest.mark.title("make a hard link")
+@pytest.mark.symbols("IORING_OP_LINKAT")
 @pytest.mark.since("5.15")
 def test_linkat(ring: RingFactory, scratch: Path) -> None:
     """A hard link is made, and has the file's content.

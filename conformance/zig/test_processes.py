@@ -16,6 +16,8 @@ pytestmark = pytest.mark.group("Processes")
 
 
 @pytest.mark.zig("waitid")
+@pytest.mark.title("wait for a process")
+@pytest.mark.symbols("IORING_OP_WAITID")
 @pytest.mark.since("6.7")
 def test_waitid(ring: RingFactory) -> None:
     """A child's end is waited for, and its pid and exit status come back.

@@ -26,6 +26,8 @@ pytestmark = pytest.mark.group("Sockets")
 
 
 @pytest.mark.zig("accept/connect/send/recv")
+@pytest.mark.title("accept, connect, send, receive")
+@pytest.mark.symbols("IORING_OP_ACCEPT", "IORING_OP_CONNECT", "IORING_OP_SEND", "IORING_OP_RECV", "IOSQE_IO_LINK")
 @pytest.mark.since("5.6")
 def test_accept_connect_send_recv(ring: RingFactory, loopback: str) -> None:
     """A connection is accepted and made, and what one end sends the other receives.
@@ -56,6 +58,8 @@ def test_accept_connect_send_recv(ring: RingFactory, loopback: str) -> None:
 
 
 @pytest.mark.zig("sendmsg/recvmsg")
+@pytest.mark.title("send and receive a message")
+@pytest.mark.symbols("IORING_OP_SENDMSG", "IORING_OP_RECVMSG", "IOSQE_IO_LINK")
 @pytest.mark.since("5.4")
 def test_sendmsg_recvmsg(ring: RingFactory, loopback: str) -> None:
     """A datagram goes from one message header's buffer into another's.
@@ -106,6 +110,8 @@ def test_sendmsg_recvmsg(ring: RingFactory, loopback: str) -> None:
 
 
 @pytest.mark.zig("accept/connect/recv/cancel")
+@pytest.mark.title("cancel a request")
+@pytest.mark.symbols("IORING_OP_ASYNC_CANCEL", "IORING_OP_ACCEPT", "IORING_OP_CONNECT", "IORING_OP_RECV")
 @pytest.mark.since("5.6")
 def test_accept_connect_recv_cancel(ring: RingFactory, loopback: str) -> None:
     """A receive that waits is cancelled: it ends with ECANCELED, its cancellation with success.
@@ -139,6 +145,8 @@ def test_accept_connect_recv_cancel(ring: RingFactory, loopback: str) -> None:
 
 
 @pytest.mark.zig("shutdown")
+@pytest.mark.title("shut a socket down")
+@pytest.mark.symbols("IORING_OP_SHUTDOWN")
 @pytest.mark.since("5.11")
 def test_shutdown(ring: RingFactory, loopback: str) -> None:
     """A listening socket is shut down; one that is not connected answers ENOTCONN.
@@ -169,6 +177,8 @@ def test_shutdown(ring: RingFactory, loopback: str) -> None:
 
 
 @pytest.mark.zig("accept multishot")
+@pytest.mark.title("accept, multishot")
+@pytest.mark.symbols("IORING_OP_ACCEPT", "IORING_ACCEPT_MULTISHOT", "IORING_CQE_F_MORE")
 @pytest.mark.since("5.19")
 def test_accept_multishot(ring: RingFactory, loopback: str) -> None:
     """One accept request accepts one connection after the other, and says each time that more may come.
@@ -196,6 +206,16 @@ def test_accept_multishot(ring: RingFactory, loopback: str) -> None:
 
 
 @pytest.mark.zig("accept/connect/send_zc/recv")
+@pytest.mark.title("send, zero-copy")
+@pytest.mark.symbols(
+    "IORING_OP_SEND_ZC",
+    "IORING_CQE_F_NOTIF",
+    "IORING_CQE_F_MORE",
+    "IORING_OP_ACCEPT",
+    "IORING_OP_CONNECT",
+    "IORING_OP_RECV",
+    "IOSQE_IO_LINK",
+)
 @pytest.mark.since("6.0")
 def test_accept_connect_send_zc_recv(ring: RingFactory, loopback: str) -> None:
     """A zero-copy send completes twice: with what was sent, and when the kernel is done with the buffer.
@@ -231,6 +251,8 @@ def test_accept_connect_send_zc_recv(ring: RingFactory, loopback: str) -> None:
 
 
 @pytest.mark.zig("socket")
+@pytest.mark.title("create a socket")
+@pytest.mark.symbols("IORING_OP_SOCKET")
 @pytest.mark.since("5.19")
 def test_socket(ring: RingFactory) -> None:
     """A socket is created.
@@ -250,6 +272,21 @@ def test_socket(ring: RingFactory) -> None:
 
 
 @pytest.mark.zig("bind/listen/connect")
+@pytest.mark.title("bind and listen")
+@pytest.mark.symbols(
+    "IORING_OP_BIND",
+    "IORING_OP_LISTEN",
+    "IORING_OP_ACCEPT",
+    "IORING_OP_CLOSE",
+    "IORING_OP_CONNECT",
+    "IORING_OP_RECV",
+    "IORING_OP_SEND",
+    "IORING_OP_SHUTDOWN",
+    "IORING_OP_SOCKET",
+    "IORING_OP_URING_CMD",
+    "IORING_REGISTER_PROBE",
+    "IOSQE_IO_LINK",
+)
 @pytest.mark.since("6.11")
 def test_bind_listen_connect(ring: RingFactory, loopback: str) -> None:
     """A server and a client live through the ring from the first socket to the last close.

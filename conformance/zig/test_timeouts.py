@@ -15,6 +15,8 @@ pytestmark = pytest.mark.group("Timeouts")
 
 
 @pytest.mark.zig("timeout (after a relative time)")
+@pytest.mark.title("timeout, relative time")
+@pytest.mark.symbols("IORING_OP_TIMEOUT")
 @pytest.mark.since("5.4")
 def test_timeout_after_a_relative_time(ring: RingFactory) -> None:
     """A timeout of 10 ms completes with ETIME, and does so after about that time.
@@ -53,6 +55,8 @@ def _timed_timeout(io_uring: IoUring, nanoseconds: int) -> int:
 
 
 @pytest.mark.zig("timeout (after a number of completions)")
+@pytest.mark.title("timeout, number of completions")
+@pytest.mark.symbols("IORING_OP_TIMEOUT", "IORING_OP_NOP")
 @pytest.mark.since("5.4")
 def test_timeout_after_a_number_of_completions(ring: RingFactory) -> None:
     """A timeout that waits for one completion ends with success as soon as there is one.
@@ -74,6 +78,8 @@ def test_timeout_after_a_number_of_completions(ring: RingFactory) -> None:
 
 
 @pytest.mark.zig("timeout_remove")
+@pytest.mark.title("timeout, removed")
+@pytest.mark.symbols("IORING_OP_TIMEOUT_REMOVE", "IORING_OP_TIMEOUT")
 @pytest.mark.since("5.5")
 def test_timeout_remove(ring: RingFactory) -> None:
     """A pending timeout can be removed: it ends with ECANCELED, its removal with success.
@@ -109,6 +115,10 @@ def test_timeout_remove(ring: RingFactory) -> None:
 
 
 @pytest.mark.zig("accept/connect/recv/link_timeout")
+@pytest.mark.title("timeout, linked to a request")
+@pytest.mark.symbols(
+    "IORING_OP_LINK_TIMEOUT", "IOSQE_IO_LINK", "IORING_OP_ACCEPT", "IORING_OP_CONNECT", "IORING_OP_RECV"
+)
 @pytest.mark.since("5.6")
 def test_accept_connect_recv_link_timeout(ring: RingFactory, loopback: str) -> None:
     """A linked timeout ends a receive that nothing is ever sent to.

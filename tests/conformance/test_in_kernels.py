@@ -83,6 +83,21 @@ def verdicts(results: Results, kernel: Kernel) -> dict[str, Status]:
     return {row.test: row.status for row in results.results if row.kernel == kernel.id}
 
 
+def test_every_test_asks_the_kernel_for_what_it_says() -> None:
+    """The `symbols` of each of the 41 are the operations, flags and registrations that it uses."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "conformance", "-q", "-p", "no:cacheprovider"),
+            *("-p", "tests.conformance.exercised", "--kernel", oldest_and_newest()[-1]),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "41 passed" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
 def test_a_guest_collects_no_more_than_is_to_run(tmp_path: Path) -> None:
     """Who asks for one test does not wait for the files of the others to be loaded."""
     (tmp_path / "test_one.py").write_text("import sys\ndef test_one(): assert 'test_two' not in sys.modules\n")

@@ -1,10 +1,12 @@
 """Each of Zig's 41 tests is ported exactly once, under its name, and says so in its marker and its docstring."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+import uring
 from conformance import zig_index
 
 TITLES = Path(__file__).with_name("zig_titles.txt").read_text(encoding="utf-8").splitlines()
@@ -68,12 +70,35 @@ def test_every_minimum_kernel_is_a_version() -> None:
     assert [] == [test for test in zig_index.ported_tests() if not re.fullmatch(r"\d+\.\d+", test.since)]
 
 
+def test_every_test_has_words_of_its_own() -> None:
+    """A row's title is what a reader looks for: no two are alike."""
+    words = [test.words for test in zig_index.ported_tests()]
+    assert [] == [one for one, count in Counter(words).items() if count > 1]
+
+
+@pytest.mark.parametrize("test", zig_index.ported_tests(), ids=lambda test: test.function)
+def test_every_symbol_exists(test: zig_index.PortedTest) -> None:
+    """The names that a test exercises are names of `uring`, in full, and the first one says what the test is about."""
+    assert test.symbols
+    assert len(set(test.symbols)) == len(test.symbols)
+    assert [] == [symbol for symbol in test.symbols if not _is_known(symbol)]
+
+
+def _is_known(symbol: str) -> bool:
+    for prefix, names in (("IORING_OP_", uring.IORING_OP), ("IORING_", uring.IORING_REGISTER)):
+        if symbol.startswith(prefix) and symbol.removeprefix(prefix) in names.__members__:
+            return True
+    return isinstance(getattr(uring, symbol, None), int)
+
+
 HEAD = """
 import pytest
 pytestmark = [pytest.mark.group("A group")]
 """
 TEST = '''
 @pytest.mark.zig("nop")
+@pytest.mark.title("no-op")
+@pytest.mark.symbols("IORING_OP_NOP", "IOSQE_IO_DRAIN")
 @pytest.mark.since("5.4")
 def test_nop():
     """Something goes well.
@@ -88,9 +113,11 @@ def test_the_index_reads_what_a_suite_says(tmp_path: Path) -> None:
     (tmp_path / "test_small.py").write_text(HEAD + TEST + "\ndef test_of_our_own():\n    pass\n")
     expected = zig_index.PortedTest(
         title="nop",
+        words="no-op",
+        symbols=("IORING_OP_NOP", "IOSQE_IO_DRAIN"),
         function="test_nop",
         file="test_small.py",
-        line=7,
+        line=9,
         group="A group",
         since="5.4",
         summary="Something goes well.",
@@ -104,9 +131,11 @@ def test_the_index_reads_what_a_suite_says(tmp_path: Path) -> None:
     [
         (TEST, "a group marker"),
         (HEAD + TEST.replace('@pytest.mark.since("5.4")', ""), "a since marker"),
+        (HEAD + TEST.replace('@pytest.mark.title("no-op")', ""), "a title marker"),
+        (HEAD + TEST.replace('@pytest.mark.symbols("IORING_OP_NOP", "IOSQE_IO_DRAIN")', ""), "a symbols marker"),
         (HEAD + TEST.replace('Zig: "nop"', ""), "a docstring with a line Zig"),
     ],
-    ids=["no group", "no minimum kernel", "no title in the docstring"],
+    ids=["no group", "no minimum kernel", "no title", "no symbols", "no title in the docstring"],
 )
 def test_an_incomplete_test_is_refused(tmp_path: Path, text: str, lack: str) -> None:
     """A ported test that lacks one of its parts is named, with what it lacks."""

@@ -1,0 +1,70 @@
+"""A pytest plugin that holds what a test asks of io_uring against the names in its `symbols` marker.
+
+What counts is what the kernel was given: operations and flags are read from the submission queue's entries just before
+they become visible, registrations from the system call.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import uring
+from uring import syscalls
+from uring.ring_core import RingCore
+
+# Names that are not read from requests (offsets, what completions say) are the author's word.
+_NOT_SEEN = ("IORING_CQE_F_", "IORING_OFF_")
+# What `io_uring_sqe.ioprio` means to each operation that has flags of its own there.
+_RECEIVE = ("IORING_RECV_MULTISHOT", "IORING_RECVSEND_")
+_IOPRIO = {
+    uring.IORING_OP.ACCEPT: ("IORING_ACCEPT_",),
+    uring.IORING_OP.RECV: _RECEIVE,
+    uring.IORING_OP.RECVMSG: _RECEIVE,
+    uring.IORING_OP.SEND: ("IORING_RECVSEND_",),
+    uring.IORING_OP.SEND_ZC: ("IORING_RECVSEND_", "IORING_SEND_ZC_"),
+}
+
+
+@pytest.fixture(autouse=True)
+def exercised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Listen to one test, and compare."""
+    names: set[str] = set()
+    flush, register, deinit = RingCore.flush_sq, syscalls.io_uring_register_errno, RingCore.deinit
+
+    def flush_sq(ring: Any) -> int:
+        for position in range(ring.sq.sqe_head, ring.sq.sqe_tail):
+            names.update(_names_of(ring.sq.sqes[position & ring.sq.mask]))
+        return flush(ring)
+
+    def io_uring_register_errno(fd: int, opcode: int, address: int, count: int) -> int:
+        names.add(f"IORING_{uring.IORING_REGISTER(opcode).name}")
+        return register(fd, opcode, address, count)
+
+    def close(ring: Any) -> None:
+        # What the library does to close a ring is not the test's.
+        seen = set(names)
+        deinit(ring)
+        names.intersection_update(seen)
+
+    monkeypatch.setattr(RingCore, "flush_sq", flush_sq)
+    monkeypatch.setattr(syscalls, "io_uring_register_errno", io_uring_register_errno)
+    monkeypatch.setattr(RingCore, "deinit", close)
+    yield
+    marker = request.node.get_closest_marker("symbols")
+    assert sorted(names) == sorted(name for name in marker.args if not name.startswith(_NOT_SEEN))
+
+
+def _names_of(sqe: uring.io_uring_sqe) -> Iterator[str]:
+    operation = uring.IORING_OP(sqe.opcode)
+    yield f"IORING_OP_{operation.name}"
+    yield from _flags(sqe.flags, ("IOSQE_",))
+    yield from _flags(sqe.ioprio, _IOPRIO.get(operation, ()))
+    if operation is not uring.IORING_OP.SPLICE and sqe.splice_fd_in & 0xFFFFFFFF == uring.IORING_FILE_INDEX_ALLOC:
+        yield "IORING_FILE_INDEX_ALLOC"
+
+
+def _flags(bits: int, prefixes: tuple[str, ...]) -> Iterator[str]:
+    for name in dir(uring):
+        if prefixes and name.startswith(prefixes) and bits & getattr(uring, name):
+            yield name
