@@ -1,0 +1,170 @@
+"""Neighbouring columns that are alike, as one; and what changed from each to the next. Pure functions.
+
+Nine of eleven kernels often have the same verdicts throughout: a reader wants the steps, and the columns between them
+on a page of their own.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+from reports.matrix import Cell, Column, Line, Matrix, Outcome, Row, outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Neighbouring columns of one architecture and mode in which every cell looks the same."""
+
+    columns: tuple[Column, ...]
+    # Where they stand among the matrix's columns
+    indices: tuple[int, ...]
+    # What to call them: `6.1`, or the first and the last with a dash between
+    name: str
+
+    @property
+    def first(self) -> int:
+        """The index of the column that stands for all of them."""
+        return self.indices[0]
+
+    @property
+    def newest(self) -> Column:
+        """The last of them."""
+        return self.columns[-1]
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return len(self.columns)
+
+
+class Move(StrEnum):
+    """What became of a row from one kernel to a later one."""
+
+    GAINED = "gained"
+    LOST = "lost"
+    # It had a verdict about the kernel, and has none there.
+    UNKNOWN = "unknown"
+    # It had none, and has one there.
+    KNOWN = "known"
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a kernel lists of itself that another does not, and the other way round."""
+
+    column: Column
+    # The fact's name (`operations`) to names
+    added: Mapping[str, tuple[str, ...]]
+    gone: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One fold, and what changed since the one before it."""
+
+    fold: Fold
+    passed: int
+    total: int
+    # Rows that moved, in row order; empty for the oldest
+    moves: Mapping[Move, tuple[Row, ...]]
+    # Kernels of the fold that list other things of themselves than the kernel right before, whatever the tests say
+    stated: tuple[Stated, ...]
+
+
+def folds(matrix: Matrix, line: Line) -> tuple[Fold, ...]:
+    """Fold a line's columns, oldest first.
+
+    Kernels that gave no verdicts at all never share a column with those that did: their cells say so.
+    """
+    runs: list[list[int]] = []
+    previous: Hashable = None
+    for index, column in enumerate(matrix.columns):
+        if column.kernel.arch != line.arch or column.mode.id != line.mode.id:
+            continue
+        looks = tuple(_look(row.cells[index]) for row in matrix.rows)
+        if runs and looks == previous:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+        previous = looks
+    return tuple(
+        Fold(tuple(matrix.columns[index] for index in run), tuple(run), _name([matrix.columns[index] for index in run]))
+        for run in runs
+    )
+
+
+def _look(cell: Cell | None) -> Hashable:
+    """What a reader sees of a cell in the table."""
+    return None if cell is None else (cell.row.status, tuple(sorted(cell.row.qualifiers)), cell.expectation)
+
+
+def _name(columns: Sequence[Column]) -> str:
+    first, last = columns[0].name, columns[-1].name
+    return first if first == last else f"{first}\N{EN DASH}{last}"
+
+
+def move(before: Outcome, after: Outcome) -> Move | None:
+    """Name the way from one outcome to another; None where nothing moved."""
+    if before is after:
+        return None
+    if after is Outcome.OPEN:
+        return Move.UNKNOWN
+    if before is Outcome.OPEN:
+        return Move.KNOWN
+    return Move.GAINED if after is Outcome.PASSES else Move.LOST
+
+
+def moves(rows: Sequence[Row], before: int, after: int) -> dict[Move, tuple[Row, ...]]:
+    """Sort the rows that differ between two columns by what became of them.
+
+    Args:
+        rows: the matrix's.
+        before: the earlier column's index.
+        after: the later one's.
+    """
+    found: dict[Move, list[Row]] = {kind: [] for kind in Move}
+    for row in rows:
+        kind = move(_outcome(row.cells[before]), _outcome(row.cells[after]))
+        if kind is not None:
+            found[kind].append(row)
+    return {kind: tuple(own) for kind, own in found.items() if own}
+
+
+def steps(matrix: Matrix, line: Line) -> tuple[Step, ...]:
+    """Say of each fold of a line how much passes, and what changed since the one before it."""
+    found: list[Step] = []
+    last: Column | None = None
+    for fold in folds(matrix, line):
+        own = [last, *fold.columns] if last is not None else list(fold.columns)
+        found.append(
+            Step(
+                fold,
+                passed=fold.columns[0].passed,
+                total=fold.columns[0].total,
+                moves=moves(matrix.rows, found[-1].fold.first, fold.first) if found else {},
+                stated=tuple(filter(None, (stated_changes(older, newer) for older, newer in pairwise(own)))),
+            )
+        )
+        last = fold.columns[-1]
+    return tuple(found)
+
+
+def stated_changes(before: Column, after: Column) -> Stated | None:
+    """Compare what two kernels list of themselves; None where they list the same.
+
+    Only facts that are lists on both sides say something: a kernel that could not be asked has none.
+    """
+    added: dict[str, tuple[str, ...]] = {}
+    gone: dict[str, tuple[str, ...]] = {}
+    for name, now in after.kernel.features.items():
+        then = before.kernel.features.get(name)
+        if isinstance(now, list | tuple) and isinstance(then, list | tuple):
+            for into, own, other in ((added, now, then), (gone, then, now)):
+                if more := tuple(str(one) for one in own if one not in other):
+                    into[name] = more
+    return Stated(after, added, gone) if added or gone else None
+
+
+def _outcome(cell: Cell | None) -> Outcome:
+    return outcome(cell.row if cell else None)
