@@ -19,6 +19,7 @@ SUITE = Suite(
     packages=("uring", "conformance"),
     modes=MODES,
     kernel_facts="conformance.features:features",
+    capabilities="conformance.capabilities:stated",
     recorded_markers=("zig",),
 )
 

@@ -23,6 +23,7 @@ from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, RESUMED, ROW,
 from harness.resume import EarlierCell, Sorted, earlier_cells
 from reports.results import (
     Attempt,
+    Capability,
     CellKey,
     Earlier,
     Generator,
@@ -58,8 +59,17 @@ class Recorder:
         collect_errors: the files that could not be collected, and pytest's words for why.
     """
 
-    def __init__(self, plan: Plan, directory: Path, names: TestNames, *, is_resumed: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        directory: Path,
+        names: TestNames,
+        capabilities: Sequence[Mapping[str, Any]] = (),
+        *,
+        is_resumed: bool = False,
+    ) -> None:
         self._plan = plan
+        self._capabilities = [Capability(**one) for one in capabilities]
         self._directory = directory
         self._test_names = names
         self._cells = {cell.id: cell for cell in plan.cells}
@@ -184,6 +194,7 @@ class Recorder:
                 tests=self._tests.values(),
                 modes=[Mode(id=mode.id, flags=mode.flag_names, since=mode.since) for mode in modes.values()],
                 cells=self._planned,
+                capabilities=self._capabilities,
             )
         except ResultsError:
             if self.earlier is not None:

@@ -32,7 +32,7 @@ from harness.report_attributes import (
     TEST,
 )
 from harness.resume import sort
-from harness.suites import Suite
+from harness.suites import Suite, capabilities_of
 from harness.verdict import Facts, Verdict, judge
 from reports.results import Earlier, Qualifier, Status
 
@@ -87,7 +87,8 @@ class Session:
         if directory is not None and not options.runs_nothing(config):
             from harness.recorder import Recorder  # noqa: PLC0415
 
-            recorder = Recorder(plan, directory, TestNames(config, suites, plan.tree), is_resumed=is_resumed)
+            names = TestNames(config, suites, plan.tree)
+            recorder = Recorder(plan, directory, names, capabilities_of(suites), is_resumed=is_resumed)
             config.pluginmanager.register(recorder, "uring-matrix-recorder")
             if is_resumed:
                 plan = dataclasses.replace(plan, earlier=recorder.earlier_cells())

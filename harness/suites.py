@@ -39,6 +39,9 @@ class Suite:
     modes: Mapping[str, Mode] = field(default_factory=dict)
     # `module:function` of a function without arguments, called where a kernel runs: what it says of itself.
     kernel_facts: str | None = None
+    # `module:function` of a function without arguments, called on this machine: what to look for in the lists among
+    # those facts, as the arguments of `reports.results.Capability`.
+    capabilities: str | None = None
     # Markers whose argument results record with a test, under the marker's name; the first one that a test has is its
     # kind.
     recorded_markers: tuple[str, ...] = ()
@@ -57,6 +60,11 @@ def kernel_facts_of(suites: Iterable[Suite]) -> list[str]:
     return [suite.kernel_facts for suite in suites if suite.kernel_facts is not None]
 
 
+def capabilities_of(suites: Iterable[Suite]) -> list[dict[str, Any]]:
+    """Everything that the suites know to look for."""
+    return [one for suite in suites if suite.capabilities is not None for one in _call(suite.capabilities)]
+
+
 def facts_of_kernel(functions: Iterable[str]) -> dict[str, Any]:
     """Ask the running kernel.
 
@@ -65,6 +73,10 @@ def facts_of_kernel(functions: Iterable[str]) -> dict[str, Any]:
     """
     facts: dict[str, Any] = {}
     for name in functions:
-        module, _, function = name.partition(":")
-        facts |= cast(Mapping[str, Any], getattr(importlib.import_module(module), function)())
+        facts |= cast(Mapping[str, Any], _call(name))
     return facts
+
+
+def _call(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)()

@@ -10,6 +10,7 @@ from reports.expectation import annotate
 from reports.keep import with_kept
 from reports.records import (
     SCHEMA_VERSION,
+    Capability,
     CellKey,
     Generator,
     Host,
@@ -49,6 +50,7 @@ class Plan(Record, frozen=True, kw_only=True, tag_field="event", tag="plan"):
     tests: tuple[Test, ...] = ()
     modes: tuple[Mode, ...] = ()
     cells: tuple[CellKey, ...] = ()
+    capabilities: tuple[Capability, ...] = ()
 
 
 class Update(Record, frozen=True, kw_only=True, tag_field="event", tag="update"):
@@ -149,6 +151,7 @@ class _Fold:
         self.tests: dict[str, Test] = {}
         self.modes: dict[str, Mode] = {}
         self.cells: dict[CellKey, None] = {}
+        self.capabilities: dict[str, Capability] = {}
         self.notes: dict[str, None] = {}
         # Rows with the number of the process that wrote them.
         self.rows: dict[CellKey, tuple[int, Result]] = {}
@@ -165,6 +168,7 @@ class _Fold:
                 self.tests.update((test.id, test) for test in event.tests)
                 self.modes.update((mode.id, mode) for mode in event.modes)
                 self.cells.update(dict.fromkeys(event.cells))
+                self.capabilities.update((one.id, one) for one in event.capabilities)
             case Update():
                 if event.kernel:
                     self.kernels[event.kernel.id] = event.kernel
@@ -203,6 +207,7 @@ class _Fold:
             modes=tuple(self.modes.values()),
             results=rows,
             notes=tuple(self.notes),
+            capabilities=tuple(self.capabilities.values()),
         )
         return annotate(in_order(own if self.kept is None else with_kept(own, self.kept)))
 

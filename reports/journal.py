@@ -23,7 +23,7 @@ from reports.events import (
     fold,
     fold_events,
 )
-from reports.records import CellKey, Generator, Host, Kernel, Mode, Result, Results, Test, utc_now
+from reports.records import Capability, CellKey, Generator, Host, Kernel, Mode, Result, Results, Test, utc_now
 from reports.storage import encode, write
 
 # How much a power cut may cost. A killed process costs nothing: every line has reached the kernel.
@@ -161,9 +161,16 @@ class Journal:
         tests: Iterable[Test] = (),
         modes: Iterable[Mode] = (),
         cells: Iterable[CellKey] = (),
+        capabilities: Iterable[Capability] = (),
     ) -> None:
         """Write down what is going to be run, before it runs."""
-        event = Plan(kernels=tuple(kernels), tests=tuple(tests), modes=tuple(modes), cells=tuple(cells))
+        event = Plan(
+            kernels=tuple(kernels),
+            tests=tuple(tests),
+            modes=tuple(modes),
+            cells=tuple(cells),
+            capabilities=tuple(capabilities),
+        )
         self._learn(event.kernels, event.tests, event.modes)
         for cell in event.cells:
             self._check(cell)

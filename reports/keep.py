@@ -96,6 +96,7 @@ def with_kept(own: Results, earlier: Results) -> Results:
         kernels=(*own.kernels, *(kernel for kernel in earlier.kernels if kernel.id not in columns)),
         tests=tuple(test for test in _in_one_order(own.tests, earlier.tests) if test.id in used),
         modes=_modes(own.modes, earlier.modes),
+        capabilities=tuple({one.id: one for one in (*earlier.capabilities, *own.capabilities)}.values()),
         results=tuple(all_rows),
         runs=runs.named_by(all_rows),
         notes=tuple(dict.fromkeys((*earlier.notes, *own.notes, *notes))),

@@ -62,6 +62,8 @@ def merge(parts: Sequence[Results]) -> Results:
         kernels=tuple(kernels.values()),
         tests=_tests([part for part, _ in by_age]),
         modes=_modes(parts),
+        # The newest description of each
+        capabilities=tuple({one.id: one for part, _ in by_age for one in part.capabilities}.values()),
         results=tuple(rows.values()),
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         runs=runs.named_by(rows.values()),

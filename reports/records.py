@@ -196,6 +196,23 @@ class Test(Record, frozen=True, kw_only=True):
     code: str | None = None
 
 
+class Capability(Record, frozen=True, kw_only=True):
+    """Something a program can ask a kernel for, and that kernels list of themselves: an operation, a feature bit."""
+
+    # Part of an address: `op-ftruncate`
+    id: str
+    title: str
+    # `operation`, `feature`
+    kind: str
+    # The API's own names for it, in full
+    symbols: tuple[str, ...] = ()
+    # The documented first kernel
+    since: str | None = None
+    # The list of `Kernel.features` that has it, and its name there
+    fact: str
+    value: str
+
+
 class Mode(Record, frozen=True, kw_only=True):
     """A way to set the ring up, under which every test must behave the same."""
 
@@ -289,6 +306,8 @@ class Results(Record, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     # Earlier runs that rows name
     runs: tuple[Run, ...] = ()
+    # What the suite knows to look for in what kernels list of themselves
+    capabilities: tuple[Capability, ...] = ()
 
 
 def severity(status: Status) -> int:

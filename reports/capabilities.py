@@ -1,0 +1,184 @@
+"""What a reader looks for, by kernel, in one form: what tests show, and what kernels list of themselves.
+
+Pure functions from a matrix. A kernel's own word is a claim and no proof: which of the two a line rests on, it says.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reports.matrix import Column, Line, Matrix, Minimum, Outcome, Row, minimum, outcome
+from reports.records import Capability, Results
+from reports.versions import parse_series
+
+
+class Basis(StrEnum):
+    """What is known from where."""
+
+    TESTED = "tested"
+    # The kernel's own word: its probe, its feature bits
+    STATED = "stated"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a table of capabilities."""
+
+    # Part of an address, stable from run to run
+    id: str
+    title: str
+    kind: str
+    basis: Basis
+    symbols: tuple[str, ...]
+    # Another name that readers know it by: the title of the Zig test
+    alias: str | None
+    group: str
+    documented: str | None
+    # Per column of the matrix
+    outcomes: tuple[Outcome, ...]
+    minimums: Mapping[Line, Minimum]
+    # Where a test is what it rests on
+    row: Row | None = None
+
+
+def entries(results: Results, matrix: Matrix) -> tuple[Entry, ...]:
+    """Every capability that the results know something about: the tested ones in row order, then the stated ones."""
+    tested = [_tested(row) for row in matrix.rows]
+    taken = {one.id for one in tested}
+    stated = [
+        _stated(one, matrix)
+        for one in results.capabilities
+        if one.id not in taken and any(_lists(column, one) for column in matrix.columns)
+    ]
+    return (*tested, *stated)
+
+
+def entry_id(test_id: str) -> str:
+    """The id of what a test shows: `test_accept_multishot` is `accept-multishot`."""
+    return test_id.removeprefix("test_").replace("_", "-")
+
+
+def _tested(row: Row) -> Entry:
+    test = row.test
+    return Entry(
+        id=entry_id(test.id),
+        title=test.title,
+        kind=test.kind,
+        basis=Basis.TESTED,
+        symbols=test.symbols,
+        alias=test.zig if test.zig != test.title else None,
+        group=test.group or "Tests",
+        documented=test.since,
+        outcomes=tuple(outcome(cell.row if cell else None) for cell in row.cells),
+        minimums=row.minimums,
+        row=row,
+    )
+
+
+def _stated(capability: Capability, matrix: Matrix) -> Entry:
+    outcomes = tuple(_stated_outcome(column, capability) for column in matrix.columns)
+    return Entry(
+        id=capability.id,
+        title=capability.title,
+        kind=capability.kind,
+        basis=Basis.STATED,
+        symbols=capability.symbols,
+        alias=None,
+        group=f"{capability.kind.capitalize()}s",
+        documented=capability.since,
+        outcomes=outcomes,
+        minimums={
+            line: minimum(
+                [
+                    (column.kernel, one)
+                    for column, one in zip(matrix.columns, outcomes, strict=True)
+                    if (column.kernel.arch, column.mode.id) == (line.arch, line.mode.id)
+                ]
+            )
+            for line in matrix.lines
+        },
+    )
+
+
+def _lists(column: Column, capability: Capability) -> bool:
+    return isinstance(column.kernel.features.get(capability.fact), list | tuple)
+
+
+def _stated_outcome(column: Column, capability: Capability) -> Outcome:
+    """What a kernel's own list says; nothing if it could not be asked."""
+    if not _lists(column, capability):
+        return Outcome.OPEN
+    return Outcome.PASSES if capability.value in column.kernel.features[capability.fact] else Outcome.LACKS
+
+
+# -- finding them ------------------------------------------------------------------------------------------------------
+
+
+def find(text: str, among: Iterable[Entry]) -> tuple[Entry, ...]:
+    """What somebody means by a few words: `accept-multishot`, `IORING_OP_FTRUNCATE`, `buffer ring`, a Zig title.
+
+    Returns:
+        One entry where an id, a title or a symbol is meant exactly; else every entry that has all the words.
+    """
+    wanted = _words(text)
+    if not wanted:
+        return ()
+    found = list(among)
+    # A test says more than the kernel's own word.
+    if named := [one for one in found if wanted in map(_words, _exact_names(one))]:
+        return (min(named, key=lambda one: list(Basis).index(one.basis)),)
+    # A symbol by itself is what kernels list; the tests that use it are about more.
+    if of_symbol := [one for one in found if wanted in map(_words, _symbol_names(one))]:
+        return tuple([one for one in of_symbol if one.basis is Basis.STATED] or of_symbol)
+    return tuple(one for one in found if set(wanted) <= _all_words(one))
+
+
+def _exact_names(entry: Entry) -> tuple[str, ...]:
+    return (entry.id, entry.title, *([entry.alias] if entry.alias else ()))
+
+
+def _symbol_names(entry: Entry) -> tuple[str, ...]:
+    """The symbol that an entry is about, in full, and without what all symbols of its kind begin with."""
+    if not entry.symbols:
+        return ()
+    first = entry.symbols[0]
+    return (first, re.sub(r"^IO(RING|U|SQE)_(OP_|FEAT_|SETUP_)?", "", first))
+
+
+def _all_words(entry: Entry) -> set[str]:
+    return {word for name in (*_exact_names(entry), *entry.symbols) for word in _words(name)}
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+# -- the kernel to require ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """The kernel that has several capabilities together."""
+
+    # From which tested kernel on all of them are there, for one architecture and mode
+    tested: Minimum
+    # The newest of the documented first kernels; None where one of them has none
+    documented: str | None
+
+
+def requirement(wanted: Sequence[Entry], matrix: Matrix, line: Line) -> Requirement:
+    """Say which kernel to require for all of some capabilities."""
+    outcomes = []
+    for index, column in enumerate(matrix.columns):
+        if (column.kernel.arch, column.mode.id) != (line.arch, line.mode.id):
+            continue
+        found = {one.outcomes[index] for one in wanted}
+        together = Outcome.PASSES if found <= {Outcome.PASSES} else Outcome.OPEN
+        outcomes.append((column.kernel, Outcome.LACKS if Outcome.LACKS in found else together))
+    versions = [(parse_series(one.documented), one.documented) for one in wanted]
+    is_documented = all(version is not None for version, _ in versions)
+    return Requirement(
+        minimum(outcomes),
+        max(versions, key=lambda one: one[0] or (0, 0))[1] if versions and is_documented else None,
+    )
