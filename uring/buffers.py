@@ -4,12 +4,21 @@
 from __future__ import annotations
 
 from ctypes import addressof
+from errno import EPROTO
 
 from . import errno_tables as tables
 from . import lifetime, syscalls
 from .barriers import this_machine
-from .errors import ArgumentOutOfRange, EntriesNotInRange, EntriesNotPowerOfTwo, RingClosed
-from .flags import IORING_CQE_F_BUF_MORE, IORING_RECV_MULTISHOT, IOSQE_BUFFER_SELECT, IOU_PBUF_RING_INC
+from .errors import ArgumentOutOfRange, CompletionInvalid, EntriesNotInRange, EntriesNotPowerOfTwo, RingClosed
+from .flags import (
+    IORING_CQE_F_BUF_MORE,
+    IORING_OFF_PBUF_RING,
+    IORING_OFF_PBUF_SHIFT,
+    IORING_RECV_MULTISHOT,
+    IOSQE_BUFFER_SELECT,
+    IOU_PBUF_RING_INC,
+    IOU_PBUF_RING_MMAP,
+)
 from .memory import writable
 from .opcodes import IORING_REGISTER, OP
 from .structs import io_uring_buf, io_uring_buf_reg
@@ -33,18 +42,24 @@ _TAIL_WORD = 7
 class io_uring_buf_ring:  # noqa: N801 - the kernel's name
     """Memory of a buffer ring shared with the kernel: `entries` entries of 16 bytes, and a tail in the first one."""
 
-    __slots__ = ("_address", "_order", "_pins", "_words", "entries", "is_incremental")
+    __slots__ = ("_added", "_address", "_ids", "_order", "_pins", "_words", "entries", "is_incremental")
 
-    def __init__(self, entries: int) -> None:
+    def __init__(self, entries: int, address: int | None = None) -> None:
+        """Take memory that is mapped already, or map some."""
         machine = this_machine()
         self.entries = entries
         self.is_incremental = False
-        mode = syscalls.MAP_PRIVATE | syscalls.MAP_ANONYMOUS
-        self._address = syscalls.mmap(entries * _BUF_BYTES, mode, -1, 0, "a buffer ring")
+        if address is None:
+            mode = syscalls.MAP_PRIVATE | syscalls.MAP_ANONYMOUS
+            address = syscalls.mmap(entries * _BUF_BYTES, mode, -1, 0, "a buffer ring")
+        self._address = address
         self._words = machine.words(self._address, entries * _BUF_BYTES, 2)
         self._order = machine.order
         # Buffer ID -> what keeps that buffer's memory alive.
         self._pins: dict[int, object] = {}
+        # Buffer ID -> the entry it was last added to, and its size; and which buffer each entry has.
+        self._added: dict[int, tuple[int, int]] = {}
+        self._ids: list[int | None] = [None] * entries
 
     @property
     def address(self) -> int:
@@ -72,6 +87,43 @@ class io_uring_buf_ring:  # noqa: N801 - the kernel's name
             raise IndexError(f"entry {index} of {self.entries}")
         return io_uring_buf.from_address(self._address + index * _BUF_BYTES)
 
+    def bundle(self, buffer_id: int, size_bytes: int, start: int = 0) -> list[tuple[int, int, int]]:
+        """Which buffers a completion filled or sent (IORING_RECVSEND_BUNDLE): the named one and those added behind it.
+
+        Args:
+            buffer_id: the completion's.
+            size_bytes: its result.
+            start: where in the first buffer the data begins.
+
+        Returns:
+            (buffer ID, start in the buffer, bytes) of each, in the order of the data.
+
+        Raises:
+            CompletionInvalid: the kernel names a buffer that was never added, or more bytes than the buffers have.
+
+        Since 6.10. Source: IORING_RECVSEND_BUNDLE in io_uring_prep_recv(3).
+        """
+        if buffer_id not in self._added:
+            raise CompletionInvalid(EPROTO, f"a completion names buffer {buffer_id}, which was never added")
+        parts: list[tuple[int, int, int]] = []
+        entry = self._added[buffer_id][0]
+        left = size_bytes
+        next_id: int | None = buffer_id
+        for step in range(self.entries):
+            if next_id is None:
+                break
+            capacity = self._added[next_id][1]
+            taken = min(left, capacity - start)
+            parts.append((next_id, start, taken))
+            left -= taken
+            if left <= 0:
+                return parts
+            start = 0
+            next_id = self._ids[(entry + step + 1) & (self.entries - 1)]
+        raise CompletionInvalid(
+            EPROTO, f"a completion of {size_bytes} bytes in buffer {buffer_id} has more than the buffers behind it hold"
+        )
+
     def _check(self) -> None:
         if not self._address:
             raise RingClosed("the buffer ring was freed")
@@ -97,7 +149,8 @@ def setup_buf_ring(fd: int, entries: int, group_id: int, flags: int = 0) -> io_u
         entries: a power of two, 1 to 32768.
         group_id: chosen by the caller, unique in its io_uring.
         flags: IOU_PBUF_RING_INC asks for incremental consumption (since 6.12); kernels without it get a plain ring,
-            see `is_incremental` of the result.
+            see `is_incremental` of the result. IOU_PBUF_RING_MMAP has the kernel allocate the ring's memory, which is
+            mapped from it (since 6.4).
 
     Raises:
         EntriesNotInRange, EntriesNotPowerOfTwo: usage.
@@ -111,15 +164,38 @@ def setup_buf_ring(fd: int, entries: int, group_id: int, flags: int = 0) -> io_u
         raise EntriesNotInRange(f"a buffer ring has 1 to 32768 entries, not {entries}")
     if entries & (entries - 1):
         raise EntriesNotPowerOfTwo(f"entries must be a power of two, not {entries}")
-    br = io_uring_buf_ring(entries)
-    try:
-        br.is_incremental = _register_buf_ring(fd, br.address, entries, group_id, flags)
-    except BaseException:
-        br.free()
-        raise
+    if flags & IOU_PBUF_RING_MMAP:
+        br = _mapped_buf_ring(fd, entries, group_id, flags)
+    else:
+        br = io_uring_buf_ring(entries)
+        try:
+            br.is_incremental = _register_buf_ring(fd, br.address, entries, group_id, flags)
+        except BaseException:
+            br.free()
+            raise
     # From now on the kernel may write into what is added: the ring must live until it is freed or its io_uring closed.
     lifetime.buffer_rings.setdefault(fd, {})[group_id] = br
     return br
+
+
+def _mapped_buf_ring(fd: int, entries: int, group_id: int, flags: int) -> io_uring_buf_ring:
+    """A buffer ring in memory of the kernel's: registered without an address, then mapped."""
+    is_incremental = _register_buf_ring(fd, 0, entries, group_id, flags)
+    offset = IORING_OFF_PBUF_RING | group_id << IORING_OFF_PBUF_SHIFT
+    try:
+        mode = syscalls.MAP_SHARED | syscalls.MAP_POPULATE
+        address = syscalls.mmap(entries * _BUF_BYTES, mode, fd, offset, "a buffer ring of the kernel's")
+        br = io_uring_buf_ring(entries, address)
+    except BaseException:
+        _unregister_buf_ring(fd, group_id)
+        raise
+    br.is_incremental = is_incremental
+    return br
+
+
+def _unregister_buf_ring(fd: int, group_id: int) -> None:
+    request = io_uring_buf_reg(bgid=group_id)
+    syscalls.io_uring_register_errno(fd, IORING_REGISTER.UNREGISTER_PBUF_RING, addressof(request), 1)
 
 
 def _register_buf_ring(fd: int, address: int, entries: int, group_id: int, flags: int) -> bool:
@@ -140,8 +216,7 @@ def _register_buf_ring(fd: int, address: int, entries: int, group_id: int, flags
 def free_buf_ring(fd: int, br: io_uring_buf_ring, entries: int, group_id: int) -> None:
     """Unregister and unmap a buffer ring. As in Zig, a kernel that no longer knows the group is no error."""
     del entries  # Zig's signature; the ring knows
-    request = io_uring_buf_reg(bgid=group_id)
-    syscalls.io_uring_register_errno(fd, IORING_REGISTER.UNREGISTER_PBUF_RING, addressof(request), 1)
+    _unregister_buf_ring(fd, group_id)
     groups = lifetime.buffer_rings.get(fd, {})
     if groups.get(group_id) is br:
         del groups[group_id]
@@ -175,8 +250,11 @@ def buf_ring_add(br: io_uring_buf_ring, buffer: Writable, buffer_id: int, mask: 
     address, size_bytes, pin = writable(buffer)
     if not 0 <= buffer_id <= 0xFFFF or size_bytes > 0xFFFFFFFF:
         raise ArgumentOutOfRange(f"buffer ID {buffer_id} must fit 16 bits and its size {size_bytes} 32 bits")
-    entry = br[(br.tail + buffer_offset) & mask & (br.entries - 1)]
+    index = (br.tail + buffer_offset) & mask & (br.entries - 1)
+    entry = br[index]
     br._pins[buffer_id] = pin
+    br._added[buffer_id] = index, size_bytes
+    br._ids[index] = buffer_id
     # Field by field: the tail shares the first entry's last bytes.
     entry.addr = address
     entry.len = size_bytes
@@ -197,6 +275,9 @@ class BufferGroup:
     completion is to be `put` once. Zig's `get` mixes up two completions of one buffer before the first `put`; this one
     keeps them apart.
 
+    With IORING_RECVSEND_BUNDLE in a receive's `ioprio` (since 6.10) one completion may fill several buffers: `get` and
+    `put` then mean all of them, `parts` shows them one by one.
+
     Attributes:
         ring: the `IoUring` the group is registered with.
         br: the buffer ring.
@@ -205,7 +286,18 @@ class BufferGroup:
         group_id: the group's ID.
     """
 
-    __slots__ = ("_finished", "_held", "br", "buffer_size", "buffers", "buffers_count", "group_id", "heads", "ring")
+    __slots__ = (
+        "_finished",
+        "_held",
+        "_holders",
+        "br",
+        "buffer_size",
+        "buffers",
+        "buffers_count",
+        "group_id",
+        "heads",
+        "ring",
+    )
 
     def __init__(self, ring: IoUring, group_id: int, buffer_size: int, buffers_count: int) -> None:
         """Allocate the buffers, register the group, hand all buffers to the kernel.
@@ -222,8 +314,10 @@ class BufferGroup:
         self.br = setup_buf_ring(ring.fd, buffers_count, group_id, IOU_PBUF_RING_INC)
         self.buffers = memoryview(bytearray(buffer_size * buffers_count))
         self.heads = [0] * buffers_count
-        # Per buffer: completions shown by `get` and not `put` yet, with their part of the buffer.
-        self._held: list[list[tuple[io_uring_cqe, int]]] = [[] for _ in range(buffers_count)]
+        # Per first buffer: completions shown by `get` and not `put` yet, with their parts of buffers.
+        self._held: list[list[tuple[io_uring_cqe, list[tuple[int, int, int]]]]] = [[] for _ in range(buffers_count)]
+        # Per buffer: how many of those have a part of it.
+        self._holders = [0] * buffers_count
         # Per buffer: whether the kernel is done with it.
         self._finished = [False] * buffers_count
         buf_ring_init(self.br)
@@ -278,37 +372,52 @@ class BufferGroup:
     def get(self, cqe: io_uring_cqe) -> memoryview:
         """The data a completion brought; asking again for the same completion gives the same data.
 
+        Returns:
+            A view of the buffer; of a copy where a bundle lies in several buffers.
+
         Raises:
             NoBufferSelected: the completion names no buffer.
+            CompletionInvalid: it names one that the group does not have, or more bytes than the group has.
         """
-        buffer_id = cqe.buffer_id()
-        start = self._claim(cqe, buffer_id)
-        return self._whole(buffer_id)[start : start + max(0, cqe.res)]
+        views = self.parts(cqe)
+        return views[0] if len(views) == 1 else memoryview(b"".join(views))
+
+    def parts(self, cqe: io_uring_cqe) -> list[memoryview]:
+        """The data a completion brought, as views of the buffers it lies in, in order. Raises as `get`."""
+        return [self._whole(buffer_id)[start : start + size] for buffer_id, start, size in self._claim(cqe)]
 
     def put(self, cqe: io_uring_cqe) -> None:
-        """Be done with a completion's data; the kernel gets the buffer back when all its completions were put.
+        """Be done with a completion's data; the kernel gets a buffer back when all its completions were put.
 
-        Raises:
-            NoBufferSelected: the completion names no buffer.
+        Raises as `get`.
         """
-        buffer_id = cqe.buffer_id()
-        self._claim(cqe, buffer_id)
-        held = self._held[buffer_id]
+        claimed = self._claim(cqe)
+        held = self._held[claimed[0][0]]
         held[:] = [entry for entry in held if entry[0] is not cqe]
-        if held or not self._finished[buffer_id]:
-            return
-        self.heads[buffer_id] = 0
-        self._finished[buffer_id] = False
-        buf_ring_add(self.br, self._whole(buffer_id), buffer_id, buf_ring_mask(self.buffers_count), 0)
-        buf_ring_advance(self.br, 1)
+        count = 0
+        for buffer_id, _, _ in claimed:
+            self._holders[buffer_id] -= 1
+            if self._holders[buffer_id] or not self._finished[buffer_id]:
+                continue
+            self.heads[buffer_id] = 0
+            self._finished[buffer_id] = False
+            buf_ring_add(self.br, self._whole(buffer_id), buffer_id, buf_ring_mask(self.buffers_count), count)
+            count += 1
+        if count:
+            buf_ring_advance(self.br, count)
 
-    def _claim(self, cqe: io_uring_cqe, buffer_id: int) -> int:
-        """Where the completion's data begins; by identity, because two completions of one buffer may be equal."""
-        for known, start in self._held[buffer_id]:
+    def _claim(self, cqe: io_uring_cqe) -> list[tuple[int, int, int]]:
+        """Where the completion's data lies; by identity, because two completions of one buffer may be equal."""
+        first = cqe.buffer_id()
+        for known, parts in self._held[first] if first < self.buffers_count else ():
             if known is cqe:
-                return start
-        start = self.heads[buffer_id]
-        self.heads[buffer_id] += max(0, cqe.res)
-        self._finished[buffer_id] = not cqe.flags & IORING_CQE_F_BUF_MORE
-        self._held[buffer_id].append((cqe, start))
-        return start
+                return parts
+        parts = self.br.bundle(first, max(0, cqe.res), self.heads[first] if first < self.buffers_count else 0)
+        for buffer_id, _, size in parts:
+            self.heads[buffer_id] += size
+            self._holders[buffer_id] += 1
+            self._finished[buffer_id] = True
+        # All but the last are full.
+        self._finished[parts[-1][0]] = not cqe.flags & IORING_CQE_F_BUF_MORE
+        self._held[first].append((cqe, parts))
+        return parts

@@ -37,7 +37,7 @@ SETUP: Table = {
 ENTER: Table = {
     errno.EAGAIN: (errors.SystemResources, "wait for some completions, then submit again"),
     errno.EBADF: (errors.FileDescriptorInvalid, "the ring's descriptor is not open"),
-    errno.EBADFD: (errors.FileDescriptorInBadState, "the ring is disabled; enable it first"),
+    errno.EBADFD: (errors.FileDescriptorInBadState, "the ring is disabled; enable_rings() first"),
     errno.EBADR: (errors.CompletionsDropped, "completions were lost; close the ring and start again"),
     errno.EBUSY: (errors.CompletionQueueOvercommitted, "reap completions, then submit again"),
     errno.EEXIST: (errors.InvalidThread, "use the ring from the thread that created or enabled it"),
@@ -52,7 +52,7 @@ ENTER: Table = {
 _ANY_REGISTER: Table = {
     errno.EACCES: (errors.PermissionDenied, "the ring's restrictions forbid this registration"),
     errno.EBADF: (errors.FileDescriptorInvalid, "a descriptor is not open"),
-    errno.EBADFD: (errors.FileDescriptorInBadState, "the ring is disabled; enable it first"),
+    errno.EBADFD: (errors.FileDescriptorInBadState, "the ring is disabled; enable_rings() first"),
     errno.EEXIST: (errors.InvalidThread, "use the ring from the thread that created or enabled it"),
     errno.EFAULT: (errors.BufferInvalid, "an address is outside of this process"),
     errno.EINVAL: (errors.ArgumentsInvalid, "this kernel does not know the registration, or an argument is invalid"),
@@ -120,6 +120,12 @@ REGISTER_PROBE: Table = {
     errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 5.6 and has no probe"),
 }
 
+REGISTER_ENABLE_RINGS: Table = {
+    **_ANY_REGISTER,
+    errno.EBADFD: (errors.FileDescriptorInBadState, "the ring is not disabled: it was made without, or enabled before"),
+    errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 5.10"),
+}
+
 REGISTER_NAPI: Table = {
     **_ANY_REGISTER,
     errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 6.9, has no busy polling, or a field is invalid"),
@@ -129,7 +135,10 @@ REGISTER_NAPI: Table = {
 REGISTER_PBUF_RING: Table = {
     **_ANY_REGISTER,
     errno.EEXIST: (errors.BufferGroupAlreadyRegistered, "free the group first or choose another group ID"),
-    errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 5.19, or an argument is invalid"),
+    errno.EINVAL: (
+        errors.ArgumentsInvalid,
+        "the kernel is older than 5.19 (6.4 for IOU_PBUF_RING_MMAP), or an argument is invalid",
+    ),
 }
 
 UNREGISTER_PBUF_RING: Table = {

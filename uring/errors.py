@@ -189,6 +189,10 @@ class EventfdNotRegistered(SyscallError):
     """ENXIO from unregister_eventfd."""
 
 
+class CompletionInvalid(SyscallError):
+    """EPROTO: a completion that no kernel may give, such as one that names a buffer nobody provided."""
+
+
 class BufferGroupAlreadyRegistered(SyscallError):
     """EEXIST: the group ID is taken in this ring."""
 

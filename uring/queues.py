@@ -19,6 +19,7 @@ from .flags import (
     IORING_SETUP_CQE_MIXED,
     IORING_SETUP_NO_SQARRAY,
     IORING_SETUP_SQE128,
+    IORING_SETUP_SQPOLL,
 )
 from .sqe import io_uring_sqe
 from .sqe_fields import SQE128_LAYOUT, SQE_LAYOUT, USER_DATA_OFFSET
@@ -69,6 +70,7 @@ class SubmissionQueue:
         "_flags_at",
         "_flushed",
         "_head_at",
+        "_is_polled",
         "_is_zero",
         "_limit",
         "_mapping",
@@ -98,6 +100,7 @@ class SubmissionQueue:
         self._order = machine.order
         self.fence = machine.fence
         flags = params.flags
+        self._is_polled = bool(flags & IORING_SETUP_SQPOLL)
         entries = params.sq_entries
         has_array = not flags & IORING_SETUP_NO_SQARRAY
         cqe_bytes = 32 if flags & IORING_SETUP_CQE32 else 16
@@ -235,7 +238,11 @@ class SubmissionQueue:
         if self._order is not None:
             self._order()
         if self._tail == self._limit:
-            raise SubmissionQueueFull(f"all {entries} entries are taken; submit() first")
+            if self._tail == self._flushed and self._is_polled:
+                advice = "the kernel's thread has not taken them yet; wait for it with sqring_wait()"
+            else:
+                advice = "submit() first"
+            raise SubmissionQueueFull(f"all {entries} entries are taken; {advice}")
 
     def pending(self) -> int:
         """Entries the kernel has not taken yet, visible to it or not."""

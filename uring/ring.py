@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ctypes import addressof, c_int32, sizeof
+from errno import EFAULT
 
 from . import errno_tables as tables
 from . import syscalls
+from .errors import BufferInvalid
 from .flags import IORING_RSRC_REGISTER_SPARSE
-from .memory import fds_of, iovecs_of
+from .memory import fds_of, iovec, iovecs_of
 from .opcodes import IORING_REGISTER as R
 from .ring_control import ControlOperations
 from .structs import io_uring_file_index_range, io_uring_files_update, io_uring_probe, io_uring_rsrc_register
@@ -16,6 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .memory import Fds, Iovecs
     from .structs import io_uring_napi
+
+
+_REGISTERED_BYTES_MAX = 1 << 30
 
 
 class IoUring(ControlOperations):
@@ -140,7 +145,16 @@ class IoUring(ControlOperations):
         """
         address, count, pin = iovecs_of(buffers, is_written=True)
         call = f"register_buffers of {count} buffers"
-        self._register(R.REGISTER_BUFFERS, address, count, tables.REGISTER_BUFFERS, call)
+        try:
+            self._register(R.REGISTER_BUFFERS, address, count, tables.REGISTER_BUFFERS, call)
+        except BufferInvalid:
+            # The kernel has one word for an address that is not ours and for a size that is not its.
+            for index, entry in enumerate((iovec * count).from_address(address)):
+                if entry.len > _REGISTERED_BYTES_MAX:
+                    raise BufferInvalid(
+                        EFAULT, f"{call}: buffer {index} has {entry.len} bytes, and one can have 1 GiB; register parts"
+                    ) from None
+            raise
         self._registered_buffers = pin
 
     def unregister_buffers(self) -> None:
@@ -151,6 +165,20 @@ class IoUring(ControlOperations):
         """
         self._register(R.UNREGISTER_BUFFERS, 0, 0, tables.UNREGISTER_BUFFERS, "unregister_buffers")
         self._registered_buffers = None
+
+    def enable_rings(self) -> None:
+        """Let a ring begin that was made with IORING_SETUP_R_DISABLED, once what restricts it is registered.
+
+        Until then it takes registrations, and `submit` raises FileDescriptorInBadState. With
+        IORING_SETUP_SINGLE_ISSUER the thread that calls this is the one that may submit.
+
+        Raises:
+            FileDescriptorInBadState: EBADFD, the ring is not disabled.
+            ArgumentsInvalid: EINVAL, a kernel older than 5.10.
+
+        Since 5.10. Source: io_uring_register(2), IORING_REGISTER_ENABLE_RINGS.
+        """
+        self._register(R.REGISTER_ENABLE_RINGS, 0, 0, tables.REGISTER_ENABLE_RINGS, "enable_rings")
 
     def get_probe(self) -> io_uring_probe:
         """Ask which operations this kernel has. Since 5.6.

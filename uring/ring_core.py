@@ -80,7 +80,8 @@ class RingCore:
         """Create a ring; the SQPOLL thread, if any, idles after one second.
 
         Args:
-            entries: a power of two, 1 to 32768; the kernel has the last word.
+            entries: a power of two, 1 to 32768; the kernel has the last word. More with IORING_SETUP_CLAMP, which
+                takes as many of them as the kernel has (since 5.6).
             flags: IORING_SETUP_* bits.
             keep_alive: hold the memory that queued requests point to until they are complete. Without it the caller
                 must do so, and requests cost less.
@@ -352,6 +353,23 @@ class RingCore:
         self._check_open()
         return syscalls.io_uring_enter(self.fd, to_submit, min_complete, flags)
 
+    def sqring_wait(self) -> int:
+        """Wait until the thread of IORING_SETUP_SQPOLL has taken an entry from a full submission queue.
+
+        Other rings, and queues that are not full, do not wait. liburing's io_uring_sqring_wait.
+
+        Returns:
+            Entries that are free now.
+
+        Raises: see `enter`; ArgumentsInvalid before 5.10.
+
+        Since 5.10. Source: io_uring_enter(2), IORING_ENTER_SQ_WAIT.
+        """
+        self._check_open()
+        if self._is_polled:
+            syscalls.io_uring_enter(self.fd, 0, 0, f.IORING_ENTER_SQ_WAIT)
+        return self.sq.mask + 1 - self.sq.pending()
+
     def flush_sq(self) -> int:
         """Make queued SQEs visible to the kernel. Returns how many it has not consumed yet."""
         if self.fd < 0:
@@ -506,8 +524,9 @@ def check_setup(entries: int, params: io_uring_params) -> None:
         raise EntriesZero("a ring needs at least one entry")
     if entries < 0 or entries & (entries - 1):
         raise EntriesNotPowerOfTwo(f"entries must be a power of two, not {entries}")
-    if entries > 0xFFFF:
-        raise ArgumentOutOfRange(f"entries must be at most 32768, not {entries}")
+    # With CLAMP the kernel takes as many as it can.
+    if entries > (0xFFFFFFFF if params.flags & f.IORING_SETUP_CLAMP else 0xFFFF):
+        raise ArgumentOutOfRange(f"entries must be at most 32768, not {entries}; IORING_SETUP_CLAMP takes fewer")
     flags = params.flags
     for flag, why in _REFUSED.items():
         if flags & flag:

@@ -108,10 +108,15 @@ class NetworkOperations(FileOperations):
             sqe.prep_recv(fd, buffer, flags)
         return self._take(sqe, user_data)
 
-    def send(self, user_data: int, fd: int, buffer: Readable, flags: int) -> io_uring_sqe:
-        """Queue send(2). Since 5.6."""
+    def send(self, user_data: int, fd: int, buffer: Readable | BufferSelection, flags: int) -> io_uring_sqe:
+        """Queue send(2), of a readable buffer (since 5.6) or of a provided one (`BufferSelection`, since 6.10)."""
         sqe = self.sq.vacant()
-        sqe.prep_send(fd, buffer, flags)
+        if isinstance(buffer, BufferSelection):
+            sqe.prep_rw(OP.SEND, fd, 0, buffer.len, 0)
+            sqe.rw_flags = flags
+            buffer.select(sqe)
+        else:
+            sqe.prep_send(fd, buffer, flags)
         return self._take(sqe, user_data)
 
     def send_zc(self, user_data: int, fd: int, buffer: Readable, send_flags: int, zc_flags: int) -> io_uring_sqe:

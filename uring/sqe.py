@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 
 def poll_bits(poll_mask: int) -> int:
-    """The poll mask as the kernel reads it, which is little-endian on every machine."""
+    """The poll mask as the kernel reads it: on a big-endian machine with its two halves of 16 bits swapped.
+
+    Source: `__io_uring_prep_poll_mask` of liburing, `io_poll_parse_events` of the kernel (both: swahw32).
+    """
     if sys.byteorder == "little":
         return poll_mask
-    return int.from_bytes(poll_mask.to_bytes(4, "little"), "big")
+    return (poll_mask & 0xFFFF) << 16 | poll_mask >> 16
 
 
 class io_uring_sqe(NetworkPreps):  # noqa: N801 - the kernel's name
