@@ -1,19 +1,26 @@
-"""What changed between two runs, or between two kernels: pure functions, one kind of change per cell."""
+"""What changed between two runs, or between two kernels, and whether that is good: pure functions.
+
+One kind of change per cell. What a gate says is as much about what could not be compared as about what could: nothing
+is green above a hole.
+"""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from reports.errors import ResultsError
-from reports.records import CellKey, Kernel, Result, Results, Status
+from reports.events import kernel_order
+from reports.records import CellKey, Kernel, Qualifier, Result, Results, Status
 from reports.storage import read
 
 # Verdicts that say nothing about the kernel: an error is the test's own fault.
 INCONCLUSIVE = frozenset({Status.SKIP, Status.ERROR, Status.INFRA, Status.NOTRUN})
 FAILURES = frozenset({Status.FAIL, Status.TIMEOUT, Status.CRASH})
+# Of those without a verdict: the ones where nobody chose to have none.
+HOLES = INCONCLUSIVE - {Status.SKIP}
 
 
 class Change(StrEnum):
@@ -23,9 +30,13 @@ class Change(StrEnum):
     REGRESSION = "regression"
     # It fails, and neither passed nor failed before.
     NEW_FAILURE = "new-failure"
+    # It wavers, and did not before.
+    NEWLY_FLAKY = "newly-flaky"
     STILL_FAILING = "still-failing"
     # It had a verdict, and has none now.
     INCONCLUSIVE = "inconclusive"
+    # It has none, and had none before.
+    UNKNOWN = "unknown"
     # It failed, and passes now.
     FIXED = "fixed"
     # It passes, and neither passed nor failed before.
@@ -37,14 +48,25 @@ class Change(StrEnum):
     UNCHANGED = "unchanged"
 
 
-# Changes that make a command say no.
-BAD = frozenset({Change.REGRESSION, Change.NEW_FAILURE})
+# What makes a gate say no, by --fail-on's name for it: what is bad, and what is a hole.
+BAD = frozenset({Change.REGRESSION, Change.NEW_FAILURE, Change.NEWLY_FLAKY})
+GATES: Mapping[str, frozenset[Change]] = {
+    "regression": frozenset({Change.REGRESSION, Change.NEW_FAILURE}),
+    "flaky": frozenset({Change.NEWLY_FLAKY}),
+    "lost": frozenset({Change.INCONCLUSIVE}),
+    "unknown": frozenset({Change.UNKNOWN}),
+    "missing": frozenset({Change.DISAPPEARED}),
+}
 
 
 def classify(old: Status | None, new: Status | None) -> Change:
     """Name the change from one verdict to another; None where there is no such cell."""
-    if old is None or new is None:
-        return Change.APPEARED if old is None else Change.DISAPPEARED
+    if new is None:
+        return Change.DISAPPEARED
+    if new in HOLES and (old is None or old in INCONCLUSIVE):
+        return Change.UNKNOWN
+    if old is None:
+        return Change.APPEARED
     if new in INCONCLUSIVE:
         return Change.UNCHANGED if old in INCONCLUSIVE else Change.INCONCLUSIVE
     if new is Status.PASS:
@@ -77,6 +99,14 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class KernelPair:
+    """A kernel on both sides; None where a side has none of that name."""
+
+    old: Kernel | None
+    new: Kernel | None
+
+
+@dataclass(frozen=True, slots=True)
 class Diff:
     """All changes, and what else differs between the sides."""
 
@@ -88,11 +118,51 @@ class Diff:
     counts: Mapping[Change, int]
     # Differences other than the kernels that may explain a change
     caveats: tuple[str, ...]
+    # The kernels of both sides, those of one name together
+    kernels: tuple[KernelPair, ...] = ()
+    # Cells with a verdict about the kernel on both sides: what the comparison speaks of
+    compared: int = 0
+    # How many cells each column has on either side, by the new side's name for the kernel
+    cells: Mapping[str, int] = field(default_factory=dict)
+    # Architectures and modes that there are, on both sides together
+    archs: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
 
     @property
     def is_worse(self) -> bool:
-        """There is a regression or a new failure."""
+        """There is a regression, a new failure or a newly flaky cell."""
         return any(self.counts.get(change, 0) for change in BAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a comparison means for whoever has to decide."""
+
+    # Kinds of `GATES` that were asked for and occur, with their numbers
+    bad: Mapping[str, int]
+    holes: Mapping[str, int]
+    # Not one cell has a verdict on both sides: nothing was compared
+    is_empty: bool
+
+    @property
+    def is_green(self) -> bool:
+        """Nothing speaks against it."""
+        return not (self.bad or self.holes or self.is_empty)
+
+
+def gate(found: Diff, fail_on: Collection[str] = tuple(GATES)) -> Gate:
+    """Decide whether a diff is good.
+
+    Args:
+        found: the diff.
+        fail_on: the kinds of `GATES` that count.
+    """
+    counts = {name: sum(found.counts.get(change, 0) for change in GATES[name]) for name in GATES if name in fail_on}
+    return Gate(
+        bad={name: count for name, count in counts.items() if count and GATES[name] <= BAD},
+        holes={name: count for name, count in counts.items() if count and not GATES[name] <= BAD},
+        is_empty=not found.compared,
+    )
 
 
 def diff(old: Results, new: Results, *, old_name: str = "old", new_name: str = "new") -> Diff:
@@ -107,7 +177,7 @@ def diff(old: Results, new: Results, *, old_name: str = "old", new_name: str = "
             caveats += _kernel_changes(kernels[kernel.id], kernel)
     tests = _Tests(old, new)
     entries = [_entry(tests, key, key.kernel, old_rows.get(key), new_rows.get(key)) for key in keys]
-    return _diff(old_name, new_name, entries, caveats)
+    return _diff(old_name, new_name, entries, caveats, _pairs(old.kernels, new.kernels))
 
 
 def diff_columns(
@@ -145,23 +215,29 @@ def diff_columns(
         )
         for test, mode in keys
     ]
-    return _diff(old_name or old_kernel, new_name or new_kernel, entries, caveats)
+    return _diff(
+        old_name or old_kernel, new_name or new_kernel, entries, caveats, (KernelPair(old_record, new_record),)
+    )
 
 
 def diff_files(old: str, new: str) -> Diff:
     """Compare what two arguments name: results.json files (or their directories), or FILE#kernel for one column.
 
     Raises:
-        ResultsError: a file or kernel is not there, or only one side names a kernel.
+        ResultsError: a file or kernel is not there, or only one side names a kernel and the other has several.
     """
     (old_path, old_kernel), (new_path, new_kernel) = _side(old), _side(new)
-    if bool(old_kernel) != bool(new_kernel):
-        raise ResultsError(
-            f"{old} and {new} cannot be compared: one names a kernel, the other a whole run. Write FILE#kernel on "
-            "both sides, or on none."
-        )
     old_results = read(old_path)
     new_results = old_results if new_path == old_path else read(new_path)
+    only = [_only_kernel(side) for side in (old_results, new_results)]
+    if old_kernel or new_kernel or (all(only) and only[0] != only[1]):
+        old_kernel, new_kernel = old_kernel or only[0], new_kernel or only[1]
+    if bool(old_kernel) != bool(new_kernel):
+        side, names = (new, new_results) if old_kernel else (old, old_results)
+        raise ResultsError(
+            f"{old} and {new} cannot be compared: one is a kernel, the other a run of several. Write {side}#KERNEL; it "
+            f"has {', '.join(kernel.id for kernel in names.kernels)}."
+        )
     if old_kernel and new_kernel:
         return diff_columns(old_results, old_kernel, new_results, new_kernel, old_name=old, new_name=new)
     return diff(old_results, new_results, old_name=old, new_name=new)
@@ -173,6 +249,8 @@ def as_builtins(found: Diff) -> dict[str, Any]:
         "old": found.old,
         "new": found.new,
         "is_worse": found.is_worse,
+        "compared": found.compared,
+        "kernels": [{"old": _kernel_facts(pair.old), "new": _kernel_facts(pair.new)} for pair in found.kernels],
         "counts": {change.value: count for change, count in found.counts.items()},
         "caveats": list(found.caveats),
         "entries": [
@@ -193,10 +271,26 @@ def as_builtins(found: Diff) -> dict[str, Any]:
     }
 
 
+def _kernel_facts(kernel: Kernel | None) -> dict[str, Any] | None:
+    if kernel is None:
+        return None
+    return {
+        "id": kernel.id,
+        "arch": kernel.arch,
+        "release": kernel.release,
+        "package_version": kernel.package_version,
+        "sha256": kernel.sha256,
+    }
+
+
 def _verdict(row: Result | None) -> dict[str, Any] | None:
     if row is None:
         return None
     return {"status": row.status.value, "reason": row.reason, "qualifiers": list(row.qualifiers)}
+
+
+def _only_kernel(results: Results) -> str | None:
+    return results.kernels[0].id if len(results.kernels) == 1 else None
 
 
 def _side(text: str) -> tuple[str, str | None]:
@@ -234,7 +328,7 @@ class _Tests:
 
 def _entry(tests: _Tests, key: CellKey, old_kernel: str, before: Result | None, after: Result | None) -> Entry:
     return Entry(
-        change=classify(before.status if before else None, after.status if after else None),
+        change=_change(before, after),
         test=key.test,
         title=tests.title(key.test),
         old_kernel=old_kernel,
@@ -247,7 +341,28 @@ def _entry(tests: _Tests, key: CellKey, old_kernel: str, before: Result | None, 
     )
 
 
-def _diff(old: str, new: str, entries: list[Entry], caveats: list[str]) -> Diff:
+def _change(before: Result | None, after: Result | None) -> Change:
+    change = classify(before.status if before else None, after.status if after else None)
+    is_newly_flaky = after is not None and _is_flaky(after) and before is not None and not _is_flaky(before)
+    return Change.NEWLY_FLAKY if is_newly_flaky and change not in BAD else change
+
+
+def _is_flaky(row: Result) -> bool:
+    return Qualifier.FLAKY in row.qualifiers
+
+
+def _pairs(old: Sequence[Kernel], new: Sequence[Kernel]) -> tuple[KernelPair, ...]:
+    sides = [{kernel.id: kernel for kernel in side} for side in (old, new)]
+    ids = dict.fromkeys(kernel.id for kernel in sorted((*old, *new), key=kernel_order))
+    return tuple(KernelPair(sides[0].get(name), sides[1].get(name)) for name in ids)
+
+
+def _is_compared(entry: Entry) -> bool:
+    rows = (entry.old, entry.new)
+    return all(row is not None and row.status not in INCONCLUSIVE for row in rows)
+
+
+def _diff(old: str, new: str, entries: list[Entry], caveats: list[str], kernels: tuple[KernelPair, ...]) -> Diff:
     order = list(Change)
     counts = Counter(entry.change for entry in entries)
     shown = [entry for entry in entries if entry.change is not Change.UNCHANGED]
@@ -257,6 +372,11 @@ def _diff(old: str, new: str, entries: list[Entry], caveats: list[str]) -> Diff:
         entries=tuple(sorted(shown, key=lambda entry: order.index(entry.change))),
         counts={change: counts[change] for change in order if counts[change]},
         caveats=tuple(caveats),
+        kernels=kernels,
+        compared=sum(_is_compared(entry) for entry in entries),
+        cells=Counter(entry.new_kernel for entry in entries),
+        archs=tuple(sorted({entry.arch for entry in entries})),
+        modes=tuple(dict.fromkeys(entry.mode for entry in entries)),
     )
 
 
@@ -273,10 +393,8 @@ def _caveats(old: Results, new: Results) -> list[str]:
 
 
 def _kernel_changes(old: Kernel, new: Kernel) -> list[str]:
-    """Say what became of a kernel that both runs call by one id."""
+    """Say of a kernel that both runs call by one name and version that it is another one nevertheless."""
     before, after = (kernel.package_version or kernel.release for kernel in (old, new))
-    if before != after:
-        return [f"{new.id} was {before}, is {after}"]
-    if old.sha256 and new.sha256 and old.sha256 != new.sha256:
+    if before == after and old.sha256 and new.sha256 and old.sha256 != new.sha256:
         return [f"{new.id} is another image of the same version"]
     return []

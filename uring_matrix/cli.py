@@ -22,9 +22,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _EXIT_CODES = """\b
 Exit codes:
   0    everything as expected
-  1    an unexpected verdict (run), a regression (diff)
+  1    an unexpected verdict (run), a regression or a newly flaky cell (diff)
   2    usage: an option, a kernel spec or a file that cannot be meant or collected
-  3    not done, or not all of it, for reasons of infrastructure
+  3    not done, or not all of it, for reasons of infrastructure (run); verdicts or cells are missing (diff)
   130  interrupted; what is done is kept
 1 wins over 3."""
 
@@ -171,6 +171,28 @@ def _check_lock(ctx: click.Context, parameter: click.Parameter, value: Path | No
 
         read_lock(value)
     return value
+
+
+def _check_fail_on(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    from reports.diff import GATES
+
+    if value is None:
+        return tuple(GATES)
+    names = tuple(name for name in value.replace(",", " ").split())
+    for name in names:
+        if name not in GATES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(GATES)}")
+    if not names:
+        raise click.BadParameter(f"name at least one of {', '.join(GATES)}")
+    return names
+
+
+_fail_on = click.option(
+    "--fail-on",
+    metavar="KIND[,KIND]...",
+    callback=_check_fail_on,
+    help="What is not green; otherwise all of: regression, flaky, lost, unknown, missing.",
+)
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------
@@ -395,16 +417,31 @@ def report(results: tuple[Path, ...], out: Path) -> int:
         """\b
 Examples:
   uring-matrix diff yesterday/ today/
-  uring-matrix diff 'matrix#6.1' 'matrix#6.12'   two columns of one run""",
-        "Exit code 1 means that something passed and does not any more, or fails newly.",
+  uring-matrix diff 'matrix#6.1' 'matrix#6.12'   two columns of one run
+  uring-matrix diff old/ new/ --markdown         for a pull request
+  uring-matrix diff old/ new/ --fail-on regression,flaky""",
+        """\b
+What --fail-on can name:
+  regression  it passed and does not any more, or it fails and did neither before
+  flaky       it wavers, and did not before
+  lost        it had a verdict, and has none now
+  unknown     it has no verdict (infra, notrun, error), and had none before
+  missing     a cell is not there any more: a kernel, a test, a mode
+Exit code 1 stands for the first two; 3 for the others, and where no cell at all has a verdict on both sides.""",
     ),
 )
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
 @_json
-def diff(old: str, new: str, as_json: bool) -> int:
+@click.option("--markdown", "as_markdown", is_flag=True, help="Write Markdown, for a pull request or a job's summary.")
+@click.option("--html", "as_html", is_flag=True, help="Write one self-contained page.")
+@_fail_on
+def diff(old: str, new: str, as_json: bool, as_markdown: bool, as_html: bool, fail_on: tuple[str, ...]) -> int:
     """Compare two runs, or two kernels: OLD and NEW are results.json files, or FILE#kernel for one column."""
-    return _call("diff", "diff", old, new, as_json=as_json)
+    forms = [name for name, is_it in (("json", as_json), ("markdown", as_markdown), ("html", as_html)) if is_it]
+    if len(forms) > 1:
+        raise click.UsageError(f"--{forms[0]} and --{forms[1]} are two forms of one output: choose one")
+    return _call("diff", "diff", old, new, form=forms[0] if forms else None, fail_on=fail_on)
 
 
 @cli.command(short_help="Show what a kernel's io_uring has.", epilog=_SPECS)

@@ -1,77 +1,76 @@
-"""`uring-matrix diff`: what changed between two runs or two kernels, for people and for programs."""
+"""`uring-matrix diff`: what changed between two runs or two kernels, for people, for programs, and as a gate."""
+
+from collections.abc import Collection
 
 import click
 
-from reports.diff import BAD, Change, Diff, Entry, as_builtins, diff_files
-from reports.untrusted import visible
+from reports.diff import BAD, GATES, Change, Diff, Gate, as_builtins, diff_files, gate
+from reports.diff_text import conclusion, kernels_line, markdown, scope, sections
 from uring_matrix import output
 
-_HEADS = {
-    Change.REGRESSION: "Regressions: passed, and does not any more",
-    Change.NEW_FAILURE: "New failures",
-    Change.STILL_FAILING: "Still failing",
-    Change.INCONCLUSIVE: "No verdict any more",
-    Change.FIXED: "Fixed",
-    Change.NEW_PASS: "New passes",
-    Change.APPEARED: "New cells",
-    Change.DISAPPEARED: "Gone",
-    Change.OTHER: "Other changes of verdict",
-}
-_CELL_CHARACTERS_MAX = 200
-_COLORS = {Change.REGRESSION: "red", Change.NEW_FAILURE: "red", Change.FIXED: "green", Change.NEW_PASS: "green"}
+_COLORS = {**dict.fromkeys(BAD, "red"), Change.FIXED: "green", Change.NEW_PASS: "green"}
 
 
-def diff(old: str, new: str, *, as_json: bool) -> int:
+def diff(old: str, new: str, *, form: str | None = None, fail_on: Collection[str] = tuple(GATES)) -> int:
     """Compare two runs, or two columns.
 
+    Args:
+        old: results.json, its directory, or FILE#kernel.
+        new: the same, of what came later.
+        form: `json`, `markdown` or `html`; None is text.
+        fail_on: the kinds of `reports.diff.GATES` that count.
+
     Returns:
-        1 where something passed and does not any more, or fails newly; else 0.
+        1 where something is worse, 3 where verdicts or cells are missing that it would take to say that nothing is,
+        else 0.
 
     Raises:
         ResultsError: a file or kernel is not there, or the two cannot be compared.
     """
     found = diff_files(old, new)
-    if as_json:
-        output.say_json(as_builtins(found))
-    else:
-        for line in lines(found):
-            output.say(line)
-    return output.UNEXPECTED if found.is_worse else output.EXPECTED
+    decided = gate(found, fail_on)
+    say(found, decided, form)
+    return exit_code(decided)
 
 
-def lines(found: Diff) -> list[str]:
-    """Write a diff in plain text: the counts, what else differs, then the changed cells by kind."""
-    total = sum(found.counts.values())
-    unchanged = found.counts.get(Change.UNCHANGED, 0)
-    text = [f"{found.old} → {found.new}: {total} cells, {unchanged} unchanged"]
-    text += [f"  note: {caveat}" for caveat in found.caveats]
-    for change, head in _HEADS.items():
-        entries = [entry for entry in found.entries if entry.change is change]
-        if entries:
-            text += ["", click.style(f"{head} ({len(entries)})", bold=True, fg=_COLORS.get(change))]
-            text += [f"  {line}" for line in output.table(("test", "cell", "was", "is", ""), map(_row, entries))[1:]]
-    if not found.entries:
-        text.append("no cell changed its verdict")
-    if not any(entry.change in BAD for entry in found.entries):
-        text += ["", "no regression"]
-    return text
+def exit_code(decided: Gate) -> int:
+    """What a gate's decision is to a shell."""
+    if decided.bad:
+        return output.UNEXPECTED
+    return output.EXPECTED if decided.is_green else output.INFRASTRUCTURE
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
-    kernels = entry.new_kernel if entry.old_kernel == entry.new_kernel else f"{entry.old_kernel} → {entry.new_kernel}"
-    reason = entry.new.reason if entry.new is not None else ""
-    if entry.is_test_changed:
-        reason = f"(the test itself changed) {reason}"
-    cells = (
-        entry.title,
-        f"{kernels} {entry.arch} {entry.mode}",
-        entry.old.status.value if entry.old is not None else "-",
-        entry.new.status.value if entry.new is not None else "-",
-        reason,
-    )
-    return tuple(_one_line(cell) for cell in cells)
+def say(found: Diff, decided: Gate, form: str | None = None) -> None:
+    """Write a diff to standard output."""
+    match form:
+        case "json":
+            output.say_json(as_builtins(found) | {"conclusion": conclusion(found, decided), **_gate(decided)})
+        case "markdown":
+            output.say(markdown(found, decided).rstrip("\n"))
+        case "html":
+            from reports.diff_page import page  # noqa: PLC0415 - the other forms need no Jinja2
+
+            output.say(page(found, decided).rstrip("\n"))
+        case _:
+            for line in lines(found, decided):
+                output.say(line)
 
 
-def _one_line(text: str) -> str:
-    """Keep the first line, without the control characters that a guest may have put into it."""
-    return visible(text.strip().partition("\n")[0][:_CELL_CHARACTERS_MAX])
+def _gate(decided: Gate) -> dict[str, object]:
+    return {"is_green": decided.is_green, "bad": dict(decided.bad), "holes": dict(decided.holes)}
+
+
+def lines(found: Diff, decided: Gate) -> list[str]:
+    """Write a diff in plain text: what is compared, what else differs, the changed cells by kind, the conclusion."""
+    text = [
+        f"old:     {found.old}",
+        f"new:     {found.new}",
+        f"kernels: {kernels_line(found.kernels)}",
+        f"cells:   {scope(found)}",
+        *(f"note:    {caveat}" for caveat in found.caveats),
+    ]
+    for section in sections(found):
+        text += ["", click.style(f"{section.head} ({section.count:,})", bold=True, fg=_COLORS.get(section.change))]
+        rows = [(one.test, one.where, one.was, one.now, one.reason) for one in section.lines]
+        text += [f"  {line}" for line in output.table(("test", "cell", "was", "is", ""), rows)[1:]]
+    return [*text, "", click.style(conclusion(found, decided), bold=True, fg=None if decided.is_green else "red")]

@@ -7,23 +7,26 @@ import pytest
 import sample
 from msgspec.structs import replace
 
-from reports.diff import Change, as_builtins, classify, diff, diff_columns, diff_files
-from reports.results import ResultsError, Status, write
+from reports.diff import Change, as_builtins, classify, diff, diff_columns, diff_files, gate
+from reports.diff_page import page
+from reports.diff_text import conclusion, markdown, sections
+from reports.results import Qualifier, ResultsError, Status, write
+from uring_matrix.diff import exit_code, lines
 
 ORDER = ["pass", "unsupported", "skip", "fail", "error", "crash", "timeout", "infra", "notrun"]
 C = Change
-F, S, I = C.STILL_FAILING, C.UNCHANGED, C.INCONCLUSIVE  # noqa: E741
+F, S, I, U = C.STILL_FAILING, C.UNCHANGED, C.INCONCLUSIVE, C.UNKNOWN  # noqa: E741
 #                  to: pass        unsupported   skip fail           error crash          timeout        infra notrun
 TABLE = {
     "pass":        [S,          C.REGRESSION, I, C.REGRESSION,  I, C.REGRESSION,  C.REGRESSION,  I, I],
     "unsupported": [C.NEW_PASS, S,            I, C.NEW_FAILURE, I, C.NEW_FAILURE, C.NEW_FAILURE, I, I],
-    "skip":        [C.NEW_PASS, C.OTHER,      S, C.NEW_FAILURE, S, C.NEW_FAILURE, C.NEW_FAILURE, S, S],
+    "skip":        [C.NEW_PASS, C.OTHER,      S, C.NEW_FAILURE, U, C.NEW_FAILURE, C.NEW_FAILURE, U, U],
     "fail":        [C.FIXED,    C.OTHER,      I, F,             I, F,             F,             I, I],
-    "error":       [C.NEW_PASS, C.OTHER,      S, C.NEW_FAILURE, S, C.NEW_FAILURE, C.NEW_FAILURE, S, S],
+    "error":       [C.NEW_PASS, C.OTHER,      S, C.NEW_FAILURE, U, C.NEW_FAILURE, C.NEW_FAILURE, U, U],
     "crash":       [C.FIXED,    C.OTHER,      I, F,             I, F,             F,             I, I],
     "timeout":     [C.FIXED,    C.OTHER,      I, F,             I, F,             F,             I, I],
-    "infra":       [C.NEW_PASS, C.OTHER,      S, C.NEW_FAILURE, S, C.NEW_FAILURE, C.NEW_FAILURE, S, S],
-    "notrun":      [C.NEW_PASS, C.OTHER,      S, C.NEW_FAILURE, S, C.NEW_FAILURE, C.NEW_FAILURE, S, S],
+    "infra":       [C.NEW_PASS, C.OTHER,      S, C.NEW_FAILURE, U, C.NEW_FAILURE, C.NEW_FAILURE, U, U],
+    "notrun":      [C.NEW_PASS, C.OTHER,      S, C.NEW_FAILURE, U, C.NEW_FAILURE, C.NEW_FAILURE, U, U],
 }  # fmt: skip
 
 
@@ -40,6 +43,7 @@ def test_cells_on_one_side_only():
     """A new test is neither a pass nor a failure of the kernel's."""
     assert classify(None, Status.FAIL) is Change.APPEARED
     assert classify(Status.PASS, None) is Change.DISAPPEARED
+    assert classify(None, Status.INFRA) is Change.UNKNOWN
 
 
 def test_a_run_does_not_differ_from_itself():
@@ -92,7 +96,6 @@ def test_what_else_differs_is_said():
         f"the suite differs: {sample.GENERATOR.commit}, 0.2.0",
         "the accelerator differs: tcg, kvm",
         "the new run is incomplete",
-        "5.10 was 5.10.249-1, is 5.10.250-1",
         "7.3 is another image of the same version",
     ) == caveats
 
@@ -141,7 +144,9 @@ def test_files_and_columns_by_name(tmp_path):
     write(file, sample.whole())
     assert diff_files(f"{file}#5.10", f"{file}#6.1").counts[Change.NEW_PASS] == 13
     assert diff_files(str(tmp_path), str(file)).entries == ()
-    with pytest.raises(ResultsError, match="one names a kernel, the other a whole run"):
+    with pytest.raises(
+        ResultsError, match=r"one is a kernel, the other a run of several\. Write .*#KERNEL; it has 5\.10,"
+    ):
         diff_files(f"{file}#5.10", str(file))
     with pytest.raises(ResultsError, match=r"There is no .*missing\.json"):
         diff_files(str(tmp_path / "missing.json"), str(file))
@@ -163,3 +168,165 @@ def test_a_diff_is_plain_json():
     assert entry["change"] == "regression"
     assert entry["old"] == {"status": "pass", "reason": "", "qualifiers": []}
     assert entry["new"]["status"] == "unsupported"
+
+
+# -- the gate ----------------------------------------------------------------------------------------------------------
+
+
+def judged(old, new, **options):
+    found = diff(old, new)
+    return gate(found, **options), found
+
+
+def without(results, *, kernels=(), tests=()):
+    rows = tuple(row for row in results.results if row.kernel not in kernels and row.test not in tests)
+    return replace(
+        results,
+        results=rows,
+        kernels=tuple(kernel for kernel in results.kernels if kernel.id not in kernels),
+        tests=tuple(test for test in results.tests if test.id not in tests),
+    )
+
+
+def test_a_run_that_is_the_same_is_green():
+    decided, found = judged(sample.whole(), sample.whole())
+    assert (decided.is_green, exit_code(decided)) == (True, 0)
+    assert conclusion(found, decided) == "no regression: 451 cells compared, no verdict lost"
+
+
+@pytest.mark.parametrize("status", [Status.INFRA, Status.NOTRUN, Status.SKIP, Status.ERROR])
+def test_a_verdict_that_is_lost_is_not_green(status):
+    decided, found = judged(sample.whole(), sample.with_cell(sample.whole(), "test_nop", "6.1", status=status))
+    assert (decided.holes, exit_code(decided)) == ({"lost": 1}, 3)
+    assert conclusion(found, decided) == "not known to be good: 1 verdict lost"
+    assert "no regression" not in "\n".join(lines(found, decided))
+
+
+def test_kernels_that_vanished_are_not_green():
+    """Two of eleven kernels are left, and all that is left passes."""
+    new = without(sample.whole(), kernels=[kernel.id for kernel in sample.whole().kernels[2:]])
+    decided, found = judged(sample.whole(), new)
+    assert (decided.holes, exit_code(decided)) == ({"missing": 9 * 41}, 3)
+    text = "\n".join(lines(found, decided))
+    assert "82 of 451 cells have a verdict on both sides" in text
+    assert "7.3 (7.3~rc5-1~exp1 → not there)" in text
+    assert "no regression" not in text
+    # One line for each kernel, not 369.
+    assert [one.test for one in sections(found)[0].lines] == ["all 41 tests"] * 9
+
+
+def test_tests_that_vanished_are_not_green():
+    decided, found = judged(sample.whole(), without(sample.whole(), tests=["test_nop", "test_readv"]))
+    assert (decided.holes, exit_code(decided)) == ({"missing": 22}, 3)
+    assert [(one.test, one.where) for one in sections(found)[0].lines] == [("nop", "11 cells"), ("readv", "11 cells")]
+
+
+def test_a_cell_that_wavers_newly_is_bad():
+    new = sample.with_cell(sample.whole(), "test_nop", "6.1", qualifiers=(Qualifier.FLAKY,))
+    decided, found = judged(sample.whole(), new)
+    assert (decided.bad, exit_code(decided)) == ({"flaky": 1}, 1)
+    assert conclusion(found, decided) == "worse: 1 newly flaky cell"
+    assert judged(new, new)[0].is_green
+
+
+def test_a_regression_wins_over_a_hole_and_both_are_said():
+    new = without(sample.with_cell(sample.whole(), "test_nop", "6.1", status=Status.FAIL), kernels=["7.3"])
+    decided, found = judged(sample.whole(), new)
+    assert exit_code(decided) == 1
+    assert conclusion(found, decided) == "worse: 1 regression, 41 cells missing"
+
+
+def test_a_baseline_without_verdicts_is_no_basis():
+    whole = sample.whole()
+    nothing = replace(whole, results=tuple(replace(row, status=Status.INFRA) for row in whole.results))
+    decided, found = judged(nothing, whole)
+    assert (decided.is_empty, decided.is_green, exit_code(decided)) == (True, False, 3)
+    assert conclusion(found, decided) == "nothing was compared: no cell has a verdict on both sides"
+    decided, _ = judged(nothing, nothing)
+    assert (decided.holes, exit_code(decided)) == ({"unknown": 451}, 3)
+    # Not even if holes were not to count.
+    assert exit_code(judged(nothing, whole, fail_on=["regression"])[0]) == 3
+
+
+def test_what_is_not_to_count_is_said_nevertheless():
+    new = without(sample.whole(), kernels=["7.3"])
+    decided, found = judged(sample.whole(), new, fail_on=["regression", "flaky"])
+    assert (decided.is_green, exit_code(decided)) == (True, 0)
+    assert conclusion(found, decided) == (
+        "no regression among 410 cells; 41 cells could not be compared, which was not to count"
+    )
+
+
+def test_a_test_that_is_skipped_on_purpose_stays_skipped():
+    old = sample.with_cell(sample.whole(), "test_nop", "6.1", status=Status.SKIP)
+    assert judged(old, old)[0].is_green
+
+
+def test_equal_context_stands_in_the_head_alone():
+    whole = sample.whole()
+    found = diff_columns(whole, "5.10", whole, "6.12", old_name="a", new_name="b")
+    text = lines(found, gate(found))
+    assert text[2] == "kernels: 5.10 → 6.12 (5.10.249-1 → 6.12.94-1)"
+    assert text[3] == "cells:   41 of 41 cells have a verdict on both sides (amd64, default); 26 unchanged"
+    assert not [line for line in text[4:] if "amd64" in line or "5.10" in line]
+
+
+def test_versions_of_both_sides_stand_in_the_head():
+    old = sample.whole()
+    kernels = (replace(old.kernels[0], package_version="5.10.250-1"), *old.kernels[1:])
+    found = diff(old, replace(old, kernels=kernels))
+    assert lines(found, gate(found))[2] == "kernels: 5.10 (5.10.249-1 → 5.10.250-1), 10 that are the same"
+
+
+def test_a_file_with_one_kernel_needs_no_name(tmp_path):
+    write(tmp_path / "all.json", sample.whole())
+    one = without(sample.whole(), kernels=[kernel.id for kernel in sample.whole().kernels if kernel.id != "6.1"])
+    other = without(sample.whole(), kernels=[kernel.id for kernel in sample.whole().kernels if kernel.id != "5.10"])
+    write(tmp_path / "one.json", one)
+    write(tmp_path / "other.json", other)
+    assert diff_files(f"{tmp_path}/all.json#5.10", f"{tmp_path}/one.json").counts[Change.NEW_PASS] == 13
+    assert diff_files(f"{tmp_path}/other.json", f"{tmp_path}/all.json#6.1").counts[Change.NEW_PASS] == 13
+    # Two files with one kernel each are those two kernels, whatever they are called.
+    assert diff_files(f"{tmp_path}/other.json", f"{tmp_path}/one.json").counts[Change.NEW_PASS] == 13
+
+
+# -- other forms -------------------------------------------------------------------------------------------------------
+
+HOSTILE = "<script>alert(1)</script> | `x` [a](http://b) \x1b[31m\u202e"
+
+
+def hostile():
+    old = sample.whole()
+    new = sample.with_cell(old, "test_nop", "6.1", status=Status.FAIL, reason=HOSTILE)
+    tests = tuple(replace(test, title=HOSTILE) if test.id == "test_nop" else test for test in new.tests)
+    found = diff(old, replace(new, tests=tests))
+    return found, gate(found)
+
+
+def test_markdown_says_what_matters_first_and_obeys_nobody():
+    text = markdown(*hostile())
+    assert text.startswith("### ❌ io_uring: worse: 1 regression\n")
+    assert "\n#### Regressions: passed, and does not any more (1)\n" in text
+    assert "<script" not in text
+    assert "](http" not in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    row = next(line for line in text.splitlines() if "alert" in line)
+    assert row.count("|") == 6
+
+
+def test_markdown_folds_what_is_not_urgent():
+    whole = sample.whole()
+    found = diff_columns(whole, "5.10", whole, "6.12")
+    text = markdown(found, gate(found))
+    assert text.startswith("### ✅")
+    assert "<details><summary>New passes (15)</summary>" in text
+    assert text.count("<details>") == text.count("</details>") == 1
+
+
+def test_a_page_says_the_same_and_obeys_nobody():
+    text = page(*hostile())
+    assert "<h1>Worse: 1 regression</h1>" in text
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert "\x1b" not in text

@@ -1,0 +1,212 @@
+"""A diff in words: for a terminal, as Markdown for a pull request, as a page. Pure functions."""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from reports.diff import Change, Diff, Entry, Gate, KernelPair
+from reports.records import Kernel
+from reports.untrusted import visible
+
+HEADS = {
+    Change.REGRESSION: "Regressions: passed, and does not any more",
+    Change.NEW_FAILURE: "New failures",
+    Change.NEWLY_FLAKY: "Newly flaky: it wavers, and did not before",
+    Change.INCONCLUSIVE: "No verdict any more",
+    Change.DISAPPEARED: "Not there any more",
+    Change.UNKNOWN: "No verdict, neither before nor now",
+    Change.STILL_FAILING: "Still failing",
+    Change.FIXED: "Fixed",
+    Change.NEW_PASS: "New passes",
+    Change.APPEARED: "Not there before",
+    Change.OTHER: "Other changes of verdict",
+}
+# What is the same on all kernels or for all tests is said once.
+_WHOLE = frozenset({Change.APPEARED, Change.DISAPPEARED, Change.UNKNOWN, Change.INCONCLUSIVE})
+_GATE_WORDS = {
+    "regression": ("regression", "regressions"),
+    "flaky": ("newly flaky cell", "newly flaky cells"),
+    "lost": ("verdict lost", "verdicts lost"),
+    "unknown": ("cell without a verdict", "cells without a verdict"),
+    "missing": ("cell missing", "cells missing"),
+}
+_TEXT_CHARACTERS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a table of changes."""
+
+    test: str
+    where: str
+    was: str
+    now: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The changes of one kind."""
+
+    change: Change
+    head: str
+    # Cells; a line may stand for many
+    count: int
+    lines: tuple[Line, ...]
+
+
+def sections(found: Diff) -> tuple[Section, ...]:
+    """Sort a diff's entries into tables, the worst first."""
+    made = []
+    for change, head in HEADS.items():
+        entries = [entry for entry in found.entries if entry.change is change]
+        if entries:
+            made.append(Section(change, head, len(entries), tuple(_lines(change, entries, found))))
+    return tuple(made)
+
+
+def _lines(change: Change, entries: Sequence[Entry], found: Diff) -> Iterator[Line]:
+    left = list(entries)
+    if change in _WHOLE:
+        for own in _groups(left, lambda entry: (entry.new_kernel, _was(entry), _now(entry), _reason(entry))):
+            if len(own) > 1 and len(own) == found.cells[own[0].new_kernel]:
+                yield Line(f"all {len(own)} tests", _where(own[0], found), _was(own[0]), _now(own[0]), _reason(own[0]))
+                left = [entry for entry in left if not any(entry is one for one in own)]
+        for own in _groups(left, lambda entry: (entry.test, _was(entry), _now(entry), _reason(entry))):
+            if len(own) > 1:
+                yield Line(_title(own[0]), f"{len(own)} cells", _was(own[0]), _now(own[0]), _reason(own[0]))
+                left = [entry for entry in left if not any(entry is one for one in own)]
+    for entry in left:
+        yield Line(_title(entry), _where(entry, found), _was(entry), _now(entry), _reason(entry))
+
+
+def _groups(entries: Sequence[Entry], key: Callable[[Entry], Hashable]) -> list[list[Entry]]:
+    grouped: dict[Hashable, list[Entry]] = {}
+    for entry in entries:
+        grouped.setdefault(key(entry), []).append(entry)
+    return list(grouped.values())
+
+
+def _title(entry: Entry) -> str:
+    return _one_line(entry.title)
+
+
+def _where(entry: Entry, found: Diff) -> str:
+    """The column, as far as there is a choice: what is the same on every line stands in the head."""
+    parts = [entry.new_kernel] if len(found.kernels) > 1 else []
+    if len(found.archs) > 1:
+        parts.append(entry.arch)
+    if len(found.modes) > 1:
+        parts.append(entry.mode)
+    return _one_line(" ".join(parts))
+
+
+def _was(entry: Entry) -> str:
+    return entry.old.status.value if entry.old is not None else "not there"
+
+
+def _now(entry: Entry) -> str:
+    return entry.new.status.value if entry.new is not None else "not there"
+
+
+def _reason(entry: Entry) -> str:
+    reason = entry.new.reason if entry.new is not None else ""
+    return _one_line(f"(the test itself changed) {reason}" if entry.is_test_changed else reason)
+
+
+def _one_line(text: str) -> str:
+    """Keep the first line, without the control characters that a guest may have put into it."""
+    return visible(text.strip().partition("\n")[0][:_TEXT_CHARACTERS_MAX])
+
+
+def kernel_words(pair: KernelPair) -> str:
+    """Name a kernel and what each side has of it: `6.1 (6.1.170-1 → 6.1.171-1)`."""
+    name = next(kernel.id for kernel in (pair.new, pair.old) if kernel is not None)
+    if pair.old is not None and pair.new is not None and pair.old.id != pair.new.id:
+        name = f"{pair.old.id} → {pair.new.id}"
+    before, after = _version(pair.old), _version(pair.new)
+    return _one_line(f"{name} ({before})" if before == after else f"{name} ({before} → {after})")
+
+
+def _version(kernel: Kernel | None) -> str:
+    if kernel is None:
+        return "not there"
+    return kernel.package_version or kernel.release or "version unknown"
+
+
+def kernels_line(pairs: Sequence[KernelPair]) -> str:
+    """Say which kernels there are; those that are the same on both sides in a word, if they are many."""
+    same = [pair for pair in pairs if _version(pair.old) == _version(pair.new)]
+    others = [kernel_words(pair) for pair in pairs if pair not in same]
+    told = [kernel_words(pair) for pair in same]
+    if others and len(same) > 3:
+        told = [f"{len(same)} that are the same"]
+    return ", ".join([*others, *told]) or "none"
+
+
+def scope(found: Diff) -> str:
+    """Over what a diff speaks."""
+    total = sum(found.counts.values())
+    where = ", ".join(part for part in (*found.archs, *found.modes) if part) if total else ""
+    sentence = f"{found.compared:,} of {total:,} cells have a verdict on both sides"
+    if len(found.archs) == 1 and len(found.modes) == 1:
+        sentence += f" ({where})"
+    unchanged = found.counts.get(Change.UNCHANGED, 0)
+    return f"{sentence}; {unchanged:,} unchanged"
+
+
+def conclusion(found: Diff, gate: Gate) -> str:
+    """The last line: whether this is good, and what is known too little about to say so."""
+    if gate.bad:
+        return f"worse: {_counted({**gate.bad, **gate.holes})}"
+    if gate.is_empty:
+        return "nothing was compared: no cell has a verdict on both sides"
+    if gate.holes:
+        return f"not known to be good: {_counted(gate.holes)}"
+    passed_over = sum(
+        found.counts.get(change, 0) for change in (Change.INCONCLUSIVE, Change.UNKNOWN, Change.DISAPPEARED)
+    )
+    if passed_over:
+        cells = "1 cell" if passed_over == 1 else f"{passed_over:,} cells"
+        return f"no regression among {found.compared:,} cells; {cells} could not be compared, which was not to count"
+    return f"no regression: {found.compared:,} cells compared, no verdict lost"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {_GATE_WORDS[name][count != 1]}" for name, count in counts.items())
+
+
+def markdown(found: Diff, gate: Gate) -> str:
+    """The diff for a pull request: what matters open, the rest folded."""
+    sign = "✅" if gate.is_green else "❌"
+    lines = [
+        f"### {sign} io_uring: {_escaped(conclusion(found, gate))}",
+        "",
+        f"`{_code(found.old)}` → `{_code(found.new)}` · {_escaped(scope(found))}",
+        "",
+        f"Kernels: {_escaped(kernels_line(found.kernels))}",
+    ]
+    lines += [f"> {_escaped(caveat)}" for caveat in found.caveats]
+    for section in sections(found):
+        is_open = section.change in _SHOWN
+        lines += ["", f"{'#### ' if is_open else '<details><summary>'}{section.head} ({section.count:,})"]
+        lines[-1] += "" if is_open else "</summary>"
+        lines += ["", "| test | kernel | was | is | |", "| --- | --- | --- | --- | --- |"]
+        lines += [
+            f"| {' | '.join(map(_escaped, (one.test, one.where, one.was, one.now, one.reason)))} |"
+            for one in section.lines
+        ]
+        lines += [] if is_open else ["", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+# What a reader must not have to unfold.
+_SHOWN = frozenset({Change.REGRESSION, Change.NEW_FAILURE, Change.NEWLY_FLAKY, Change.INCONCLUSIVE, Change.DISAPPEARED})
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown and the HTML in it take as text."""
+    return "".join(f"&#{ord(one)};" if one in "|`*_<>[]&#~@\\" else one for one in text)
+
+
+def _code(text: str) -> str:
+    return text.replace("`", "'")
