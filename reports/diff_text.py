@@ -166,9 +166,13 @@ def conclusion(found: Diff, gate: Gate) -> str:
         found.counts.get(change, 0) for change in (Change.INCONCLUSIVE, Change.UNKNOWN, Change.DISAPPEARED)
     )
     if passed_over:
-        cells = "1 cell" if passed_over == 1 else f"{passed_over:,} cells"
-        return f"no regression among {found.compared:,} cells; {cells} could not be compared, which was not to count"
-    return f"no regression: {found.compared:,} cells compared, no verdict lost"
+        left = _cells(passed_over)
+        return f"no regression among {_cells(found.compared)}; {left} could not be compared, which was not to count"
+    return f"no regression: {_cells(found.compared)} compared, no verdict lost"
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count:,} cells"
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -77,6 +77,9 @@ class _Run(click.Command):
         ctx.params["pytest_args"] = tuple(args[end + 1 :])
         return left
 
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- PYTEST_ARGS...]"]
+
 
 # -- options that several commands have -------------------------------------------------------------------------------
 
@@ -120,6 +123,25 @@ def _settings(command: _Command) -> _Command:
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Write JSON to standard output, and nothing else there.")
+
+
+def _kernels(help_text: str) -> Callable[[_Command], _Command]:
+    """Add what names kernels: as arguments or as --kernel, which mean the same; the command gets `kernels`."""
+
+    def both(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
+        # Options come in the order they were written, arguments behind them.
+        ctx.params["kernels"] = (*ctx.params.get("kernels", ()), *value)
+
+    def add(command: _Command) -> _Command:
+        argument = click.argument("named", nargs=-1, metavar="[KERNEL]...", expose_value=False, callback=both)
+        option = click.option(
+            "--kernel", "optional", multiple=True, metavar="SPEC", expose_value=False, callback=both, help=help_text
+        )
+        return argument(option(command))
+
+    return add
+
+
 _accel = click.option(
     "--accel",
     type=click.Choice(["auto", "kvm", "tcg"]),
@@ -205,8 +227,8 @@ _fail_on = click.option(
         """\b
 Examples:
   uring-matrix run                               every kernel series, then open matrix/index.html
-  uring-matrix run --kernel 6.1 --kernel latest  two of them
-  uring-matrix run --kernel ~/linux              the kernel you have just built
+  uring-matrix run 6.1 latest                    two of them
+  uring-matrix run ~/linux                       the kernel you have just built
   uring-matrix diff old/ new/                    what changed between two runs
   uring-matrix doctor                            what this machine can do, and what it lacks""",
         _EXIT_CODES,
@@ -221,26 +243,21 @@ def cli() -> None:
 
 @cli.command(
     cls=_Run,
-    options_metavar="[OPTIONS] [-- PYTEST_ARGS...]",
     epilog=_epilog(
         _SPECS,
         """\b
 Examples:
-  uring-matrix run --kernel '5.*' --kernel latest --out old-and-new
-  uring-matrix run --kernel 6.12 --mode default --mode coop-taskrun
+  uring-matrix run '5.*' latest --out old-and-new
+  uring-matrix run 6.12 --mode default --mode coop-taskrun
   uring-matrix run --resume                      go on with a run that was interrupted
-  uring-matrix run --kernel 6.1 -- -k accept -x  whatever follows -- is pytest's
+  uring-matrix run 6.1 -k accept -- -x           whatever follows -- is pytest's
+  uring-matrix run --baseline last/results.json  a run and a diff in one step
   uring-matrix run -- --lf -v                    what failed last, shown by pytest itself""",
         _EXIT_CODES,
     ),
 )
-@click.option(
-    "--kernel",
-    "kernels",
-    multiple=True,
-    metavar="SPEC",
-    help="A kernel to test; may be given several times. Default: all.",
-)
+@_kernels("A kernel to test, as KERNEL is; may be given several times. Default: all.")
+@click.option("-k", "expression", metavar="EXPR", help="Only tests whose names fit, as pytest's own -k.")
 @click.option(
     "--arch",
     "archs",
@@ -293,6 +310,23 @@ Examples:
     metavar="N",
     help="Run each test N times, to find those that waver.",
 )
+@click.option(
+    "--test-timeout",
+    "test_timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Seconds that one test may take, on a machine that is not busy.",
+)
+@click.option(
+    "--baseline",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FILE",
+    help="Compare with an earlier results.json when the run is over; the exit code is what `diff` says.",
+)
+@click.option(
+    "--bisect", is_flag=True, help="Exit with 0 (good), 1 (bad) or 125 (no verdict), as `git bisect run` wants it."
+)
+@_fail_on
 @click.option("--isolate", is_flag=True, help="Give each test a guest of its own; about guests, not about host.")
 @click.option(
     "--guest-package",
@@ -427,7 +461,8 @@ What --fail-on can name:
   lost        it had a verdict, and has none now
   unknown     it has no verdict (infra, notrun, error), and had none before
   missing     a cell is not there any more: a kernel, a test, a mode
-Exit code 1 stands for the first two; 3 for the others, and where no cell at all has a verdict on both sides.""",
+Exit code 1 stands for the first two; 3 for the others, and where no cell has a verdict on both
+sides.""",
     ),
 )
 @click.argument("old", metavar="OLD")
@@ -445,13 +480,7 @@ def diff(old: str, new: str, as_json: bool, as_markdown: bool, as_html: bool, fa
 
 
 @cli.command(short_help="Show what a kernel's io_uring has.", epilog=_SPECS)
-@click.option(
-    "--kernel",
-    "kernels",
-    multiple=True,
-    metavar="SPEC",
-    help="A kernel to ask; may be given several times. Default: host, the running one.",
-)
+@_kernels("A kernel to ask, as KERNEL is; may be given several times. Default: host, the running one.")
 @_accel
 @_json
 @_settings
@@ -472,12 +501,14 @@ def doctor(as_json: bool) -> int:
 
 
 @cli.command(short_help="Open a Python prompt inside a kernel.", epilog=_SPECS)
-@click.argument("spec", metavar="SPEC")
+@_kernels("The kernel, as KERNEL is.")
 @_accel
 @_settings
-def shell(spec: str, accel: str | None) -> int:
+def shell(kernels: tuple[str, ...], accel: str | None) -> int:
     """Open a Python prompt inside a kernel, with `uring` ready to be imported."""
-    return _call("shell", "shell", spec, accel=accel)
+    if len(kernels) != 1:
+        raise click.UsageError("a prompt is of one kernel: name one, such as 6.1, latest or ./bzImage")
+    return _call("shell", "shell", kernels[0], accel=accel)
 
 
 # -- from the outside -------------------------------------------------------------------------------------------------
@@ -498,10 +529,16 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code. Whatever users can do something about is told in a sentence.
     """
+    words = list(arguments) if arguments is not None else sys.argv[1:]
+    own = words[: words.index("--")] if "--" in words else words
+    code = _execute(words)
+    # Whatever ends a run before it is one, a mistyped option as well, says nothing about the commit.
+    return output.bisect_code(code) if own[:1] == ["run"] and "--bisect" in own else code
+
+
+def _execute(words: list[str]) -> int:
     try:
-        result = cli.main(
-            list(arguments) if arguments is not None else None, prog_name="uring-matrix", standalone_mode=False
-        )
+        result = cli.main(words, prog_name="uring-matrix", standalone_mode=False)
     except click.UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # since click 8.2; its message is the help
             output.tell(error.format_message())

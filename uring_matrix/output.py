@@ -17,6 +17,15 @@ EXPECTED, UNEXPECTED, USAGE, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
 # What the shell says of a program that SIGPIPE ended; whoever reads us stopped reading, which is no verdict.
 PIPE_CLOSED = 141
 
+# What `git bisect run` takes for "neither good nor bad", and what makes it stop.
+BISECT_SKIP, BISECT_STOP_MIN = 125, 128
+
+
+def bisect_code(code: int) -> int:
+    """Translate an exit code for `git bisect run`: what is no verdict is neither good nor bad."""
+    return code if code in (EXPECTED, UNEXPECTED) or code >= BISECT_STOP_MIN else BISECT_SKIP
+
+
 # What a disk does without anybody having asked for the wrong thing.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -17,9 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 import conformance
-from reports.results import Expectation, Result, Results, Status, exit_code, judge_all
+from reports.diff import GATES, INCONCLUSIVE
+from reports.results import Expectation, Result, Results, Status, exit_code, judge_all, read
 from uring_matrix.arguments import Wishes, is_without_xdist, refuse_ours
-from uring_matrix.output import console, error_line
+from uring_matrix.baseline import Comparison
+from uring_matrix.output import bisect_code, console, error_line
 from uring_matrix.progress import progress
 from uring_matrix.show import Show
 from vm.lock import read_lock
@@ -28,6 +30,9 @@ from vm.lock import read_lock
 _SEVERAL = frozenset("*?[,")
 OK, USAGE, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 _UNEXPECTED_LINES_MAX = 20
+# Statuses that say something about the kernel.
+VERDICTS = frozenset(Status) - INCONCLUSIVE
+_BISECT_WORDS = {0: "good (0)", 1: "bad (1)", 125: "no verdict (125)"}
 # Where pytest keeps what failed last, in the directory of the results that say so.
 _CACHE = ".pytest_cache"
 # pytest's own setting; the processes of pytest-xdist inherit it.
@@ -50,6 +55,11 @@ def run(
     isolate: bool,
     allow_flaky: bool,
     as_json: bool,
+    expression: str | None = None,
+    test_timeout_s: float | None = None,
+    baseline: Path | None = None,
+    bisect: bool = False,
+    fail_on: Collection[str] = tuple(GATES),
     guest_packages: Sequence[str] = (),
     guest_env: Sequence[str] = (),
     pytest_args: Sequence[str],
@@ -60,6 +70,9 @@ def run(
         The exit code, as promised: 0, 1 (an unexpected verdict), 2 (usage), 3 (incomplete), 130 (interrupted).
     """
     refuse_ours(pytest_args)
+    selection = _selection(expression, pytest_args)
+    # Before minutes of work.
+    earlier = read(baseline) if baseline is not None else None
     home = Path(conformance.__file__).resolve().parent
     specs = kernels or (["all"] if lock is None else [])
     columns = specs if lock is None else [one.id for one in read_lock(lock)]
@@ -79,6 +92,7 @@ def run(
         *((f"--matrix-lock={lock}",) if lock else ()),
         *((f"--matrix-repeat={repeat}",) if repeat > 1 else ()),
         *(("--isolate",) if isolate else ()),
+        *((f"--matrix-test-timeout={test_timeout_s:g}",) if test_timeout_s is not None else ()),
         *(("--allow-flaky",) if allow_flaky else ()),
         *(f"--guest-package={name}" for name in guest_packages),
         *(f"--guest-env={entry}" for entry in guest_env),
@@ -94,7 +108,7 @@ def run(
         _nobody_elses_plugins(),
     ):
         try:
-            words = [*arguments, "--basetemp", f"{temporary}/pytest", *pytest_args]
+            words = [*arguments, "--basetemp", f"{temporary}/pytest", *selection, *pytest_args]
             status = pytest.main(words, plugins=[wishes, show])
         except KeyboardInterrupt:
             # During the preparations, before there is a session that could end in good order.
@@ -114,11 +128,29 @@ def run(
         error_line(show.failure)
         return INTERRUPTED if is_interrupted else INCOMPLETE
     if show.results is None or show.own is None:
-        return _explain_nothing(status, out, show, pytest_args)
+        return _explain_nothing(status, out, show, [*selection, *pytest_args])
     code = INTERRUPTED if is_interrupted else exit_code(show.own, is_flaky_allowed=allow_flaky)
     if is_refused and code in {OK, INCOMPLETE}:
         code = USAGE
-    return _conclude(show.results, show.own, show.sentences, out, code, is_report=report, as_json=as_json)
+    if bisect and code == OK and not any(row.status in VERDICTS for row in show.own.results):
+        code = INCOMPLETE  # every test declined to judge, which is neither good nor bad
+    compared = None
+    if earlier is not None:
+        is_whole = not (kernels or lock), not (selection or pytest_args)
+        compared = Comparison.of(earlier, show.own, str(baseline), str(out), is_whole, fail_on)
+        code = compared.code(code)
+    code = _conclude(show.results, show.own, show.sentences, out, code, compared, is_report=report, as_json=as_json)
+    if bisect:
+        error_line(f"for `git bisect run` this is {_BISECT_WORDS.get(bisect_code(code), 'a reason to stop')}")
+    return code
+
+
+def _selection(expression: str | None, pytest_args: Sequence[str]) -> list[str]:
+    if expression is None:
+        return []
+    if any(word == "-k" or (word.startswith("-k") and len(word) > 2) for word in pytest_args):
+        raise click.UsageError("-k stands on both sides of --, and pytest would take one of them: give it once")
+    return ["-k", expression]
 
 
 def _plugins(pytest_args: Sequence[str]) -> Iterator[str]:
@@ -200,7 +232,15 @@ def worker_count(specs: Sequence[str]) -> str:
 
 
 def _conclude(
-    results: Results, own: Results, sentences: Sequence[str], out: Path, code: int, *, is_report: bool, as_json: bool
+    results: Results,
+    own: Results,
+    sentences: Sequence[str],
+    out: Path,
+    code: int,
+    compared: "Comparison | None",
+    *,
+    is_report: bool,
+    as_json: bool,
 ) -> int:
     page: Path | None = None
     if is_report:
@@ -221,12 +261,17 @@ def _conclude(
             # Of the cells that this run was asked for; `kept` counts the others.
             "counts": {str(status): count for status, count in _counts(own).items()},
             "kept": len(results.results) - len(own.results),
+            **({"baseline": compared.as_builtins()} if compared is not None else {}),
         }
         print(json.dumps(summary))
     else:
         _print_summary(own)
         for sentence in sentences:
             print(sentence)
+        if compared is not None:
+            print()
+            compared.say()
+            print()
         print(f"results: {out / 'results.json'}" + ("" if results.complete else "  (NOT complete)"))
         if page is not None:
             print(f"report:  {page}")

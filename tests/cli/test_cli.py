@@ -45,16 +45,21 @@ PROMISED = {
         "--allow-flaky",
         "--guest-package",
         "--guest-env",
+        "-k",
+        "--test-timeout",
+        "--baseline",
+        "--bisect",
+        "--fail-on",
     ],
     "kernels list": ["--json"],
     "kernels fetch": [],
     "kernels lock": ["-o"],
     "kernels prune": [],
     "report": ["--out"],
-    "diff": ["--json"],
+    "diff": ["--json", "--markdown", "--html", "--fail-on"],
     "probe": ["--kernel", "--json"],
     "doctor": ["--json"],
-    "shell": [],
+    "shell": ["--kernel"],
 }
 # What costs more to load than a short command may take.
 HEAVY = {"jinja2", "rich", "pytest", "_pytest", "vm.apt", "debian", "conformance", "msgspec", "uring", "asyncio"}
@@ -148,7 +153,7 @@ def test_the_version_is_the_distributions(command: Call) -> None:
     ("arguments", "words"),
     [
         (["kernelz"], "Did you mean 'kernels'"),
-        (["run", "6.1"], "unexpected extra argument (6.1)"),
+        (["diff", "a", "b", "c"], "unexpected extra argument (c)"),
         (["run", "--kernel"], "requires an argument"),
         (["run", "--accel", "xen"], "'xen' is not one of"),
         (["run", "--mode", "turbo"], "coop-taskrun"),
@@ -306,6 +311,11 @@ def test_run_without_options(cli: Call, called: list[Any]) -> None:
                 "report": True,
                 "snapshots": True,
                 "lock": None,
+                "expression": None,
+                "test_timeout_s": None,
+                "baseline": None,
+                "bisect": False,
+                "fail_on": ("regression", "flaky", "lost", "unknown", "missing"),
                 "repeat": 1,
                 "isolate": False,
                 "allow_flaky": False,
@@ -324,7 +334,10 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
     guests = "--guest-package hypothesis --guest-package numpy --guest-env LANG --guest-env LEVEL=2"
     pin = Pin("6.1", "6.1", "amd64", "6.1.0", "0" * 64, package="linux-image-6.1", package_version="1-1")
     Path("kernels.lock").write_text(render_lock([pin]))
-    assert cli("run", *options.split(), *flags.split(), *guests.split(), "--", "-k", "accept", "--", "-x").code == 0
+    gate = "-k nop --test-timeout 9 --baseline base.json --bisect --fail-on lost,missing"
+    Path("base.json").touch()
+    words = [*options.split(), *flags.split(), *guests.split(), *gate.split()]
+    assert cli("run", *words, "--", "-m", "accept", "--", "-x").code == 0
     assert called == [
         (
             (),
@@ -339,13 +352,18 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
                 "report": False,
                 "snapshots": False,
                 "lock": Path("kernels.lock"),
+                "expression": "nop",
+                "test_timeout_s": 9.0,
+                "baseline": Path("base.json"),
+                "bisect": True,
+                "fail_on": ("lost", "missing"),
                 "repeat": 5,
                 "isolate": True,
                 "allow_flaky": True,
                 "as_json": True,
                 "guest_packages": ("hypothesis", "numpy"),
                 "guest_env": ("LANG", "LEVEL=2"),
-                "pytest_args": ("-k", "accept", "--", "-x"),
+                "pytest_args": ("-m", "accept", "--", "-x"),
             },
         )
     ]

@@ -13,10 +13,11 @@ from typing import Any
 
 import click
 import pytest
+from msgspec.structs import replace
 from own_archive import FakeArchive
-from sample import whole
+from sample import whole, with_cell
 
-from reports.results import write
+from reports.results import Status, read, write
 from uring_matrix import run as run_module
 from uring_matrix.cli import cli as group
 from vm.lock import Pin, render_lock
@@ -171,6 +172,65 @@ def compares_in_json(world: World) -> None:
     json.loads(world.cli("diff", "results.json", "results.json", "--json").out)
 
 
+def compares_as(form: str, words: str) -> Check:
+    def check(world: World) -> None:
+        write(Path("results.json"), whole())
+        assert words in world.cli("diff", "results.json", "results.json", form).out
+        assert words not in world.cli("diff", "results.json", "results.json").out
+
+    return check
+
+
+def lets_pass(world: World) -> None:
+    write(Path("old.json"), whole())
+    write(Path("new.json"), with_cell(whole(), "test_nop", "6.1", status=Status.INFRA))
+    assert world.cli("diff", "old.json", "new.json").code == 3
+    assert world.cli("diff", "old.json", "new.json", "--fail-on", "regression,missing").code == 0
+
+
+def selects(world: World) -> None:
+    words = world.handed_to_pytest("-k", "nop or readv")
+    assert words[words.index("-k") + 1] == "nop or readv"
+    assert "-k" not in world.handed_to_pytest()
+    ended = world.cli("run", "-k", "nop", "--", "-knop")
+    assert (ended.code, "give it once" in ended.err) == (2, True), ended
+
+
+def is_held_against(world: World) -> None:
+    """What passed before and fails now is bad, what fails in both is known, what the baseline lacks is a hole."""
+    assert runs("--out", "base")(world).code == 0
+    assert "no regression: 1 cells compared" not in runs()(world).out
+    ended = runs("--baseline", "base")(world)
+    assert (ended.code, "no regression: 1 cell compared" in ended.out) == (0, True), ended
+    base = read("base")
+    row = base.results[0]
+    write(Path("base/results.json"), replace(base, results=(replace(row, status=Status.INFRA),)))
+    ended = runs("--baseline", "base")(world)
+    assert (ended.code, "nothing was compared" in ended.out) == (3, True), ended
+    ended = runs("--baseline", "elsewhere")(world)
+    assert (ended.code, "elsewhere" in ended.err) == (2, True), ended
+
+
+def lets_a_run_pass(world: World) -> None:
+    assert runs("--out", "base")(world).code == 0
+    base = read("base")
+    test = replace(base.tests[0], id="test_gone", node="gone")
+    rows = (*base.results, replace(base.results[0], test="test_gone"))
+    write(Path("base/results.json"), replace(base, tests=(*base.tests, test), results=rows))
+    whole_run = ("run", "host", "-n", "0", "--baseline", "base")
+    assert world.cli(*whole_run).code == 3
+    assert world.cli(*whole_run, "--fail-on", "regression").code == 0
+
+
+def is_for_git(world: World) -> None:
+    """Good and bad are 0 and 1; whatever is no verdict, a mistyped option as well, is 125."""
+    assert runs("--bisect")(world).code == 0
+    assert world.cli("run", "--bisect", "./nothing").code == 125
+    assert world.cli("run", "--bisect", "--no-such-option").code == 125
+    assert world.cli("run", "host", "--bisect", "-k", "no_such_test").code == 125
+    assert world.cli("run", "./nothing").code == 2
+
+
 def probes_in_json(world: World) -> None:
     assert list(json.loads(world.cli("probe", "--json").out)) == ["host"]
 
@@ -201,6 +261,15 @@ def opens_with_an_accelerator(world: World) -> None:
     assert [call["accel"] for call in calls] == ["tcg"]
 
 
+def opens_a_kernel(world: World) -> None:
+    calls = world.replace("shell", "shell")
+    assert world.cli("shell", "--kernel", "6.1").code == 0
+    assert len(calls) == 1
+    for words in (["shell"], ["shell", "6.1", "6.12"], ["shell", "6.1", "--kernel", "6.12"]):
+        ended = world.cli(*words)
+        assert (ended.code, "one kernel" in ended.err) == (2, True), ended
+
+
 EFFECTS: dict[tuple[str, str], Check] = {
     ("run", "--kernel"): hands_on("--kernel 6.1 --kernel 6.12", "--kernel=6.1", "--kernel=6.12"),
     ("run", "--arch"): hands_on("--arch amd64", "--arch=amd64"),
@@ -219,6 +288,11 @@ EFFECTS: dict[tuple[str, str], Check] = {
     ),
     ("run", "--guest-env"): hands_on("--guest-env A --guest-env B=1", "--guest-env=A", "--guest-env=B=1"),
     ("run", "--allow-flaky"): hands_on("--allow-flaky", "--allow-flaky"),
+    ("run", "-k"): selects,
+    ("run", "--test-timeout"): hands_on("--test-timeout 7.5", "--matrix-test-timeout=7.5"),
+    ("run", "--baseline"): is_held_against,
+    ("run", "--bisect"): is_for_git,
+    ("run", "--fail-on"): lets_a_run_pass,
     ("run", "--json"): summarizes,
     ("kernels list", "--json"): lists_json,
     ("kernels list", "--update"): lists_anew,
@@ -230,11 +304,15 @@ EFFECTS: dict[tuple[str, str], Check] = {
     ("kernels prune", "--arch"): prunes_an_architecture,
     ("report", "--out"): reports_into,
     ("diff", "--json"): compares_in_json,
+    ("diff", "--markdown"): compares_as("--markdown", "### ✅"),
+    ("diff", "--html"): compares_as("--html", "<!doctype html>"),
+    ("diff", "--fail-on"): lets_pass,
     ("probe", "--kernel"): probes_a_kernel,
     ("probe", "--accel"): probes_with_an_accelerator,
     ("probe", "--json"): probes_in_json,
     ("doctor", "--json"): examines_in_json,
     ("shell", "--accel"): opens_with_an_accelerator,
+    ("shell", "--kernel"): opens_a_kernel,
 }
 
 
@@ -245,6 +323,13 @@ def test_every_option_has_its_effect_in_the_table() -> None:
 @pytest.mark.parametrize(("command", "option"), EFFECTS, ids=map(" ".join, EFFECTS))
 def test_an_option_has_its_effect(command: str, option: str, world: World) -> None:
     EFFECTS[command, option](world)
+
+
+def test_a_kernel_is_named_either_way(world: World) -> None:
+    """As an argument or with --kernel, in the order in which they stand."""
+    kernels = [word for word in world.handed_to_pytest("6.1", "latest", "--kernel", "5.10") if "--kernel" in word]
+    assert sorted(kernels) == ["--kernel=5.10", "--kernel=6.1", "--kernel=latest"]
+    assert "--kernel=all" in world.handed_to_pytest()
 
 
 @pytest.mark.parametrize(("command", "option"), [one for one in OFFERED if one[1] in SETTINGS])
