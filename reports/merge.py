@@ -1,12 +1,12 @@
 """Make one results of several: one CI job per kernel, say. Nothing is merged that is not the same thing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from reports.errors import ResultsError
 from reports.events import in_order
-from reports.expectation import annotate
+from reports.expectation import OPEN, annotate
 from reports.provenance import Runs, is_same_kernel, run_of, with_provenance
 from reports.records import CellKey, Kernel, Mode, Result, Results, Test, combine
 
@@ -15,8 +15,8 @@ def merge(parts: Sequence[Results]) -> Results:
     """Merge results.
 
     Kernels keep their ids; where one id means different kernels, the first file keeps the name and the others get a
-    longer one. Two rows for one cell: the same verdict keeps the newer row, a verdict beats `infra` and `notrun`, and
-    a contradiction keeps the worse one, marked as flaky, with all attempts.
+    longer one. Of two rows for one cell the newer run's counts, but a verdict beats `infra` and `notrun`. Two runs that
+    contradict each other are no flaky test: something was mended or broken between them, and a note says where.
 
     Args:
         parts: at least one; their order decides only which of two different kernels keeps a contested id.
@@ -41,13 +41,16 @@ def merge(parts: Sequence[Results]) -> Results:
 
     by_age = sorted(renamed, key=lambda item: item[0].started)
     rows: dict[CellKey, Result] = {}
+    contradicted: dict[str, set[CellKey]] = {}
     runs = Runs()
     for part, names in by_age:
         run_names = _run_names(part, names, kernels, runs)
         for row in part.results:
             moved = msgspec.structs.replace(row, kernel=names[row.kernel], run=run_names[row.run, row.kernel])
             older = rows.get(moved.key)
-            rows[moved.key] = combine(older, moved, is_rerun=True) if older else moved
+            if older is not None and not {older.status, moved.status} & OPEN and older.status is not moved.status:
+                contradicted.setdefault(moved.kernel, set()).add(moved.key)
+            rows[moved.key] = _settled(older, moved) if older is not None else moved
 
     newest = by_age[-1][0]
     finished = [part.finished for part in parts if part.finished]
@@ -65,10 +68,29 @@ def merge(parts: Sequence[Results]) -> Results:
         # The newest description of each
         capabilities=tuple({one.id: one for part, _ in by_age for one in part.capabilities}.values()),
         results=tuple(rows.values()),
-        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        notes=tuple(dict.fromkeys([*(note for part in parts for note in part.notes), *_contradictions(contradicted)])),
         runs=runs.named_by(rows.values()),
     )
     return annotate(in_order(merged))
+
+
+def _settled(older: Result, newer: Result) -> Result:
+    """The row that counts of two runs'."""
+    if newer.status in OPEN and older.status not in OPEN:
+        return older
+    # What infrastructure prevented stays visible as an attempt.
+    return combine(older, newer, is_rerun=True) if {older.status, newer.status} & OPEN else newer
+
+
+def _contradictions(found: Mapping[str, Collection[CellKey]]) -> list[str]:
+    notes = []
+    for kernel, cells in found.items():
+        what = "1 verdict" if len(cells) == 1 else f"{len(cells):,} verdicts"
+        notes.append(
+            f"{what} of {kernel} {'is' if len(cells) == 1 else 'are'} another one in an earlier of the merged runs: the "
+            "newest counts, and `uring-matrix diff` of the files says which"
+        )
+    return notes
 
 
 def _run_names(

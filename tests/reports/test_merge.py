@@ -130,14 +130,30 @@ def test_the_same_cell_twice_with_one_verdict_keeps_the_newer_row():
         assert cell(merge(parts)).attempts == ()
 
 
-def test_the_same_cell_twice_with_two_verdicts_is_flaky():
+def test_two_runs_that_contradict_each_other_are_no_flaky_test():
+    """Yesterday it passed and today it fails: that is a regression, and the other way round a fix."""
     failed = sample.with_cell(job("6.1", hours=1), "test_nop", "6.1", status=Status.FAIL, reason="res -5")
     for parts in ([job("6.1"), failed], [failed, job("6.1")]):
         merged = merge(parts)
         row = cell(merged)
-        assert (row.status, row.qualifiers, row.reason) == (Status.FAIL, ("flaky",), "res -5")
-        assert [attempt.status for attempt in row.attempts] == [Status.PASS, Status.FAIL]
+        assert (row.status, row.qualifiers, row.reason, row.attempts) == (Status.FAIL, (), "res -5", ())
         assert exit_code(merged) == 1
+        (note,) = merged.notes
+        assert note.startswith("1 verdict of 6.1 is another one in an earlier of the merged runs")
+    mended = merge([failed, job("6.1", hours=2)])
+    assert (cell(mended).status, cell(mended).qualifiers, exit_code(mended)) == (Status.PASS, (), 0)
+    assert len(mended.notes) == 1
+
+
+def test_a_flaky_cell_of_an_earlier_run_does_not_make_the_newer_run_flaky():
+    wavered = sample.with_cell(job("6.1"), "test_nop", "6.1", qualifiers=("flaky",))
+    assert cell(merge([wavered, job("6.1", hours=1)])).qualifiers == ()
+    assert cell(merge([job("6.1", hours=-1), wavered])).qualifiers == ("flaky",)
+
+
+def test_infrastructure_of_a_later_run_takes_no_verdict_away():
+    lost = sample.with_cell(job("6.1", hours=1), "test_nop", "6.1", status=Status.INFRA, reason="no boot")
+    assert cell(merge([job("6.1"), lost])).status is Status.PASS
 
 
 def test_a_later_job_settles_what_infrastructure_left_open():
