@@ -86,8 +86,9 @@ def _contradictions(found: Mapping[str, Collection[CellKey]]) -> list[str]:
     notes = []
     for kernel, cells in found.items():
         what = "1 verdict" if len(cells) == 1 else f"{len(cells):,} verdicts"
+        verb = "is" if len(cells) == 1 else "are"
         notes.append(
-            f"{what} of {kernel} {'is' if len(cells) == 1 else 'are'} another one in an earlier of the merged runs: the "
+            f"{what} of {kernel} {verb} another one in an earlier of the merged runs: the "
             "newest counts, and `uring-matrix diff` of the files says which"
         )
     return notes

@@ -80,7 +80,8 @@ def run(
         str(home),
         *_plugins(pytest_args),
         *("-c", str(home / "suite.ini"), "--rootdir", str(home.parent)),
-        *("-o", f"cache_dir={(out / _CACHE).absolute()}"),
+        # Without "..", which pytest takes for a way out of it.
+        *("-o", f"cache_dir={out.resolve() / _CACHE}"),
         *("--matrix-out", str(out)),
         *_workers(workers, columns, pytest_args),
         *(f"--kernel={spec}" for spec in specs),

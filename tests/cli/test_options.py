@@ -100,6 +100,9 @@ def writes_elsewhere(world: World) -> None:
     assert runs("--out", "elsewhere")(world).code == 0
     assert Path("elsewhere/results.json").exists()
     assert not Path("matrix").exists()
+    Path("inner").mkdir()
+    assert runs("--out", "inner/../beside")(world).code == 0
+    assert Path("beside/results.json").exists()
 
 
 def writes_no_site(world: World) -> None:
