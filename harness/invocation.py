@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from harness.source_tree import SourceTree
 
 # What pytest does on the host, for tests that run in guests as for others: choose tests, report, keep its cache.
-_HOST_ONLY = frozenset({
+HOST_ONLY = frozenset({
     "--cache-clear", "--cache-show", "--code-highlight", "--collect-in-virtualenv", "--collect-only", "--color",
     "--continue-on-collection-errors", "--debug", "--deselect", "--disable-warnings", "--durations",
     "--durations-min", "--exitfirst", "--failed-first", "--fixtures", "--fixtures-per-test",
@@ -111,6 +111,18 @@ def _actions(parser: Any) -> list[argparse.Action]:
 
 def _given(config: pytest.Config) -> list[_Option]:
     """Every option of the command line, PYTEST_ADDOPTS and `addopts`, in the order in which pytest takes them."""
+    return given_options(
+        config,
+        [
+            *config.getini("addopts"),
+            *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")),
+            *map(os.fspath, config.invocation_params.args),
+        ],
+    )
+
+
+def given_options(config: pytest.Config, words: Iterable[str]) -> list[_Option]:
+    """The options among some words of a command line, by this session's own list of options."""
     found: list[_Option] = []
     reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False, fromfile_prefix_chars="@")
 
@@ -123,11 +135,6 @@ def _given(config: pytest.Config) -> list[_Option]:
     for action in _actions(config._parser):
         if action.option_strings:
             reader.add_argument(*action.option_strings, action=Take, nargs=action.nargs, dest=f"_{len(found)}")
-    words = [
-        *config.getini("addopts"),
-        *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")),
-        *map(os.fspath, config.invocation_params.args),
-    ]
     reader.add_argument("files", nargs="*")
     reader.parse_known_args([word for word in words if word != "--"])
     return found
@@ -274,7 +281,7 @@ def _translated(option: _Option, owners: Owners, plugins: "_Plugins") -> list[st
     if {"--junit-xml", "--log-file"}.intersection(option.names):  # the host's files; that there are some has effects
         is_here = "--junit-xml" not in option.names or plugins.is_one_process
         return [f"{option.name}={os.devnull}"] if is_here else []
-    if _HOST_ONLY.intersection(option.names):
+    if HOST_ONLY.intersection(option.names):
         return []
     if option.name == "--plugins" or "-p" in option.names:
         return [word for name in option.values for word in plugins.words(name.strip())]
@@ -337,9 +344,7 @@ class _Plugins:
 
     def is_reporting(self, owner: str) -> bool:
         """Whether a plugin has its work to do on the host."""
-        plugin = self._manager.get_plugin(owner)
-        module = _module_of(plugin) if plugin is not None else owner
-        return owner in _REPORTING or module.partition(".")[0] in _REPORTING
+        return _is_reporting(self._manager, owner)
 
     def check(self, owner: str, what: str) -> None:
         """Make sure that guests have a plugin.
@@ -363,6 +368,17 @@ class _Plugins:
             f"{what} {name}, which guests do not have: send it along with --guest-package {name}, "
             f"or leave it out (-p no:{owner})"
         )
+
+
+def is_of_reporting(config: pytest.Config, owner: str | None) -> bool:
+    """Whether an option's plugin only reports or schedules."""
+    return owner is not None and _is_reporting(config.pluginmanager, owner)
+
+
+def _is_reporting(manager: pytest.PytestPluginManager, owner: str) -> bool:
+    plugin = manager.get_plugin(owner)
+    module = _module_of(plugin) if plugin is not None else owner
+    return owner in _REPORTING or module.partition(".")[0] in _REPORTING
 
 
 def _module_of(plugin: Any) -> str:

@@ -20,6 +20,7 @@ from harness.cells import Cell, split_node_id
 from harness.names import TestNames, short_ids
 from harness.plan import Plan
 from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, RESUMED, ROW, TEST
+from harness.reproduce import Command
 from harness.resume import EarlierCell, Sorted, earlier_cells
 from reports.results import (
     Attempt,
@@ -64,11 +65,13 @@ class Recorder:
         plan: Plan,
         directory: Path,
         names: TestNames,
+        command: Command,
         capabilities: Sequence[Mapping[str, Any]] = (),
         *,
         is_resumed: bool = False,
     ) -> None:
         self._plan = plan
+        self._command = command
         self._capabilities = [Capability(**one) for one in capabilities]
         self._directory = directory
         self._test_names = names
@@ -236,6 +239,8 @@ class Recorder:
                 if not self._is_judged:
                     self._give_up_earlier()
                 self._is_partly_collected |= row.pop("is_uncollected", False)
+                path = Path(row.pop("path"))
+                row["reproduce"] = self._command.of(path, *split, self._kernels[split[1].kernel])
                 self._journal.result(self._result(self._key(*split), row))
         except ResultsError as error:
             self._stop(error)

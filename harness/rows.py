@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from harness.attempts import JudgedAttempt
-from harness.cells import Cell
 from harness.guests import Attempt
 from harness.verdict import Facts, Verdict
 from reports.results import Status
@@ -16,14 +15,10 @@ _DMESG_LINES_MAX = 300
 _CONSOLE_LINES_MAX = 100
 
 
-def row(
-    item: pytest.Item, cell: Cell, verdict: Verdict, attempt: Attempt, sections: Sequence[tuple[str, str]]
-) -> dict[str, Any]:
+def row(verdict: Verdict, attempt: Attempt, sections: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The row of a cell, as plain data.
 
     Args:
-        item: the test in its cell.
-        cell: which.
         verdict: what was judged.
         attempt: the one that counts.
         sections: what the test printed and logged, as pytest's report has it.
@@ -31,8 +26,6 @@ def row(
     facts = attempt.facts
     end = facts.guest_end
     is_plain = verdict.status is Status.PASS and not verdict.qualifiers
-    function = item.originalname if isinstance(item, pytest.Function) else item.name
-    file = item.nodeid.partition("::")[0]
     return {
         "status": str(verdict.status),
         "reason": verdict.reason,
@@ -45,7 +38,6 @@ def row(
         "dmesg": [] if is_plain else _dmesg(facts),
         "output": "" if is_plain else "\n".join([*(text for _, text in sections), attempt.output]).strip("\n"),
         "console_tail": _tail(end.console) if end is not None else [],
-        "reproduce": f"pytest '{file}::{function}' --kernel {cell.kernel} --mode {cell.mode}",
         **({"is_uncollected": True} if end is not None and end.how == "not-collected" else {}),
     }
 

@@ -86,9 +86,11 @@ class Session:
         plan = dataclasses.replace(plan, notes=(*plan.notes, *notes))
         if directory is not None and not options.runs_nothing(config):
             from harness.recorder import Recorder  # noqa: PLC0415
+            from harness.reproduce import Command  # noqa: PLC0415
 
             names = TestNames(config, suites, plan.tree)
-            recorder = Recorder(plan, directory, names, capabilities_of(suites), is_resumed=is_resumed)
+            command = Command(config)
+            recorder = Recorder(plan, directory, names, command, capabilities_of(suites), is_resumed=is_resumed)
             config.pluginmanager.register(recorder, "uring-matrix-recorder")
             if is_resumed:
                 plan = dataclasses.replace(plan, earlier=recorder.earlier_cells())
@@ -298,8 +300,8 @@ class Session:
         """Put the row of the results on the item's last report, which xdist carries to the controller."""
         split = split_node_id(item.nodeid, self._cells_by_id)
         name = self._names.of(split[0] if split is not None else item.nodeid)
-        row = rows.row(item, cell, verdict, attempt, report.sections)
-        setattr(report, ROW, {**row, "inputs": self._inputs.of(item, name.node)})
+        row = rows.row(verdict, attempt, report.sections)
+        setattr(report, ROW, {**row, "inputs": self._inputs.of(item, name.node), "path": str(item.path)})
         setattr(report, TEST, {**rows.describe(item, self._recorded), "node": name.node, "tree": name.tree})
 
     def _guest_id(self, item: pytest.Item) -> str:

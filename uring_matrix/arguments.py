@@ -11,6 +11,7 @@ import click
 import pytest
 
 from harness import options
+from harness.hookspecs import Front
 
 # What `run` has a name of its own for, or gives to pytest itself.
 _OURS = {
@@ -23,6 +24,7 @@ _OURS = {
     "--matrix-lock": "--lock",
     "--matrix-repeat": "--repeat",
     "--isolate": "--isolate",
+    "--matrix-test-timeout": "--test-timeout",
     "--allow-flaky": "--allow-flaky",
     "--no-snapshots": "--no-snapshots",
     "--guest-package": "--guest-package",
@@ -67,6 +69,12 @@ def refuse_ours(words: Sequence[str]) -> None:
                 )
 
 
+def own_name(word: str) -> str:
+    """An option of pytest's as `run` calls it: `--matrix-repeat=3` is `--repeat=3`."""
+    name, equals, value = word.partition("=")
+    return f"{_OURS[name]}{equals}{value}"
+
+
 def is_without_xdist(words: Sequence[str]) -> bool:
     """Whether pytest is told to do without the plugin that `-n` is of."""
     return "-pno:xdist" in words or ("-p", "no:xdist") in itertools.pairwise(words)
@@ -95,8 +103,9 @@ class Wishes:
         is_known: pytest came so far as to read its arguments; it answers `--version` alone without.
     """
 
-    def __init__(self, home: Path, *, is_alone_welcome: bool, as_json: bool) -> None:
+    def __init__(self, home: Path, front: Front, *, is_alone_welcome: bool, as_json: bool) -> None:
         self._home = home
+        self._front = front
         # Whether the number of workers is ours to choose.
         self._is_alone_welcome = is_alone_welcome
         self._as_json = as_json
@@ -108,6 +117,10 @@ class Wishes:
     def pytest_addoption(self, parser: pytest.Parser) -> None:
         """Keep the parser: it knows what each option is when nobody gives it."""
         self._defaults = parser
+
+    def pytest_matrix_front(self) -> Front:
+        """Say how this session was started."""
+        return self._front
 
     @pytest.hookimpl(tryfirst=True)  # before xdist starts workers
     def pytest_cmdline_main(self, config: pytest.Config) -> None:

@@ -17,9 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 import conformance
+from harness.hookspecs import Front
 from reports.diff import GATES, INCONCLUSIVE
 from reports.results import Expectation, Result, Results, Status, exit_code, judge_all, read
-from uring_matrix.arguments import Wishes, is_without_xdist, refuse_ours
+from uring_matrix.arguments import Wishes, is_without_xdist, own_name, refuse_ours
 from uring_matrix.baseline import Comparison
 from uring_matrix.output import bisect_code, console, error_line
 from uring_matrix.progress import progress
@@ -76,6 +77,16 @@ def run(
     home = Path(conformance.__file__).resolve().parent
     specs = kernels or (["all"] if lock is None else [])
     columns = specs if lock is None else [one.id for one in read_lock(lock)]
+    # What a verdict may depend on; by the names that pytest has for it.
+    conditions = [
+        *((f"--accel={accel}",) if accel else ()),
+        *(("--isolate",) if isolate else ()),
+        *((f"--matrix-test-timeout={test_timeout_s:g}",) if test_timeout_s is not None else ()),
+        *(f"--guest-package={name}" for name in guest_packages),
+        *(f"--guest-env={entry}" for entry in guest_env),
+    ]
+    # Elsewhere, so that what lies here stays as it is.
+    front = Front(("uring-matrix", "run", "--out", "reproduced", *map(own_name, conditions)), tuple(pytest_args))
     arguments = [
         str(home),
         *_plugins(pytest_args),
@@ -87,18 +98,14 @@ def run(
         *(f"--kernel={spec}" for spec in specs),
         *(f"--arch={name}" for name in archs),
         *(f"--mode={name}" for name in modes),
-        *((f"--accel={accel}",) if accel else ()),
+        *conditions,
         *(("--matrix-resume",) if resume else ()),
         *(() if snapshots else ("--no-snapshots",)),
         *((f"--matrix-lock={lock}",) if lock else ()),
         *((f"--matrix-repeat={repeat}",) if repeat > 1 else ()),
-        *(("--isolate",) if isolate else ()),
-        *((f"--matrix-test-timeout={test_timeout_s:g}",) if test_timeout_s is not None else ()),
         *(("--allow-flaky",) if allow_flaky else ()),
-        *(f"--guest-package={name}" for name in guest_packages),
-        *(f"--guest-env={entry}" for entry in guest_env),
     ]
-    wishes = Wishes(home, is_alone_welcome=workers == "auto", as_json=as_json)
+    wishes = Wishes(home, front, is_alone_welcome=workers == "auto", as_json=as_json)
     show = Show(console(), progress(), wishes, is_quiet=as_json)
     # pytest's default is shared by all runs of a user, which clean up behind each other's backs.
     with (

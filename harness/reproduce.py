@@ -1,0 +1,99 @@
+"""The command that repeats one cell, to be pasted into a shell in the directory that the session ran in.
+
+What it is made of: every option that a verdict may depend on, the test by its full name, the kernel by what names
+exactly it. Options are left out by name; a new one is in it.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.cells import HOST, Cell, native_architecture
+from harness.hookspecs import Front
+from harness.invocation import HOST_ONLY, Owners, given_options, is_of_reporting
+from reports.results import Kernel
+
+# Options that say which cells there are, where results go and how they look: the command says it in its own way.
+_SAID_OTHERWISE = frozenset({
+    "--kernel", "--arch", "--mode", "--matrix-out", "--matrix-resume", "--matrix-lock", "--matrix-repeat",
+    "--matrix-deadline", "--no-snapshots", "--allow-flaky", "--until-failure", "--gdb",
+    "--basetemp", "--capture", "-s", "--junit-xml", "--log-file", "--quiet", "--verbose", "--verbosity", "--tb",
+    "--show-capture", "--showlocals", "--no-showlocals", "--full-trace",
+})  # fmt: skip
+
+
+class Command:
+    """Makes the command for each cell of a session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._directory = config.invocation_params.dir
+        front: Front | None = config.hook.pytest_matrix_front(config=config)
+        words = (
+            front.pytest_words
+            if front is not None
+            else (*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *map(os.fspath, config.invocation_params.args))
+        )
+        options = _kept(config, words)
+        self._is_module = front is not None or bool(config.getoption("pyargs"))
+        pyargs = ["--pyargs"] if self._is_module else []
+        self._words = [*front.words] if front is not None else ["pytest", *options, *pyargs]
+        # Behind the kernel.
+        self._rest = ["--", *options, *pyargs] if front is not None else []
+
+    def of(self, path: Path, name: str, cell: Cell, kernel: Kernel) -> str:
+        """The command for one cell.
+
+        Args:
+            path: the test's file.
+            name: the test's id, without the cell.
+            cell: its kernel, architecture and mode.
+            kernel: the record of the kernel.
+        """
+        words = [*self._words, "--kernel", kernel_spec(kernel)]
+        if cell.arch != native_architecture():
+            words += ["--arch", cell.arch]
+        if cell.mode != "default":
+            words += ["--mode", cell.mode]
+        return shlex.join([*words, *self._rest, self._test(path, name)])
+
+    def _test(self, path: Path, name: str) -> str:
+        _, colons, inner = name.partition("::")
+        return (
+            f"{(_module(path) if self._is_module else None) or os.path.relpath(path, self._directory)}{colons}{inner}"
+        )
+
+
+def kernel_spec(kernel: Kernel) -> str:
+    """What names exactly this kernel: a path, one version of one package, `host`."""
+    if kernel.source == HOST:
+        return HOST
+    if kernel.location is not None:
+        return kernel.location
+    if kernel.package is not None and kernel.package_version is not None:
+        return f"{kernel.package}={kernel.package_version}"
+    return kernel.release or kernel.id
+
+
+def _module(path: Path) -> str | None:
+    """The name by which Python finds a file."""
+    folders = [Path(entry).resolve() for entry in sys.path if entry]
+    above = [folder for folder in folders if path.is_relative_to(folder)]
+    if not above:
+        return None
+    inner = path.relative_to(max(above, key=lambda folder: len(folder.parts)))
+    return ".".join(inner.with_suffix("").parts)
+
+
+def _kept(config: pytest.Config, words: Sequence[str]) -> list[str]:
+    owners = Owners(config)
+    return [
+        word
+        for option in given_options(config, words)
+        if not (HOST_ONLY | _SAID_OTHERWISE).intersection(option.names)
+        and not is_of_reporting(config, owners.options.get(option.name))
+        for word in option.words
+    ]

@@ -1,0 +1,144 @@
+"""The command that evidence gives was executed: of every kind of test, kernel and session, it runs that cell alone."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archive_kernels import oldest_and_newest
+
+from vm.cache import Cache
+from vm.fetch import Kernels
+from vm.progress import PlainProgress
+from vm.settings import Settings
+
+TESTS = """
+import unittest
+import pytest
+
+def test_plain(): pass
+
+@pytest.mark.parametrize("text", ["plain", "two words", "it's \\"$HOME\\"", "a/b;c&d"])
+def test_with_parameters(text): assert text != "two words"
+
+class TestClass:
+    @pytest.mark.parametrize("number", [1, 2])
+    def test_in_a_class(self, number): assert number == 1
+
+class Case(unittest.TestCase):
+    def test_of_unittest(self): pass
+"""
+COUNT = 8
+
+
+class Place:
+    """A project, and a shell in it."""
+
+    def __init__(self, root: Path, directory: Path) -> None:
+        self.root = root
+        self.directory = directory
+
+    def shell(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a line as it stands."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.directory,
+            env={**os.environ, "PATH": path, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def results(self, out: Path) -> list[dict[str, Any]]:
+        """The rows that a session has written."""
+        rows: list[dict[str, Any]] = json.loads((out / "results.json").read_text())["results"]
+        return rows
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    root = tmp_path / "a project"
+    (root / "tests" / "inner").mkdir(parents=True)
+    (root / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
+    (root / "tests" / "inner" / "test_some.py").write_text(TESTS)
+    return Place(root, root / "tests")
+
+
+def check(place: Place, tmp_path: Path, command: str, count: int, ran_by: str = "pytest") -> list[str]:
+    """Run a session, then what each of its rows says: the same cell alone, with the same verdict."""
+    first, again = (Path(tempfile.mkdtemp(dir=tmp_path)) / name for name in ("first", "again"))
+    done = place.shell(f"{command} --matrix-out '{first}'" if ran_by == "pytest" else f"{command} --out '{first}'")
+    rows = place.results(first)
+    assert len(rows) == count, done.stdout + done.stderr
+    for row in rows:
+        assert row["reproduce"].split()[0] == ran_by
+        extra = {"PYTEST_ADDOPTS": f"--matrix-out={shlex.quote(str(again))}"} if ran_by == "pytest" else {}
+        done = place.shell(row["reproduce"], **extra)
+        found = place.results(again if ran_by == "pytest" else place.directory / "reproduced")
+        keys = [{name: one[name] for name in ("test", "arch", "mode", "status")} for one in found]
+        assert keys == [{name: row[name] for name in keys[0]}], (row["reproduce"], done.stdout + done.stderr)
+        for out in (again, place.directory / "reproduced"):
+            if out.exists():
+                for path in sorted(out.rglob("*"), reverse=True):
+                    path.rmdir() if path.is_dir() else path.unlink()
+                out.rmdir()
+    return [row["reproduce"] for row in rows]
+
+
+def test_every_kind_of_test(place: Place, tmp_path: Path) -> None:
+    """Parameters that a shell would take apart, classes, TestCases; a root directory above the one of the session."""
+    commands = check(place, tmp_path, "pytest inner --kernel host", COUNT)
+    assert all(" inner/test_some.py::" in command or " 'inner/test_some.py::" in command for command in commands)
+
+
+def test_a_root_directory_and_options_that_were_named(place: Place, tmp_path: Path) -> None:
+    place.directory = place.root / "elsewhere"
+    place.directory.mkdir()
+    options = "--rootdir ../tests -W error -o xfail_strict=true -q -rA -k plain"
+    for command in check(place, tmp_path, f"pytest ../tests/inner {options} --kernel host", 2):
+        words = shlex.split(command)
+        assert {"--rootdir=../tests", "error", "xfail_strict=true"} <= set(words)
+        assert not {"-q", "-rA", "-k", "plain"} & set(words)
+
+
+def test_the_suite_of_an_installed_package(place: Place, tmp_path: Path) -> None:
+    """Outside of any checkout, by pytest and by our own command."""
+    run = "-p no:cacheprovider --pyargs conformance.zig.test_basics --kernel host -k nop"
+    (command,) = check(place, tmp_path, f"pytest {run}", 1)
+    assert "--pyargs" in command
+    assert "conformance.zig.test_basics::test_nop" in command
+
+
+def test_our_own_command(place: Place, tmp_path: Path) -> None:
+    command = "uring-matrix run host -k 'nop or readv' --mode default --mode coop-taskrun -n 0"
+    commands = check(place, tmp_path, command, 6, "uring-matrix")
+    assert sum("--mode coop-taskrun" in command for command in commands) == 3
+
+
+@pytest.mark.vm
+@pytest.mark.slow  # `tox -e faults`
+def test_guests_by_package_path_and_lock(place: Place, tmp_path: Path) -> None:
+    """The exact package, the image's path, what a lock pins; isolated, with an accelerator that was named."""
+    newest = oldest_and_newest()[-1]
+    settings = Settings.load()
+    kernels = Kernels(Cache(settings.cache, PlainProgress()), settings, PlainProgress())
+    reference = kernels.resolve([newest])[0]
+    image = tmp_path / "an image"
+    image.symlink_to(kernels.fetch(reference).image)
+    options = "-k 'two or plain' --isolate --accel tcg --matrix-test-timeout 50"
+    by_package = check(place, tmp_path, f"pytest inner {options} --kernel {newest}", 3)
+    for command in by_package:
+        words = shlex.split(command)
+        assert words[words.index("--kernel") + 1] == f"{reference.package}={reference.package_version}"
+        assert {"--isolate", "--accel=tcg", "--matrix-test-timeout=50"} <= set(words)
+    by_path = check(place, tmp_path, f"pytest inner -k plain --kernel '{image}'", 2)
+    assert all(str(image.resolve()) in command for command in by_path)
+    assert place.shell(f"uring-matrix kernels lock {newest} -o ../kernels.lock").returncode == 0
+    (by_lock,) = check(place, tmp_path, "uring-matrix run --lock ../kernels.lock -k nop -n 0", 1, "uring-matrix")
+    assert f"{reference.package}={reference.package_version}" in by_lock
