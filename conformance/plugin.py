@@ -9,6 +9,7 @@ import pytest
 
 from conformance.fixtures import mode, ring
 from conformance.modes import MODES
+from harness.diagnosis import Diagnosis
 from harness.suites import Suite
 
 __all__ = ["mode", "ring"]
@@ -28,6 +29,14 @@ SUITE = Suite(
 def pytest_matrix_suite() -> Suite:
     """Tell the harness."""
     return SUITE
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_matrix_diagnose(error: BaseException) -> Diagnosis | None:
+    """Say whether something stands between a test and io_uring."""
+    from conformance.diagnosis import diagnose  # noqa: PLC0415 - only where something was raised
+
+    return diagnose(error)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness import diagnosis
 from harness.unsupported import Unsupported
 
 ATTRIBUTE = "matrix_facts"
@@ -34,6 +35,22 @@ class FactsPlugin:
         """Note the two sides of a comparison that failed."""
         if self._item is not None:
             self._item.stash[_COMPARED] = (op, _text(left), _text(right))
+
+    @staticmethod
+    def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+        """Let suites say what they know of an exception."""
+        pluginmanager.add_hookspecs(diagnosis.HookSpecs)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Any:
+        """Let a test in which a kernel turned out to have nothing of it end as one that says so."""
+        try:
+            return (yield)
+        except Exception as error:
+            found = _diagnosed(item, error)
+            if found is not None and found.kind == "unsupported":
+                raise Unsupported(found.reason, (str(error), *found.evidence)) from error
+            raise
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
@@ -64,6 +81,10 @@ def _facts(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
     facts["message"] = _words(error) or type(error).__name__
     facts["exception"] = type(error).__qualname__
     facts["kind"] = kind_of(error)
+    if facts["kind"] in {"kernel", "other"} and (found := _diagnosed(item, error)) is not None:
+        said = facts["message"]
+        facts |= {"kind": found.kind, "message": _clip(found.reason)}
+        facts["evidence"] = [_clip(line) for line in (f"{facts['exception']}: {said}", *found.evidence)]
     if facts["message"].startswith(_ASYNC_WITHOUT_PLUGIN):
         # pytest calls it a failure, and before 8.4 a skip; nobody has run it, and no kernel has a part in that.
         facts |= {"kind": "not-run", "message": f"{_ASYNC_WITHOUT_PLUGIN[0]}."}
@@ -72,6 +93,11 @@ def _facts(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
     elif facts["kind"] == "assertion" and (compared := item.stash.get(_COMPARED, None)) is not None:
         facts |= _sides(*compared)
     return facts
+
+
+def _diagnosed(item: pytest.Item, error: BaseException) -> diagnosis.Diagnosis | None:
+    found = diagnosis.of_program(error)
+    return found if found is not None else item.ihook.pytest_matrix_diagnose(error=error)
 
 
 def _words(error: BaseException) -> str:

@@ -119,8 +119,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--matrix-test-timeout",
         type=_seconds,
         metavar="SECONDS",
-        help="how long a test may take in a guest on an ordinary machine; a slow one gets more (default: 90); not "
-        "about host",
+        help="how long a test may take in a guest, exactly (default: 90, and up to three times that where guests "
+        "are slow); not about host",
     )
     group.addoption(
         "--matrix-deadline",

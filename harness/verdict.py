@@ -7,7 +7,7 @@ one is believed, and the evidence holds them all.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reports.results import Qualifier, Status, severity
@@ -24,6 +24,12 @@ _WARNING = re.compile(
     r"WARNING: |BUG: |possible (?:circular|recursive) locking|INFO: task .* blocked for more than|INFO: rcu|rcu: INFO"
     r"|self-detected stall|page allocation failure|invoked oom-killer|Out of memory: Kill|UBSAN:|KASAN:|KCSAN:|KFENCE:"
     r"|soft lockup|kernel BUG|cut here"
+)
+# A program that the kernel killed or that crashed: mm/oom_kill.c, arch/*/mm/fault.c, arch/*/kernel/traps.c.
+_OUT_OF_MEMORY = re.compile(r"Out of memory: Killed process \d+ \((.+?)\)")
+_PROGRAM_CRASH = re.compile(
+    r"(?:^|[\s>\]])(?:traps: )?([^\s\[\]]+)\[\d+\](?:: | )"
+    r"(segfault|general protection fault|trap invalid opcode|trap divide error)"
 )
 # `<priority>` in front of a line; a facility other than the kernel's own makes it 8 or more.
 _PRIORITY = re.compile(r"<(\d+)>")
@@ -105,6 +111,7 @@ def judge(facts: Facts) -> Verdict:
         for verdict in said
         if verdict is not worst and verdict.status is not Status.PASS
     ]
+    worst = _with_programs(worst, facts.dmesg)
     dmesg = [line for line in facts.dmesg if is_splat(line)]
     between = [
         f"between {facts.previous or 'the boot'} and this test: {line}" for line in facts.between if is_splat(line)
@@ -132,6 +139,24 @@ def judge(facts: Facts) -> Verdict:
     )
 
 
+def _with_programs(verdict: Verdict, dmesg: Sequence[str]) -> Verdict:
+    """Say of a test that failed what the kernel logged about programs: killed for want of memory, or crashed."""
+    if verdict.status not in {Status.FAIL, Status.ERROR, Status.CRASH, Status.TIMEOUT}:
+        return verdict
+    killed = next((found for line in dmesg if (found := _OUT_OF_MEMORY.search(line))), None)
+    if killed is not None:
+        return replace(
+            verdict,
+            status=Status.INFRA,
+            reason=f"the guest's memory ran out: the kernel killed {killed[1]}; give guests more with --memory",
+            evidence=(f"what came of it: {verdict.status}: {verdict.reason}", *verdict.evidence),
+        )
+    crashed = next((found for line in dmesg if (found := _PROGRAM_CRASH.search(line))), None)
+    if crashed is not None and verdict.status is not Status.CRASH:
+        return replace(verdict, reason=f"the program {crashed[1]} crashed ({crashed[2]}): {verdict.reason}")
+    return verdict
+
+
 def is_splat(line: str) -> bool:
     """Whether a line of the kernel's log says that something is wrong. What a program wrote into the log is not it."""
     found = _PRIORITY.match(line)
@@ -155,6 +180,15 @@ def _of_phase(phase: Mapping[str, Any]) -> Verdict:
                 evidence=tuple(phase.get("evidence", ())),
             )
         return Verdict(Status.SKIP, message, evidence=(f"{phase.get('exception', 'skip')} in {phase['when']}",))
+    said = tuple(phase.get("evidence", ()))
+    if kind == "environment":
+        return Verdict(Status.INFRA, message, evidence=said)
+    if kind == "program":
+        return Verdict(Status.ERROR, message, "the program can be started", "it cannot", said)
+    if kind == "died":
+        return Verdict(Status.FAIL, message, "the program ends by itself", "it died", said)
+    if kind == "timeout":
+        return Verdict(Status.TIMEOUT, message, "the program ends in time", "it did not", said)
     evidence = (f"{phase.get('exception', 'failure')} in {phase['when']}: {phase.get('message', '')}",)
     if phase["when"] == "call" and kind == "assertion":
         return Verdict(Status.FAIL, message, phase.get("expected"), phase.get("actual"), evidence)

@@ -315,7 +315,7 @@ Examples:
     "test_timeout_s",
     type=click.FloatRange(min=0, min_open=True),
     metavar="S",
-    help="Seconds that one test may take, on a machine that is not busy.",
+    help="Seconds that one test may take, exactly; otherwise 90, and up to 270 on a slow machine.",
 )
 @click.option(
     "--baseline",

@@ -99,8 +99,16 @@ def memory_mib(initrd: Path) -> int:
 
 def kernel_command_line(config: MachineConfig) -> str:
     """The parameters the kernel is started with."""
+    # Without queues of its own to poll, a disk refuses IORING_SETUP_IOPOLL, on kernels since 6.12 at least.
+    disk = ("nvme.poll_queues=1",) if config.has_disk else ()
     return " ".join(
-        (f"console={config.architecture.console}", *_PARAMETERS, *config.architecture.parameters, *config.parameters)
+        (
+            f"console={config.architecture.console}",
+            *_PARAMETERS,
+            *config.architecture.parameters,
+            *disk,
+            *config.parameters,
+        )
     )
 
 

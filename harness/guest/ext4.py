@@ -1,6 +1,7 @@
 """A small ext4 file system for the tests that want O_DIRECT, which tmpfs does not take."""
 
 import ctypes
+import errno
 import os
 import subprocess
 import tempfile
@@ -31,11 +32,15 @@ def mounted() -> Iterator[Path]:
 
 @contextmanager
 def _fresh_ext4() -> Iterator[Path]:
-    subprocess.run(
+    made = subprocess.run(
         ["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", str(DEVICE)],
-        check=True,
+        check=False,
         capture_output=True,
+        text=True,
     )
+    if made.returncode != 0:
+        words = " ".join(made.stderr.split()) or f"exit code {made.returncode}"
+        raise OSError(errno.EIO, f"no file system could be made on {DEVICE}: {words}")
     directory = Path(tempfile.mkdtemp(prefix="ext4-"))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(str(DEVICE).encode(), str(directory).encode(), b"ext4", 0, None) != 0:
@@ -44,6 +49,8 @@ def _fresh_ext4() -> Iterator[Path]:
     try:
         yield directory
     finally:
+        # Rings of the test may have files open until their own fixture ends. Whether the device is free by the end of
+        # the test is what the leak check looks at, so that nobody else is charged with it.
         libc.umount2(str(directory).encode(), _MNT_DETACH)
         directory.rmdir()
 

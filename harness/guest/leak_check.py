@@ -3,6 +3,7 @@
 It looks after every test, in guests that are emulated: hence plain system calls, and no paths as objects.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -25,6 +26,8 @@ _INTERNAL_SIGNALS = 1 << 31 | 1 << 32  # 32 and 33
 _CLOCK_ERROR_MAX_S = 1.0
 _MEMORY_LOST_MAX_KIB = 32 << 10
 _KILL_ROUNDS = 20
+_DISK = "/dev/nvme0n1"
+_DISK_RELEASE_S = 2.0
 _LISTED_MAX = 20
 _INTERVAL_TIMERS = {
     "ITIMER_REAL": signal.ITIMER_REAL,
@@ -49,6 +52,8 @@ class State:
     scratch: frozenset[str]
     settings: dict[str, str]
     tainted: str
+    # Whether a file system that is not seen any more still holds the empty disk.
+    is_disk_held: bool
     # Wall clock minus the time since boot.
     clock_offset_s: float
     available_kib: int
@@ -96,6 +101,7 @@ def take(process: int) -> State:
         ),
         settings={name: _setting(name) for name in (_SETTINGS if is_ours else ())},
         tainted=_setting("tainted") if is_ours else "",
+        is_disk_held=is_ours and _is_disk_held(),
         clock_offset_s=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) if is_ours else 0.0,
         available_kib=_available_kib() if is_ours else 0,
     )
@@ -165,10 +171,28 @@ def compare_machine(before: State, after: State) -> list[str]:
         for name, value in after.settings.items()
         if before.settings[name] != value
     ]
+    if after.is_disk_held and not before.is_disk_held:
+        machine.append(f"{_DISK} is still in use: a request or a file of the test keeps its file system")
     lost_kib = before.available_kib - after.available_kib
     if lost_kib > _MEMORY_LOST_MAX_KIB:
         machine.append(f"{lost_kib >> 10} MiB of memory are not available any more")
     return machine
+
+
+def _is_disk_held() -> bool:
+    """Ask for the empty disk alone. The kernel lets go of a dead process's requests in its own time."""
+    deadline_s = time.monotonic() + _DISK_RELEASE_S
+    while True:
+        try:
+            os.close(os.open(_DISK, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno != errno.EBUSY or any(_DISK in line for line in _read("/proc/self/mountinfo").splitlines()):
+                return False  # there is none, or it is mounted for all to see
+        else:
+            return False
+        if time.monotonic() > deadline_s:
+            return True
+        time.sleep(0.01)
 
 
 def mend(before: State, after: State) -> None:
