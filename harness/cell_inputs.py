@@ -50,7 +50,7 @@ _WITHOUT_EFFECT = frozenset({
     "xmlpath",
     "dist", "distload", "loadscopereorder", "looponfail", "maxprocesses", "maxschedchunk", "maxworkerrestart",
     "numprocesses", "px", "rsyncdir", "rsyncignore", "testrunuid", "tx",
-    "accel", "allow_flaky", "arch", "kernel", "matrix_deadline", "matrix_lock", "matrix_out",
+    "accel", "allow_flaky", "arch", "kernel", "until_failure", "matrix_deadline", "matrix_lock", "matrix_out",
     "matrix_resume", "mode", "no_snapshots",
 })  # fmt: skip
 # What the command line asks of every session, whatever is run.

@@ -26,6 +26,7 @@ _KERNELS_ONLY = {
     "matrix_deadline": "--matrix-deadline",
     "matrix_repeat": "--matrix-repeat",
     "allow_flaky": "--allow-flaky",
+    "until_failure": "--until-failure",
 }
 # … and these, which are pytest's, about this process: no guest sees them.
 _PROCESS_ONLY = {
@@ -34,6 +35,8 @@ _PROCESS_ONLY = {
     "setuponly": ("--setup-only", "fixtures of guests are set up there"),
     "setupshow": ("--setup-show", "fixtures of guests are set up there"),
 }
+# How often a test is repeated that nobody gave a number for.
+UNTIL_FAILURE_MAX = 1_000
 # What has pytest print something about itself or about tests, and end.
 _NO_SESSION = ("help", "version", "showfixtures", "show_fixtures_per_test", "markers", "cacheshow")
 
@@ -48,6 +51,12 @@ def runs_nothing(config: pytest.Config) -> bool:
     return wants_no_session(config) or any(
         config.getoption(name, False) for name in ("collectonly", "setupplan", "setuponly")
     )
+
+
+def repeats(config: pytest.Config) -> int:
+    """How often each test is to run, at most."""
+    count: int = config.getoption("matrix_repeat")
+    return UNTIL_FAILURE_MAX if count == 1 and config.getoption("until_failure") else count
 
 
 def names_kernels(config: pytest.Config) -> bool:

@@ -111,6 +111,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--matrix-repeat", type=_count, default=1, metavar="N", help="run each test N times, to find those that waver"
     )
     group.addoption(
+        "--until-failure",
+        action="store_true",
+        help="stop repeating a test at its first bad verdict; with --matrix-repeat, or up to "
+        f"{options.UNTIL_FAILURE_MAX:,} times",
+    )
+    group.addoption(
         "--allow-flaky",
         action="store_true",
         help="let a test pass whose last attempt was good; it is marked as flaky either way",

@@ -198,7 +198,11 @@ class Session:
 
     @property
     def _is_repeating(self) -> bool:
-        return bool(self._config.getoption("matrix_repeat") > 1)
+        return options.repeats(self._config) > 1
+
+    def _is_enough(self, attempts: Sequence[JudgedAttempt]) -> bool:
+        """Whether a test has shown what somebody waited for."""
+        return bool(attempts and self._config.getoption("until_failure") and attempts[-1].verdict.status not in GOOD)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the hook that writes the facts down
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
@@ -217,14 +221,23 @@ class Session:
         """In process: several times, or not at all when the run is over."""
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         attempts: list[JudgedAttempt] = []
-        while len(attempts) < self._config.getoption("matrix_repeat") and not self._is_over:
-            ran = in_process.attempt(item, nextitem)
+        interrupt: KeyboardInterrupt | None = None
+        while len(attempts) < options.repeats(self._config) and not self._is_over and not self._is_enough(attempts):
+            try:
+                ran = in_process.attempt(item, nextitem)
+            except KeyboardInterrupt as error:
+                interrupt = error
+                break
             attempts.append(judged(ran))
         if not attempts:
             facts = Facts(guest_end=run_is_over(self._config.getoption("matrix_deadline")))
             attempts.append(judged(Attempt(facts, [], time.time())))
+        if interrupt is not None and len(attempts) < 2:
+            raise interrupt
         self._conclude(item, cell, attempts)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        if interrupt is not None:
+            raise interrupt
 
     def _run_in_guest(self, item: pytest.Item, nextitem: pytest.Item | None, cell: Cell) -> None:
         guests = self._guests or self._start()
@@ -235,16 +248,24 @@ class Session:
             next_cell = cell_of(nextitem)
             if next_cell == cell:  # else what its tests share has to be made anew for another mode
                 following = self._guest_id(nextitem)
-        attempts = self._attempts(guests, cell, self._guest_id(item), following)
+        attempts: list[JudgedAttempt] = []
+        try:
+            self._attempt_all(attempts, guests, cell, self._guest_id(item), following)
+        except KeyboardInterrupt:
+            # What was repeated so often is worth keeping; a first try that was cut off is not.
+            if len(attempts) > 1:
+                self._conclude(item, cell, attempts)
+            raise
         self._conclude(item, cell, attempts)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
-    def _attempts(self, guests: Guests, cell: Cell, item: str, following: str | None) -> list[JudgedAttempt]:
+    def _attempt_all(
+        self, attempts: list[JudgedAttempt], guests: Guests, cell: Cell, item: str, following: str | None
+    ) -> None:
         """Run an item as often as it has to be: a crash or a timeout has to show twice to be beyond doubt."""
-        attempts: list[JudgedAttempt] = []
-        wanted: int = self._config.getoption("matrix_repeat")
+        wanted = options.repeats(self._config)
         needs_retry = False
-        while len(attempts) < wanted or needs_retry:
+        while (len(attempts) < wanted or needs_retry) and not self._is_enough(attempts):
             if attempts and self._is_over:
                 break  # what was found stands: another try would find that there is no time
             if needs_retry:
@@ -254,9 +275,8 @@ class Session:
             needs_retry = wanted == len(attempts) == 1 and attempts[0].verdict.status in RETRIED
             if attempts[-1].verdict.status is Status.INFRA and attempt.facts.guest_end is not None:
                 break  # no guest to be had: trying again is the next run's business
-        if following is None:
+        if following is None or self._is_enough(attempts):
             guests.close()
-        return attempts
 
     def _conclude(self, item: pytest.Item, cell: Cell, attempts: Sequence[JudgedAttempt]) -> None:
         """Take the worst try for the verdict, and make sure that pytest counts what is no good one as a failure."""

@@ -34,6 +34,9 @@ _PROGRAM_CRASH = re.compile(
 # `<priority>` in front of a line; a facility other than the kernel's own makes it 8 or more.
 _PRIORITY = re.compile(r"<(\d+)>")
 _PRIORITY_MAX = 7
+# In front of a message: priority, time, thread or processor.
+_STAMP = re.compile(r"^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? *)?")
+_POINTER = re.compile(r"\b(?:0x)?ffff[0-9a-f]{12}\b")
 # What belongs to a splat or a panic on the console: from its first line to its last.
 _TRACE_END = re.compile(r"---\[ end |Kernel Offset: ")
 _TRACE_LINES_MAX = 60
@@ -157,6 +160,11 @@ def _with_programs(verdict: Verdict, dmesg: Sequence[str]) -> Verdict:
     return verdict
 
 
+def plain_line(line: str) -> str:
+    """A line of the kernel's log without what differs from crash to crash: its time, and where memory lay."""
+    return _POINTER.sub("…", _STAMP.sub("", line.strip())).strip()
+
+
 def is_splat(line: str) -> bool:
     """Whether a line of the kernel's log says that something is wrong. What a program wrote into the log is not it."""
     found = _PRIORITY.match(line)
@@ -211,7 +219,7 @@ def _of_guest(end: GuestEnd) -> Verdict:
         # Our own program, in whose place the kernel cannot go on: no word about the kernel.
         return Verdict(Status.INFRA, f"PID 1 of the guest ended: {words[-1]}", evidence=(*evidence, *words))
     if trace:
-        dead = trace[0].strip()
+        dead = plain_line(trace[0])
         return Verdict(
             Status.CRASH, f"the kernel died: {dead}", "the kernel survives the test", dead, (*evidence, *trace)
         )

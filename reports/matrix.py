@@ -12,7 +12,7 @@ from enum import Enum, StrEnum
 from reports.events import kernel_order
 from reports.expectation import Expectation, judge
 from reports.records import CellKey, Kernel, Mode, Qualifier, Result, Results, Status, Test
-from reports.versions import is_next_series, parse_series
+from reports.versions import is_next_series, parse_series, upstream
 
 
 class Outcome(Enum):
@@ -90,9 +90,9 @@ class Minimum:
                 return "not known"
         at = kernel_name(self.at, names)
         text = {
-            MinimumKind.AT_MOST: f"≤ {at}",
+            MinimumKind.AT_MOST: f"≤ {exact_name(self.at, names)}",
             MinimumKind.EXACT: at,
-            MinimumKind.BETWEEN: f"> {kernel_name(self.after, names)}, ≤ {at}",
+            MinimumKind.BETWEEN: f"> {kernel_name(self.after, names)}, ≤ {exact_name(self.at, names)}",
         }[self.kind]
         return f"{text}, lost by {kernel_name(self.lost_by, names)}" if self.lost_by else text
 
@@ -102,6 +102,15 @@ def kernel_name(kernel: Kernel | None, names: Mapping[str, str] | None = None) -
     if kernel is None:
         return ""
     return (names or {}).get(kernel.id) or kernel.series or kernel.id
+
+
+def exact_name(kernel: Kernel | None, names: Mapping[str, str] | None = None) -> str:
+    """Return a kernel's release down to the point: a stable release has what its series' first had not."""
+    if kernel is None:
+        return ""
+    name = kernel_name(kernel, names)
+    version = upstream(kernel.package_version, kernel.release)
+    return version if version is not None and name == kernel.series else name
 
 
 def minimum(outcomes: Sequence[tuple[Kernel, Outcome]]) -> Minimum:
@@ -169,6 +178,39 @@ class Cell:
         return self.row.status is Status.PASS and not self.row.qualifiers
 
 
+class ColumnState(StrEnum):
+    """What became of a kernel: where there is no verdict from it, why."""
+
+    JUDGED = "judged"
+    # It was up, and yet no cell has a verdict about it.
+    UNJUDGED = "unjudged"
+    UNBOOTED = "unbooted"
+    # There was no image to boot.
+    UNFETCHED = "unfetched"
+    # The run ended before its turn.
+    INTERRUPTED = "interrupted"
+
+
+def column_state(kernel: Kernel, counts: Mapping[Status, int]) -> ColumnState:
+    """Say what became of a kernel.
+
+    Args:
+        kernel: its record.
+        counts: the verdicts of its cells.
+    """
+    if any(count for status, count in counts.items() if _OUTCOMES[status] is not Outcome.OPEN):
+        return ColumnState.JUDGED
+    if kernel.booted or kernel.source == "host":
+        return (
+            ColumnState.UNJUDGED
+            if any(counts.get(one) for one in set(counts) - {Status.NOTRUN})
+            else (ColumnState.INTERRUPTED)
+        )
+    if kernel.error is None:
+        return ColumnState.INTERRUPTED
+    return ColumnState.UNFETCHED if kernel.sha256 is None else ColumnState.UNBOOTED
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One kernel in one mode."""
@@ -179,11 +221,28 @@ class Column:
     name: str
     # Verdicts of the whole column
     counts: Mapping[Status, int] = field(default_factory=dict)
+    # Cells that nobody expected
+    unexpected: int = 0
 
     @property
     def total(self) -> int:
         """How many cells the column has."""
         return sum(self.counts.values())
+
+    @property
+    def state(self) -> ColumnState:
+        """What became of the kernel."""
+        return column_state(self.kernel, self.counts)
+
+    @property
+    def judged(self) -> int:
+        """How many of its cells have a verdict about the kernel."""
+        return sum(count for status, count in self.counts.items() if _OUTCOMES[status] is not Outcome.OPEN)
+
+    @property
+    def is_worrying(self) -> bool:
+        """A cell of it has an unexpected verdict: what it lacks was there, or should be."""
+        return self.unexpected > 0
 
     @property
     def passed(self) -> int:
@@ -295,8 +354,11 @@ def derive(results: Results) -> Matrix:
     counts: dict[tuple[str, str], Counter[Status]] = {}
     for row in results.results:
         counts.setdefault((row.kernel, row.mode), Counter())[row.status] += 1
+    unexpected = Counter(
+        (cell.row.kernel, cell.row.mode) for cell in cells.values() if cell.expectation is Expectation.UNEXPECTED
+    )
     columns = tuple(
-        Column(kernel, mode, names[kernel.id], counts[kernel.id, mode.id])
+        Column(kernel, mode, names[kernel.id], counts[kernel.id, mode.id], unexpected[kernel.id, mode.id])
         for kernel in kernels
         for mode in results.modes
         if (kernel.id, mode.id) in counts

@@ -6,7 +6,7 @@ Pages depend on the results alone: the same results give the same bytes.
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,9 @@ class _Site:
             "is_up": lambda kernel: kernel.booted or kernel.source == "host",
             # What its time says is how long it took to go on, not to boot.
             "is_restored": lambda kernel: "restore" in kernel.phases and "boot" not in kernel.phases,
+            "state_word": lambda column: wording.STATES[column.state][0] if column.state in wording.STATES else "",
+            "resume_command": shlex.join(resume_command(results.command)),
+            "missing": wording.missing_kernels(self.matrix.columns),
             "host_of": lambda kernel: kernel.host or results.host,
             "earlier_runs": self.earlier_runs,
         }
@@ -151,7 +154,7 @@ class _Site:
         test = self.tests[row.test]
         return CellView(
             verdict=wording.VERDICTS[row.status],
-            qualifiers=tuple(wording.qualifier_words(row)),
+            qualifiers=tuple(wording.qualifier_words(row, self.provenance.kernel_of(row))),
             href=self.hrefs.get(id(cell)),
             purpose=f"evidence for {test.title} on {self.names[row.kernel]}",
             is_unexpected=cell.expectation is Expectation.UNEXPECTED,
@@ -303,6 +306,16 @@ def _flat(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_flat(item)}" for key, item in value.items())
     return "" if value is None else str(value)
+
+
+def resume_command(command: Sequence[str]) -> list[str]:
+    """The command that goes on with a run: the one that was given, asked to resume."""
+    words = list(command)
+    end = words.index("--") if "--" in words else len(words)
+    flag = "--resume" if "run" in words[:end] else "--matrix-resume"
+    if flag not in words[:end]:
+        words.insert(words.index("run") + 1 if flag == "--resume" else end, flag)
+    return words
 
 
 def reproduce(row: Result, test: Test, kernel: Kernel, results: Results) -> list[str]:

@@ -25,6 +25,27 @@ def parse_series(text: str | None) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
+def upstream(package_version: str | None, release: str | None) -> str | None:
+    """Return the kernel's own version, down to the point release: `5.10.262`, `7.3-rc5`.
+
+    Args:
+        package_version: Debian's, whose upstream part it is.
+        release: uname -r, where there is no package; one like `6.1.0-42-amd64` names an ABI and no point release.
+    """
+    if package_version:
+        match = re.match(r"(?:\d+:)?(\d+\.\d+(?:\.\d+)*)(?:~(rc\d+))?", package_version)
+    else:
+        is_abi = re.match(r"\d+\.\d+\.0-\d", release or "")
+        match = None if is_abi else re.match(r"(\d+\.\d+(?:\.\d+)*)(?:-(rc\d+))?", release or "")
+    return "-".join(filter(None, match.groups())) if match else None
+
+
+def point_release(version: str | None) -> int:
+    """Return which point release of its series a version is; 0 where it is the first, or none is named."""
+    parts = re.split(r"[.-]", version or "")
+    return int(parts[2]) if len(parts) > 2 and parts[2].isdigit() else 0
+
+
 def is_next_series(older: tuple[int, int], newer: tuple[int, int]) -> bool:
     """Say whether no mainline release lies between two series."""
     if older[0] == newer[0]:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from reports.matrix import Column, Line, Matrix, Minimum, MinimumKind, kernel_name
-from reports.records import Qualifier, Result, Results, Status, attempts_of
+from reports.matrix import Column, ColumnState, Line, Matrix, Minimum, MinimumKind, exact_name, kernel_name
+from reports.records import Kernel, Qualifier, Result, Results, Status, attempts_of
+from reports.versions import point_release, upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +44,32 @@ QUALIFIERS = {
     Qualifier.FLAKY: ("flaky", "Attempts did not agree; the worse verdict counts, and all attempts are shown."),
     Qualifier.KERNEL_WARNING: ("kernel warning", "The kernel printed a warning while the test ran."),
     Qualifier.UNEXPECTED: ("unexpected", "The documentation says that this kernel has it."),
-    Qualifier.EARLIER_THAN_DOCUMENTED: ("earlier", "It works on a kernel older than the documented minimum."),
+    Qualifier.EARLIER_THAN_DOCUMENTED: (
+        "earlier",
+        "It works on a kernel older than the documented minimum; in a point release of a stable series by a backport.",
+    ),
     Qualifier.LEFT_BEHIND: ("left behind", "The test did not undo what it changed; the next one got a fresh start."),
     Qualifier.KNOWN_ISSUE: ("known issue", "This is known; the evidence says where it is followed."),
 }
 
 
-def qualifier_words(row: Result) -> list[str]:
-    """Say what stands beside a verdict, in a word or two each."""
+def qualifier_words(row: Result, kernel: Kernel | None = None) -> list[str]:
+    """Say what stands beside a verdict, in a word or two each.
+
+    Args:
+        row: the verdict.
+        kernel: its kernel, where that says more: a stable release has things by a backport.
+    """
     words = []
+    if len(row.attempts) > 1 and Qualifier.FLAKY not in row.qualifiers:
+        words.append(f"{len(row.attempts)} of {len(row.attempts)}")
     for name in row.qualifiers:
         if name == Qualifier.FLAKY:
             tries = attempts_of(row)
             count = sum(attempt.status is Status.PASS for attempt in tries)
             words.append(f"flaky: {count} of {len(tries)} pass" if len(tries) > 1 else "flaky")
+        elif name == Qualifier.EARLIER_THAN_DOCUMENTED and kernel is not None and is_stable(kernel):
+            words.append("backport")
         else:
             words.append(QUALIFIERS[Qualifier(name)][0] if name in list(Qualifier) else name.replace("-", " "))
     return words
@@ -78,6 +91,7 @@ def minimum_text(minimum: Minimum, names: dict[str, str]) -> MinimumText:
     if minimum.kind is MinimumKind.UNKNOWN:
         return MinimumText("?", ("not known",))
     at = kernel_name(minimum.at, names)
+    exact = exact_name(minimum.at, names)
     notes = []
     if minimum.after:
         notes.append(f"not on {kernel_name(minimum.after, names)}")
@@ -86,13 +100,37 @@ def minimum_text(minimum: Minimum, names: dict[str, str]) -> MinimumText:
     if minimum.earlier_passes:
         older = [kernel_name(kernel, names) for kernel in minimum.earlier_passes]
         notes.append(f"also on {', '.join(older)}" if len(older) <= 2 else f"also on {len(older)} older ones")
-    figure = at if minimum.kind is MinimumKind.EXACT else f"≤ {at}"
+    figure = at if minimum.kind is MinimumKind.EXACT else f"≤ {exact}"
     return MinimumText(figure, tuple(notes), is_worrying=bool(minimum.regressions))
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """Return `1 test`, `2 tests`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def is_stable(kernel: Kernel) -> bool:
+    """Whether a kernel is a point release, into which later things may have been backported."""
+    return point_release(upstream(kernel.package_version, kernel.release)) > 0
+
+
+# What is said of kernels without a verdict, in the head of a column and in a sentence.
+STATES = {
+    ColumnState.UNJUDGED: ("no verdict", "gave no verdict"),
+    ColumnState.UNBOOTED: ("no boot", "did not boot"),
+    ColumnState.UNFETCHED: ("not fetched", "could not be fetched"),
+    ColumnState.INTERRUPTED: ("not reached", "not reached before the run ended"),
+}
+
+
+def missing_kernels(columns: Sequence[Column]) -> str:
+    """Say which kernels have no verdict at all, and why: four different things."""
+    parts = []
+    for state, (_, words) in STATES.items():
+        names = list(dict.fromkeys(column.name for column in columns if column.state is state))
+        if names:
+            parts.append(f"{', '.join(names) if len(names) <= 4 else f'{len(names)} kernels'} {words}")
+    return "; ".join(parts)
 
 
 def headline(matrix: Matrix) -> str:
@@ -103,10 +141,16 @@ def headline(matrix: Matrix) -> str:
         return "No test was run"
     line = matrix.lines[0]
     minimum = matrix.overall[line]
-    own = [column for column in columns if column.mode.id == line.mode.id and column.kernel.arch == line.arch]
+    every = [column for column in columns if column.mode.id == line.mode.id and column.kernel.arch == line.arch]
+    # A kernel without a verdict has failed nothing.
+    own = [column for column in every if column.state is ColumnState.JUDGED]
+    if not own:
+        return f"No verdict: {missing_kernels(every)}"
     everything = "The one test passes" if total == 1 else f"All {total:,} tests pass"
     newest = own[-1]
-    found = everything if newest.passed == total else f"{newest.passed:,} of {count(total, 'test')} pass"
+    found = everything if newest.passed == total else f"{newest.passed:,} of {count(newest.judged, 'test')} pass"
+    if newest.judged < total and newest.passed < total:
+        found += f" and {total - newest.judged:,} have no verdict"
     if len(own) == 1:
         return f"{found} on {linux(newest)}"
     if minimum.at is None or minimum.regressions:

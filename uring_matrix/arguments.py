@@ -23,6 +23,7 @@ _OURS = {
     "--matrix-resume": "--resume",
     "--matrix-lock": "--lock",
     "--matrix-repeat": "--repeat",
+    "--until-failure": "--until-failure",
     "--isolate": "--isolate",
     "--matrix-test-timeout": "--test-timeout",
     "--allow-flaky": "--allow-flaky",

@@ -311,6 +311,11 @@ Examples:
     help="Run each test N times, to find those that waver.",
 )
 @click.option(
+    "--until-failure",
+    is_flag=True,
+    help="Stop repeating a test at its first bad verdict; up to 1,000 times, or --repeat.",
+)
+@click.option(
     "--test-timeout",
     "test_timeout_s",
     type=click.FloatRange(min=0, min_open=True),

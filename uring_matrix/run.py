@@ -57,6 +57,7 @@ def run(
     allow_flaky: bool,
     as_json: bool,
     expression: str | None = None,
+    until_failure: bool = False,
     test_timeout_s: float | None = None,
     baseline: Path | None = None,
     bisect: bool = False,
@@ -103,6 +104,7 @@ def run(
         *(() if snapshots else ("--no-snapshots",)),
         *((f"--matrix-lock={lock}",) if lock else ()),
         *((f"--matrix-repeat={repeat}",) if repeat > 1 else ()),
+        *(("--until-failure",) if until_failure else ()),
         *(("--allow-flaky",) if allow_flaky else ()),
     ]
     wishes = Wishes(home, front, is_alone_welcome=workers == "auto", as_json=as_json)
@@ -288,6 +290,19 @@ def _conclude(
     return code
 
 
+def _repeated(results: Results) -> str:
+    """What came of repeating, whatever came of it."""
+    tries = [len(row.attempts) for row in results.results if len(row.attempts) > 1]
+    if not tries:
+        return ""
+    wavered = sum("flaky" in row.qualifiers for row in results.results)
+    times = f"{min(tries):,}" if min(tries) == max(tries) else f"{min(tries):,} to {max(tries):,}"
+    same = len(tries) - wavered
+    return f"repeated {times} times: {same:,} of {len(tries):,} tests with the same verdict each time" + (
+        f", {wavered:,} wavered" if wavered else ""
+    )
+
+
 def _counts(results: Results) -> Counter[Status]:
     return Counter(row.status for row in results.results)
 
@@ -302,6 +317,8 @@ def _print_summary(results: Results) -> None:
             kernel.id, kernel.release or "", *(str(counts[status]) if counts[status] else "·" for status in used)
         )
     console().print(table)
+    if sentence := _repeated(results):
+        console().print(sentence)
     wrong = [
         (row, expectation)
         for row, expectation in zip(results.results, judge_all(results), strict=True)

@@ -48,7 +48,7 @@ def require_kernel(minimum: str, ring: RingFactory, operation: uring.IORING_OP, 
     if _version(release) >= _version(minimum):
         return
     wanted = needs or f"IORING_OP_{operation.name}"
-    evidence = [f"uname release {release} is below {minimum}, the version the seed asks for", _probe(ring, operation)]
+    evidence = [f"uname release {release} is below {minimum}, the documented minimum", _probe(ring, operation)]
     if needs:
         evidence[1] += f" (of the same release as {needs})"
     unsupported(f"{wanted} needs Linux {minimum}", evidence)

@@ -32,7 +32,7 @@ def test_timeout_after_a_relative_time(ring: RingFactory) -> None:
     elapsed_ms = _timed_timeout(ring(1), expected_ms * 1_000_000)
 
     if abs(expected_ms - elapsed_ms) > margin_ms:
-        pytest.skip(f"the timeout of {expected_ms} ms took {elapsed_ms} ms; the seed judges {margin_ms} ms either way")
+        pytest.skip(f"the timeout of {expected_ms} ms took {elapsed_ms} ms; {margin_ms} ms either way are judged")
 
 
 def _timed_timeout(io_uring: IoUring, nanoseconds: int) -> int:

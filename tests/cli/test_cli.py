@@ -49,6 +49,7 @@ PROMISED = {
         "--test-timeout",
         "--baseline",
         "--bisect",
+        "--until-failure",
         "--fail-on",
     ],
     "kernels list": ["--json"],
@@ -315,6 +316,7 @@ def test_run_without_options(cli: Call, called: list[Any]) -> None:
                 "test_timeout_s": None,
                 "baseline": None,
                 "bisect": False,
+                "until_failure": False,
                 "fail_on": ("regression", "flaky", "lost", "unknown", "missing"),
                 "repeat": 1,
                 "isolate": False,
@@ -334,7 +336,7 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
     guests = "--guest-package hypothesis --guest-package numpy --guest-env LANG --guest-env LEVEL=2"
     pin = Pin("6.1", "6.1", "amd64", "6.1.0", "0" * 64, package="linux-image-6.1", package_version="1-1")
     Path("kernels.lock").write_text(render_lock([pin]))
-    gate = "-k nop --test-timeout 9 --baseline base.json --bisect --fail-on lost,missing"
+    gate = "-k nop --test-timeout 9 --baseline base.json --bisect --until-failure --fail-on lost,missing"
     Path("base.json").touch()
     words = [*options.split(), *flags.split(), *guests.split(), *gate.split()]
     assert cli("run", *words, "--", "-m", "accept", "--", "-x").code == 0
@@ -356,6 +358,7 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
                 "test_timeout_s": 9.0,
                 "baseline": Path("base.json"),
                 "bisect": True,
+                "until_failure": True,
                 "fail_on": ("lost", "missing"),
                 "repeat": 5,
                 "isolate": True,

@@ -285,6 +285,7 @@ EFFECTS: dict[tuple[str, str], Check] = {
     ("run", "--no-snapshots"): hands_on("--no-snapshots", "--no-snapshots"),
     ("run", "--lock"): hands_on("--lock kernels.lock", "--matrix-lock=kernels.lock"),
     ("run", "--repeat"): hands_on("--repeat 3", "--matrix-repeat=3"),
+    ("run", "--until-failure"): hands_on("--until-failure", "--until-failure"),
     ("run", "--isolate"): hands_on("--isolate", "--isolate"),
     ("run", "--guest-package"): hands_on(
         "--guest-package a --guest-package b", "--guest-package=a", "--guest-package=b"

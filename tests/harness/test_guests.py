@@ -321,7 +321,9 @@ def test_deadlines_grow_with_the_slowest_boot_and_not_without_end() -> None:
     pace.learn(1000.0)
     assert 10.0 == pace.factor
     usual = Deadlines.of_test(None)
-    assert usual.test_s * 4 == usual.scaled(4).test_s
+    assert usual.test_s * 2 == usual.scaled(2).test_s
+    assert usual.test_s * 3 == usual.scaled(10).test_s  # a hanging test does not hold a worker for a quarter of an hour
+    assert Deadlines.of_test(20).scaled(10).test_s == 20  # what somebody asked for is what they get
     assert usual.soft_s == usual.scaled(4).soft_s  # the guest's own clock
     assert (20.0, 10.0) == (Deadlines.of_test(20).test_s, Deadlines.of_test(20).soft_s)
 

@@ -38,6 +38,12 @@ def test_wavers():
     (MARK / str(tries)).touch()
     assert tries % 2 == 1
 
+def test_fails_at_last():
+    MARK.mkdir(exist_ok=True)
+    tries = len(list(MARK.iterdir()))
+    (MARK / str(tries)).touch()
+    assert tries < 5
+
 def test_is_alone():
     own = MARK.with_name(MARK.name + "-alone")
     assert not own.exists()
@@ -211,6 +217,17 @@ def repeats(where: tuple[str, ...]) -> Effect:
     return check
 
 
+def repeats_until_failure(where: tuple[str, ...]) -> Effect:
+    def check(run: Run) -> None:
+        done = run(*where, *OUT, "--until-failure", tests="test_fails_at_last")
+        tries = [one.status for one in done.row("test_fails_at_last").attempts]
+        assert (tries, done.code) == ([*[Status.PASS] * 5, Status.FAIL], 1), done.said
+        done = run(*where, *OUT, "--until-failure", "--matrix-repeat", "3", tests="test_first")
+        assert [one.status for one in done.row("test_first").attempts] == [Status.PASS] * 3
+
+    return check
+
+
 def tolerates(where: tuple[str, ...]) -> Effect:
     def check(run: Run) -> None:
         arguments = (*where, *OUT, "--matrix-repeat", "2")
@@ -320,6 +337,11 @@ EFFECTS: Mapping[str, tuple[Effect, Effect, Effect]] = {
         isolates,
         refused("--isolate", HOST, WITHOUT_GUESTS),
         refused("--isolate", NONE, WITHOUT_GUESTS_OR_KERNELS),
+    ),
+    "--until-failure": (
+        repeats_until_failure(GUESTS),
+        repeats_until_failure(HOST),
+        refused("--until-failure", NONE, WITHOUT_KERNELS),
     ),
     "--matrix-repeat": (repeats(GUESTS), repeats(HOST), refused("--matrix-repeat 2", NONE, WITHOUT_KERNELS)),
     "--allow-flaky": (tolerates(GUESTS), tolerates(HOST), refused("--allow-flaky", NONE, WITHOUT_KERNELS)),

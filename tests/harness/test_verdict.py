@@ -169,8 +169,34 @@ def test_what_is_left_behind_qualifies_and_is_named() -> None:
 def test_the_stack_of_a_crash_is_evidence_from_its_first_line_to_its_last() -> None:
     verdict = judge(Facts([SETUP], guest_end=GuestEnd("closed", "gone", console=f"[1.0] before\n{OOPS}")))
     lines = OOPS.splitlines()
-    assert verdict.reason == f"the kernel died: {lines[0]}"
+    assert verdict.reason == f"the kernel died: {lines[0].partition('] ')[2]}"
     assert verdict.evidence[-10:] == tuple(lines[:-1])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[    2.001] BUG: unable to handle page fault for address: ffff9a3c01234567",
+        "<0>[  117.424242] BUG: unable to handle page fault for address: ffff8881deadbeef",
+        "[    9.8][   T77] BUG: unable to handle page fault for address: ffffc90000000000",
+    ],
+)
+def test_equal_crashes_have_equal_reasons(line: str) -> None:
+    """When it happened and where memory lay is in the evidence; a reason is what crashes are grouped by."""
+    verdict = judge(Facts([SETUP], guest_end=GuestEnd("closed", "gone", console=f"{line}\n")))
+    assert verdict.reason == "the kernel died: BUG: unable to handle page fault for address: …"
+    assert line in verdict.evidence
+
+
+def test_a_test_that_failed_by_a_program_says_which() -> None:
+    phases = [SETUP, {**CALL, "outcome": "failed", "kind": "assertion", "message": "assert -11 == 0"}]
+    segfault = "<6>[    1.5] prog[77]: segfault at 0 ip 0000 sp 0000 error 4 in libc.so.6"
+    verdict = judge(Facts(phases, True, dmesg=[segfault]))
+    assert verdict.reason.startswith("the program prog crashed (segfault): ")
+    killed = "<3>[    1.5] Out of memory: Killed process 77 (prog) total-vm:1kB"
+    verdict = judge(Facts(phases, True, dmesg=[killed]))
+    assert (verdict.status, "killed prog; give guests more" in verdict.reason) == (Status.INFRA, True)
+    assert "what came of it: fail: assert -11 == 0" in verdict.evidence
 
 
 def test_a_hang_with_a_splat_on_the_console_is_marked() -> None:

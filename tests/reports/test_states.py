@@ -1,0 +1,102 @@
+"""Interrupted, unbooted, unfetched and unjudged are four different things, in heads and in the headline."""
+
+import sample
+from msgspec.structs import replace
+
+from reports import wording
+from reports.matrix import ColumnState, derive
+from reports.results import Qualifier, Results, Status, annotate
+from reports.site import resume_command
+from reports.versions import point_release, upstream
+
+
+def with_kernel(results: Results, name: str, status: Status, **changes: object) -> Results:
+    kernels = tuple(replace(kernel, **changes) if kernel.id == name else kernel for kernel in results.kernels)
+    rows = tuple(replace(row, status=status) if row.kernel == name else row for row in results.results)
+    return annotate(replace(results, kernels=kernels, results=rows))
+
+
+def interrupted() -> Results:
+    """Ctrl-C: three kernels had no turn, one did not boot, one could not be had, one gave no verdict."""
+    run = sample.whole()
+    run = with_kernel(run, "7.3", Status.NOTRUN, booted=False, sha256=None)
+    run = with_kernel(run, "7.2", Status.NOTRUN, booted=False)
+    run = with_kernel(run, "7.1", Status.INFRA, booted=False, error="silence")
+    run = with_kernel(run, "7.0", Status.INFRA, booted=False, sha256=None, error="404")
+    return with_kernel(run, "6.19", Status.ERROR)
+
+
+def test_each_kernel_says_what_became_of_it() -> None:
+    states = {column.name: column.state for column in derive(interrupted()).columns}
+    assert states == {
+        **dict.fromkeys(["5.10", "6.1", "6.12", "6.16", "6.17", "6.18"], ColumnState.JUDGED),
+        "6.19": ColumnState.UNJUDGED,
+        "7.0": ColumnState.UNFETCHED,
+        "7.1": ColumnState.UNBOOTED,
+        "7.2": ColumnState.INTERRUPTED,
+        "7.3": ColumnState.INTERRUPTED,
+    }
+
+
+def test_the_headline_is_about_kernels_that_were_judged() -> None:
+    """It said "0 of 41 tests pass on Linux 7.3"."""
+    text = wording.headline(derive(interrupted()))
+    assert "0 of 41" not in text
+    assert "7.3" not in text
+
+
+def test_a_sentence_names_all_four() -> None:
+    assert wording.missing_kernels(derive(interrupted()).columns) == (
+        "6.19 gave no verdict; 7.1 did not boot; 7.0 could not be fetched; 7.2, 7.3 not reached before the run ended"
+    )
+
+
+def test_where_nothing_was_judged_nothing_passes() -> None:
+    run = sample.whole()
+    for kernel in run.kernels:
+        run = with_kernel(run, kernel.id, Status.NOTRUN, booted=False, sha256=None)
+    assert wording.headline(derive(run)).startswith("No verdict: 11 kernels not reached")
+
+
+def test_a_kernel_that_was_cut_off_counts_what_has_a_verdict() -> None:
+    run = sample.with_cell(sample.whole(), "test_nop", "7.3", status=Status.NOTRUN)
+    run = sample.with_cell(run, "test_readv", "7.3", status=Status.FAIL)
+    assert wording.headline(derive(run)).startswith("39 of 40 tests pass and 1 have no verdict on Linux 7.3")
+
+
+def test_a_lost_capability_does_not_look_like_one_that_was_never_there() -> None:
+    run = sample.with_cell(sample.whole(), "test_nop", "7.3", status=Status.FAIL)
+    columns = {column.name: column.is_worrying for column in derive(run).columns}
+    assert [name for name, is_worrying in columns.items() if is_worrying] == ["7.3"]
+
+
+def test_the_command_that_goes_on_is_the_one_that_was_given() -> None:
+    run = ("uring-matrix", "run", "6.1", "--out", "m", "--", "-x")
+    assert resume_command(run) == ["uring-matrix", "run", "--resume", "6.1", "--out", "m", "--", "-x"]
+    assert resume_command(("uring-matrix", "run", "--resume", "6.1")) == ["uring-matrix", "run", "--resume", "6.1"]
+    by_pytest = ("pytest", "tests", "--kernel", "6.1", "--matrix-out", "m")
+    assert resume_command(by_pytest) == [*by_pytest, "--matrix-resume"]
+
+
+def test_a_release_is_named_down_to_the_point() -> None:
+    assert upstream("5.10.262-1", None) == "5.10.262"
+    assert upstream("7.3~rc5-1~exp1", None) == "7.3-rc5"
+    assert upstream("6.16.12-1~bpo13+1", "6.16.12+deb13-cloud-amd64") == "6.16.12"
+    assert upstream(None, "6.12.94-custom") == "6.12.94"
+    # Debian's older releases name an ABI there, and no point release.
+    assert upstream(None, "6.1.0-42-cloud-amd64") is None
+    assert [point_release(one) for one in ("5.10.262", "7.3-rc5", "6.17", None)] == [262, 0, 0, 0]
+
+
+def test_what_a_stable_release_has_early_is_a_backport() -> None:
+    run = sample.whole()
+    row = replace(run.results[0], qualifiers=(Qualifier.EARLIER_THAN_DOCUMENTED,))
+    stable, candidate = run.kernels[0], run.kernels[-1]
+    assert wording.qualifier_words(row, stable) == ["backport"]
+    assert wording.qualifier_words(row, candidate) == ["earlier"]
+
+
+def test_what_was_repeated_says_how_often() -> None:
+    row = sample.whole().results[0]
+    attempts = tuple(sample.Attempt(status=row.status) for _ in range(100))
+    assert wording.qualifier_words(replace(row, attempts=attempts)) == ["100 of 100"]
