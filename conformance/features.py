@@ -1,10 +1,12 @@
 """What the running kernel's io_uring says of itself: feature bits, operations, limits."""
 
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
 import uring
+from conformance.diagnosis import diagnose
 from uring import IORING_OP
 
 
@@ -13,14 +15,14 @@ def features() -> dict[str, Any]:
 
     Returns:
         ``features`` (names of the IORING_FEAT bits), ``feature_bits``, ``operations`` (names; None where the kernel
-        cannot be probed), ``last_op``, ``io_uring_disabled`` (the sysctl; None where there is none), ``error`` if no
-        ring could be set up.
+        cannot be probed), ``last_op``, ``limits`` (names to numbers), ``io_uring_disabled`` (the sysctl; None where
+        there is none), ``error`` if no ring could be set up, and why.
     """
     said: dict[str, Any] = {"io_uring_disabled": _sysctl("kernel/io_uring_disabled"), "release": os.uname().release}
     try:
         ring = uring.IoUring.init(2, 0)
     except uring.UringError as error:
-        return said | {"error": str(error)}
+        return said | {"error": _why(error)}
     with ring:
         said["feature_bits"] = ring.features
         said["features"] = [
@@ -31,10 +33,31 @@ def features() -> dict[str, Any]:
         try:
             probe = ring.get_probe()
         except uring.UringError as error:
-            return said | {"operations": None, "probe_error": str(error)}
+            return said | {"operations": None, "probe_error": _why(error)}
         said["last_op"] = probe.last_op
         said["operations"] = [operation.name for operation in IORING_OP if probe.is_supported(operation)]
+    said["limits"] = _limits()
     return said
+
+
+def _why(error: uring.UringError) -> str:
+    found = diagnose(error)
+    return f"{found.reason} [{error}]" if found is not None else str(error)
+
+
+def _limits() -> dict[str, int]:
+    """How large rings can be, by asking for more than there is; and what this process may lock."""
+    found = {}
+    memlock_bytes, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if memlock_bytes != resource.RLIM_INFINITY:
+        found["memlock_bytes"] = memlock_bytes
+    flags = uring.IORING_SETUP_CLAMP | uring.IORING_SETUP_CQSIZE
+    params = uring.io_uring_params(flags=flags, cq_entries=1 << 30)
+    try:
+        uring.IoUring.init_params(1 << 30, params).deinit()
+    except uring.UringError:
+        return found  # before 5.6, or no memory for the largest
+    return found | {"sq_entries": params.sq_entries, "cq_entries": params.cq_entries}
 
 
 def _sysctl(name: str) -> str | None:

@@ -113,8 +113,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--until-failure",
         action="store_true",
-        help="stop repeating a test at its first bad verdict; with --matrix-repeat, or up to "
-        f"{options.UNTIL_FAILURE_MAX:,} times",
+        help=f"stop repeating a test when it fails; with --matrix-repeat, or up to {options.UNTIL_FAILURE_MAX:,} times",
     )
     group.addoption(
         "--allow-flaky",

@@ -2,10 +2,11 @@
 
 from typing import TextIO
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.progress_bar import ProgressBar
 from rich.text import Text
+
+from uring_matrix.output import console
 
 
 class _Bar(BarColumn):
@@ -41,7 +42,7 @@ def make_bars(stream: TextIO) -> Progress:
         TextColumn("{task.description}", markup=False),
         _Bar(bar_width=24),
         _Amount(),
-        console=Console(file=stream, highlight=False),
+        console=console(stream),
         auto_refresh=False,
         transient=True,
         redirect_stdout=False,

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -31,10 +31,14 @@ _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 def use_color() -> bool | None:
-    """Say whether to colour: False and True are the user's wish, None leaves it to what the stream is."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    """Say whether to colour: False and True are the user's wish, None leaves it to what the stream is.
+
+    NO_COLOR wins (no-color.org); FORCE_COLOR=0 is how programs that know the variable are told not to.
+    """
+    forced = os.environ.get("FORCE_COLOR")
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or forced in ("0", "false"):
         return False
-    return True if os.environ.get("FORCE_COLOR") else None
+    return True if forced else None
 
 
 def say(text: str = "") -> None:
@@ -53,17 +57,29 @@ def error_line(text: str) -> None:
 
 
 def say_json(document: Any) -> None:
-    """Write JSON: indented where a person reads it, one line where a program does (a CI output has to be one)."""
-    indent = 2 if sys.stdout.isatty() else None
-    say(json.dumps(document, indent=indent, ensure_ascii=False))
+    """Write JSON, in one line wherever it goes: what a CI job's output takes, and what `jq` lays out for a reader."""
+    say(json.dumps(document, ensure_ascii=False))
 
 
-def console() -> "Console":
-    """Make a console on standard output for what needs more than lines; it honours NO_COLOR and non-terminals."""
+def console(stream: TextIO | None = None) -> "Console":
+    """Make a console for what needs more than lines: on standard output, unless told otherwise.
+
+    Colours are one thing, and whether something can be drawn over is another: a file is no terminal, whoever forces
+    colours into it.
+    """
     # rich takes as long to load as everything else of a short command.
     from rich.console import Console  # noqa: PLC0415
 
-    return Console(highlight=False)
+    stream = stream or sys.stdout
+    wish = use_color()
+    is_terminal = stream.isatty()
+    return Console(
+        file=stream,
+        highlight=False,
+        force_terminal=is_terminal,
+        no_color=wish is False,
+        color_system="standard" if wish and not is_terminal else "auto",
+    )
 
 
 def bold(text: str) -> str:

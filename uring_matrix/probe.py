@@ -1,6 +1,5 @@
 """`uring-matrix probe`: what a kernel's io_uring has, by its own word."""
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from conformance.features import features
 from uring_matrix.guests import guest_of, references
-from uring_matrix.output import console
+from uring_matrix.output import EXPECTED, INFRASTRUCTURE, console, error_line, say_json
 
 _ENTRY = "conformance.features:report"
 _TIMEOUT_S = 60.0
@@ -34,10 +33,13 @@ def probe(kernels: Sequence[str], *, as_json: bool, accel: str | None) -> int:
             guest.start(_ENTRY, None)
             found[ref.id] = guest.channel.receive(_TIMEOUT_S)["features"]
     if as_json:
-        print(json.dumps(found, indent=2))
+        say_json(found)
     else:
         _print(found)
-    return 0
+    silent = [name for name, said in found.items() if said.get("operations") is None]
+    for name in silent:
+        error_line(f"{name} could not be asked: {found[name].get('error') or found[name].get('probe_error')}")
+    return INFRASTRUCTURE if silent else EXPECTED
 
 
 def _print(found: Mapping[str, Mapping[str, Any]]) -> None:
@@ -45,15 +47,19 @@ def _print(found: Mapping[str, Mapping[str, Any]]) -> None:
 
     table = Table("", *found, box=None, header_style="bold")
     table.add_row("release", *(str(said["release"]) for said in found.values()))
-    for kernel, said in found.items():
-        if "error" in said:
-            console().print(f"{kernel}: no io_uring: {said['error']}")
+    for limit in dict.fromkeys(name for said in found.values() for name in said.get("limits", ())):
+        values = (said.get("limits", {}).get(limit) for said in found.values())
+        table.add_row(f"limit {limit}", *(str(value) if value is not None else "" for value in values))
     names = sorted({name for said in found.values() for name in said.get("features", ())})
     for name in names:
         table.add_row(name, *("yes" if name in said.get("features", ()) else "-" for said in found.values()))
     for operation in IORING_OP:
         name = operation.name
-        table.add_row(
-            f"IORING_OP_{name}", *("yes" if name in (said.get("operations") or ()) else "-" for said in found.values())
-        )
+        table.add_row(f"IORING_OP_{name}", *(_answer(said.get("operations"), name) for said in found.values()))
     console().print(table)
+
+
+def _answer(operations: Sequence[str] | None, name: str) -> str:
+    if operations is None:
+        return "?"
+    return "yes" if name in operations else "-"

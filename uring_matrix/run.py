@@ -1,7 +1,6 @@
 """`uring-matrix run`: pytest with kernels, a line of progress per kernel, the site, a table, an exit code."""
 
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -22,7 +21,7 @@ from reports.diff import GATES, INCONCLUSIVE
 from reports.results import Expectation, Result, Results, Status, exit_code, judge_all, read
 from uring_matrix.arguments import Wishes, is_without_xdist, own_name, refuse_ours
 from uring_matrix.baseline import Comparison
-from uring_matrix.output import bisect_code, console, error_line
+from uring_matrix.output import bisect_code, console, error_line, say_json
 from uring_matrix.progress import progress
 from uring_matrix.show import Show
 from vm.lock import read_lock
@@ -108,7 +107,8 @@ def run(
         *(("--allow-flaky",) if allow_flaky else ()),
     ]
     wishes = Wishes(home, front, is_alone_welcome=workers == "auto", as_json=as_json)
-    show = Show(console(), progress(), wishes, is_quiet=as_json)
+    # Standard output is for what came of it.
+    show = Show(console(sys.stderr), progress(), wishes, is_quiet=as_json)
     # pytest's default is shared by all runs of a user, which clean up behind each other's backs.
     with (
         tempfile.TemporaryDirectory(prefix="uring-matrix-", ignore_cleanup_errors=True) as temporary,
@@ -273,7 +273,7 @@ def _conclude(
             "kept": len(results.results) - len(own.results),
             **({"baseline": compared.as_builtins()} if compared is not None else {}),
         }
-        print(json.dumps(summary))
+        say_json(summary)
     else:
         _print_summary(own)
         for sentence in sentences:

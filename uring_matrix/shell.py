@@ -1,4 +1,4 @@
-"""`uring-matrix shell`: a Python prompt inside a kernel, on this terminal."""
+"""`uring-matrix shell`: a Python prompt inside a kernel, on this terminal; or a program from a pipe, run there."""
 
 import sys
 import tempfile
@@ -8,39 +8,65 @@ from dataclasses import replace
 from pathlib import Path
 
 from uring_matrix.guests import machine_of, references
-from uring_matrix.output import error_line
+from uring_matrix.output import INFRASTRUCTURE, USAGE, error_line, tell
 from vm.channel import ChannelClosedError
-from vm.machine import Guest
+from vm.machine import Guest, MachineConfig
 
-_ENTRY = "harness.guest.prompt:main"
+_PROMPT, _PROGRAM = "harness.guest.prompt:main", "harness.guest.prompt:run"
 _BOOT_DEADLINE_S = 120.0
 _FOREVER_S = 7 * 24 * 3600.0
-USAGE = 2
+_MODULES = ["uring"]
 
 
 def shell(spec: str, *, accel: str | None) -> int:
-    """Boot a kernel and connect its console to this terminal until the prompt ends."""
+    """Boot a kernel, and connect its console to this terminal until the prompt ends.
+
+    Where standard input is no terminal, it is a program: it runs there, and its output and exit code are ours.
+    """
     refs = references([spec], accel)
     if len(refs) != 1 or refs[0].source == "host":
         error_line(
             f"{spec} names {len(refs)} kernels" if len(refs) != 1 else "this machine's kernel has a shell already"
         )
         return USAGE
-    machine = replace(machine_of(refs[0], accel), is_interactive=True)
+    is_terminal = sys.stdin.isatty()
+    # All of it before the boot: nothing is lost on the way.
+    program = None if is_terminal else sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    if is_terminal:
+        tell(f"booting {refs[0].release or refs[0].id}")
+    machine = machine_of(refs[0], accel)
     with tempfile.TemporaryDirectory(prefix="uring-matrix-") as directory:
-        is_terminal = sys.stdin.isatty()
-        saved = termios.tcgetattr(sys.stdin) if is_terminal else None
+        if program is not None:
+            return _run(program, machine, Path(directory))
+        return _interact(machine, Path(directory))
+
+
+def _run(program: str, machine: MachineConfig, directory: Path) -> int:
+    streams = {1: sys.stdout.buffer, 2: sys.stderr.buffer}
+    with Guest.boot(machine, directory, deadline_s=_BOOT_DEADLINE_S) as guest:
+        guest.start(_PROGRAM, {"modules": _MODULES, "program": program})
         try:
-            with Guest.boot(machine, Path(directory), deadline_s=_BOOT_DEADLINE_S) as guest:
-                if is_terminal:
-                    tty.setraw(sys.stdin)
-                guest.start(_ENTRY, {"modules": ["uring"]})
-                try:
-                    guest.channel.receive(_FOREVER_S)
-                except ChannelClosedError:
-                    return 1
-        finally:
-            if saved is not None:
-                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
-            print()
+            while (message := guest.channel.receive(_FOREVER_S))["type"] != "exit":
+                stream = streams[message["stream"]]
+                stream.write(message["data"].encode("latin-1"))
+                stream.flush()
+        except ChannelClosedError as error:
+            error_line(f"the guest ended before the program did: {error}")
+            return INFRASTRUCTURE
+    return int(message["code"])
+
+
+def _interact(machine: MachineConfig, directory: Path) -> int:
+    saved = termios.tcgetattr(sys.stdin)
+    try:
+        with Guest.boot(replace(machine, is_interactive=True), directory, deadline_s=_BOOT_DEADLINE_S) as guest:
+            tty.setraw(sys.stdin)
+            guest.start(_PROMPT, {"modules": _MODULES})
+            try:
+                guest.channel.receive(_FOREVER_S)
+            except ChannelClosedError:
+                return 1
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
+        print()
     return 0

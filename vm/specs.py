@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from debian.debian_support import Version
 
 from vm.archives import control
 from vm.catalogue import Candidate, Index, series_key, series_of
@@ -129,12 +132,10 @@ def _exact(spec: str, index: Index) -> list[KernelRef]:
 
 
 def _unknown(spec: str, index: Index) -> str:
-    names = [*index.series, ALL, LATEST, HOST]
-    names += sorted({c.release for c in index.candidates} | {c.version for c in index.candidates})
-    near = difflib.get_close_matches(spec, names, n=3, cutoff=0.5)
-    if not near and series_of(spec):
-        # A number that is far from all others by its letters still has neighbours.
-        near = sorted(index.series, key=lambda name: _distance(name, spec))[:2]
+    near = _neighbours(spec, index)
+    if not near:
+        names = [*index.series, ALL, LATEST, HOST, *sorted({candidate.release for candidate in index.candidates})]
+        near = difflib.get_close_matches(spec, names, n=3, cutoff=0.5)
     meant = f"; nearest: {', '.join(near)}" if near else ""
     return (
         f"no kernel is called {spec!r}{meant}. There are the series {', '.join(index.series)}; "
@@ -142,9 +143,23 @@ def _unknown(spec: str, index: Index) -> str:
     )
 
 
-def _distance(one: str, other: str) -> tuple[int, int]:
-    (major, minor), (other_major, other_minor) = series_key(one), series_key(other)
-    return abs(major - other_major), abs(minor - other_minor)
+def _neighbours(spec: str, index: Index) -> list[str]:
+    """What comes right before and right after a version: releases of its series, else series."""
+    series = series_of(spec)
+    if not series:
+        return []
+    if own := index.of_series(series):
+        # `6.1.0-42-cloud-amd64` is a release, and compares with those.
+        is_release = spec.startswith(f"{series}.0-") or spec.count("-") > 1
+        names = {candidate.release if is_release else candidate.version for candidate in own}
+        return _around(Version(spec), sorted(names, key=Version), Version)
+    return _around(series_key(series), index.series, series_key)
+
+
+def _around(wanted: Any, names: Sequence[str], key: Callable[[str], Any]) -> list[str]:
+    below = [name for name in names if key(name) < wanted]
+    above = [name for name in names if key(name) > wanted]
+    return [*below[-1:], *above[:1]]
 
 
 def _from_path(spec: str, arch: str) -> KernelRef:

@@ -103,13 +103,13 @@ def test_what_asks_for_pytests_terminal_gets_it(option: str, run: Command) -> No
     ended = run("-p", "breaks_nop", "-k", "nop or test_readv", option)
     assert ended.code == 1, ended
     assert re.search(SHOWS[option], ended.out, re.MULTILINE), ended
-    assert "host: 2/2" not in ended.out
+    assert "host: 2/2" not in ended.err
     assert "report:  matrix/index.html" in ended.out
 
 
 def test_without_such_a_wish_there_is_none_of_it(run: Command) -> None:
     ended = run("-p", "breaks_nop", "-k", "nop or test_readv")
-    assert "host: 2/2 1 pass, 1 fail" in ended.out
+    assert "host: 2/2 1 pass, 1 fail" in ended.err
     assert [option for option, text in SHOWS.items() if re.search(text, ended.out, re.MULTILINE)] == []
 
 
@@ -149,7 +149,7 @@ def test_a_debugger_has_a_terminal(run: Command) -> None:
 def test_what_failed_last_is_run_again(run: Command) -> None:
     assert run("-p", "breaks_nop", "-k", "nop or read").code == 1
     ended = run("--lf")
-    assert (ended.code, "host: 1/1 1 pass" in ended.out) == (0, True), ended
+    assert (ended.code, "host: 1/1 1 pass" in ended.err) == (0, True), ended
     assert "test_nop" in recorded_tests()
     assert not list(ROOT.glob("conformance/.pytest_cache"))
     ended = run("--cache-show")
@@ -240,7 +240,7 @@ def test_a_part_of_the_suite_is_run_alone(run: Command) -> None:
 
 def test_a_run_without_xdist(run: Command) -> None:
     ended = run("-p", "no:xdist", "-k", "test_nop", before=())
-    assert (ended.code, "host: 1/1 1 pass" in ended.out) == (0, True), ended
+    assert (ended.code, "host: 1/1 1 pass" in ended.err) == (0, True), ended
     assert "test_nop" in recorded_tests()
     ended = run("-pno:xdist", before=("-n", "2"))
     assert (ended.code, "-n 2 is pytest-xdist's" in ended.err) == (2, True), ended
@@ -250,4 +250,4 @@ def test_a_deadline_has_no_other_name(run: Command) -> None:
     """What `run` has no option for goes to the plugin behind `--`."""
     assert run("--matrix-deadline", "0.000001").code == 3
     ended = run("--matrix-test-timeout", "5")
-    assert (ended.code, "--matrix-test-timeout is about guests" in ended.err) == (2, True), ended
+    assert (ended.code, "`uring-matrix run` has --test-timeout for it" in ended.err) == (2, True), ended

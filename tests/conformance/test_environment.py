@@ -93,3 +93,15 @@ def test_without_a_filter_nothing_is_excused(tmp_path: Path) -> None:
     rows = rows_under(tmp_path, "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))")
     assert rows["test_a_ring"]["status"] == "pass"
     assert rows["test_that_wants_to_see_it"]["status"] == "fail"
+
+
+def test_a_probe_that_was_refused_is_no_answer(tmp_path: Path) -> None:
+    """It is not "no operation", and the exit code says so."""
+    prelude = PRELUDE.format(numbers=[SETUP], answer=errno.EOPNOTSUPP)
+    prelude = prelude.replace("sys.exit(pytest.main(sys.argv[1:]))", "from uring_matrix.cli import main; main()")
+    done = subprocess.run(
+        [sys.executable, "-c", prelude, "probe"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "host could not be asked: seccomp (a filter) refuses io_uring_setup" in done.stderr
+    assert not [line for line in done.stdout.splitlines() if line.startswith("IORING_OP_") and line.split()[1] != "?"]

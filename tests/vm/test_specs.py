@@ -107,7 +107,7 @@ def test_the_host_needs_no_index() -> None:
 @pytest.mark.parametrize(
     ("spec", "nearest"),
     [
-        ("6.13", "nearest: 6.1, 6.12"),
+        ("6.13", "nearest: 6.12, 7.3"),
         ("5.4", "nearest: 5.10"),
         ("6.1.0-55-cloud-amd64", "nearest: 6.1.0-56-cloud-amd64"),
         ("lastest", "nearest: latest"),
