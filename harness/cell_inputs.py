@@ -50,7 +50,8 @@ _WITHOUT_EFFECT = frozenset({
     "xmlpath",
     "dist", "distload", "loadscopereorder", "looponfail", "maxprocesses", "maxschedchunk", "maxworkerrestart",
     "numprocesses", "px", "rsyncdir", "rsyncignore", "testrunuid", "tx",
-    "accel", "allow_flaky", "arch", "kernel", "until_failure", "matrix_deadline", "matrix_lock", "matrix_out",
+    "accel", "allow_flaky", "arch", "kernel", "until_failure",
+    "guest_append", "guest_cpus", "guest_memory", "matrix_deadline", "matrix_lock", "matrix_out",
     "matrix_resume", "mode", "no_snapshots",
 })  # fmt: skip
 # What the command line asks of every session, whatever is run.
@@ -82,9 +83,7 @@ def of_machine(machine: MachineConfig) -> str:
 
 def guest_config(machine: MachineConfig) -> GuestConfig:
     """The same as results show it."""
-    return GuestConfig(
-        cpus=getattr(machine, "cpus", 1), memory_mib=machine.memory_mib, append=" ".join(machine.parameters)
-    )
+    return GuestConfig(cpus=machine.cpus, memory_mib=machine.memory_mib, append=" ".join(machine.parameters))
 
 
 def of_host() -> dict[str, str]:

@@ -223,7 +223,9 @@ class Guests:
         except _LostError as error:
             attempt.facts = Facts(guest_end=GuestEnd("lost", str(error)))
         except BootError as error:
-            attempt.facts = Facts(guest_end=self._dead.setdefault(key, GuestEnd("no-boot", str(error))))
+            sentence, newline, console = str(error).partition("\n")
+            why = f"{sentence}{self._suspicion(key)}{newline}{console}"
+            attempt.facts = Facts(guest_end=self._dead.setdefault(key, GuestEnd("no-boot", why)))
         self._previous = self._previous_here = item
         if self._is_isolated:
             self.close()
@@ -327,6 +329,13 @@ class Guests:
             )
         except ChannelError as error:
             return Facts(phases, False, self._lose(error, offset))
+
+    def _suspicion(self, key: tuple[str, str]) -> str:
+        """What somebody asked for that may be why a guest does not come up."""
+        column = self._columns.get(key)
+        if column is None or not column.machine.parameters:
+            return ""
+        return f" (it was started with {' '.join(column.machine.parameters)}, which may be why)"
 
     def _said(self, test_s: float) -> str:
         usual_s = self._deadlines.test_s

@@ -18,6 +18,9 @@ _GUESTS_ONLY = {
     "matrix_test_timeout": "--matrix-test-timeout",
     "guest_package": "--guest-package",
     "guest_env": "--guest-env",
+    "guest_cpus": "--guest-cpus",
+    "guest_memory": "--guest-memory",
+    "guest_append": "--guest-append",
 }
 # … these about runs in kernels, this machine's or another …
 _KERNELS_ONLY = {

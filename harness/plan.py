@@ -17,7 +17,7 @@ from vm.architectures import ARCHITECTURES
 from vm.cache import Cache
 from vm.errors import FetchError, VmError
 from vm.kernel import Kernel as FetchedKernel
-from vm.machine import Emulator, MachineConfig, memory_mib
+from vm.machine import Emulator, MachineConfig
 
 _INPUTS = ("sha256", "inputs", "guest")
 
@@ -34,8 +34,9 @@ class GuestPlan:
     accelerator: str
     environment: dict[str, str]
     has_disk: bool
-    # Beside what every guest gets.
-    extra_memory_mib: int = 0
+    memory_mib: int = 0
+    cpus: int = 1
+    parameters: tuple[str, ...] = ()
     kernel_id: str = ""
     # What verdicts are obtained with, as far as it is the same for every kernel (`harness.cell_inputs`).
     inputs: dict[str, str] = field(default_factory=dict)
@@ -211,7 +212,9 @@ def _machine(guest: GuestPlan, kernel: Path) -> MachineConfig:
         Emulator(guest.emulator, guest.accelerator, guest.environment),
         kernel,
         guest.initrd,
-        memory_mib=memory_mib(guest.initrd) + guest.extra_memory_mib,
+        memory_mib=guest.memory_mib,
+        cpus=guest.cpus,
+        parameters=guest.parameters,
         payload=guest.payload,
         has_disk=guest.has_disk,
         payload_disk=guest.payload_disk,

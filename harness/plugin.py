@@ -21,10 +21,20 @@ __all__ = ["loopback", "matrix_cell", "scratch", "scratch_ext4"]
 CELLS = pytest.StashKey[Iterable[Cell]]()
 
 
+_CPUS_MAX = 64
+
+
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
     return int(text)
+
+
+def _count_of_cpus(text: str) -> int:
+    count = _count(text)
+    if count > _CPUS_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is more than the {_CPUS_MAX} processors a guest can have")
+    return count
 
 
 def _seconds(text: str) -> float:
@@ -105,6 +115,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--accel",
         choices=("auto", "kvm", "tcg"),
         help="how guests run (auto: KVM if it proves to work); not about host",
+    )
+    group.addoption(
+        "--guest-cpus",
+        type=_count_of_cpus,
+        metavar="N",
+        help="give each guest so many processors (default: 1)",
+    )
+    group.addoption(
+        "--guest-memory",
+        type=_count,
+        metavar="MIB",
+        help="give each guest so much memory (default: what its image needs, 256 or more)",
+    )
+    group.addoption(
+        "--guest-append",
+        action="append",
+        default=[],
+        metavar="PARAMETERS",
+        help="start the guests' kernels with these parameters as well; may be given several times",
     )
     group.addoption("--isolate", action="store_true", help="give each test a guest of its own; not about host")
     group.addoption(

@@ -14,6 +14,7 @@ import pytest
 
 from harness import cell_inputs, durations, kernel_records, options, payload
 from harness.cells import HOST, Cell, native_architecture
+from harness.guest_shape import GuestShape
 from harness.names import tree_of
 from harness.pending_kernels import PendingKernels
 from harness.plan import GuestPlan, Plan
@@ -171,6 +172,7 @@ def _prepare(
     progress: Progress,
 ) -> Plan:
     specs = config.getoption("kernel") or [HOST]
+    shape = GuestShape.of(config)
     seconds = durations.read(settings.cache)
     cells: list[Cell] = []
     guests: list[GuestPlan] = []
@@ -213,7 +215,7 @@ def _prepare(
         to_boot.sort(key=lambda ref: order.index(ref.id))
         pending = PendingKernels(to_boot, pinned, setup.kernels, setup.cache, settings, progress, beside)
         if pending.is_any_to_come:
-            equipped, qemu, accel = _equip(setup, pending, sent, inputs)
+            equipped, qemu, accel = _equip(setup, pending, sent, inputs, shape)
             guests += equipped
         late |= {(ref.id, ref.arch) for ref in pending.late}
         kernels += [kernel_records.record(ref, pending.outcomes.get(ref)) for ref in to_boot]
@@ -244,7 +246,7 @@ def _prepare(
 
 
 def _equip(
-    setup: Setup, pending: PendingKernels, sent: payload.Payload, inputs: Mapping[str, str]
+    setup: Setup, pending: PendingKernels, sent: payload.Payload, inputs: Mapping[str, str], shape: GuestShape
 ) -> tuple[list[GuestPlan], Qemu, Accel | None]:
     """Give every kernel, there or still coming, what its guests need; nothing if none comes after all."""
     runtime = setup.runtime()
@@ -279,7 +281,11 @@ def _equip(
         accelerator=accel.name,
         environment=dict(qemu.environment),
         has_disk=sent.needs_disk,
-        extra_memory_mib=_MEMORY_OF_PACKAGES_MIB if packages.packages else 0,
+        memory_mib=shape.memory_for(
+            memory_mib(runtime.initramfs) + (_MEMORY_OF_PACKAGES_MIB if packages.packages else 0)
+        ),
+        cpus=shape.cpus,
+        parameters=shape.parameters,
         payload_disk=disk.make(runtime, archive, setup.cache) if disk.is_needed(archive) else None,
         inputs={
             **inputs,

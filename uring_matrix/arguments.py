@@ -30,6 +30,9 @@ _OURS = {
     "--no-snapshots": "--no-snapshots",
     "--guest-package": "--guest-package",
     "--guest-env": "--guest-env",
+    "--guest-cpus": "--cpus",
+    "--guest-memory": "--memory",
+    "--guest-append": "--append",
     "-n": "-n",
     "--numprocesses": "-n",
 }

@@ -332,6 +332,26 @@ Examples:
     "--bisect", is_flag=True, help="Exit with 0 (good), 1 (bad) or 125 (no verdict), as `git bisect run` wants it."
 )
 @_fail_on
+@click.option(
+    "--cpus",
+    type=click.IntRange(min=1, max=64),
+    metavar="N",
+    help="Processors of each guest; 1 unless told otherwise. Results of another number are other results.",
+)
+@click.option(
+    "--memory",
+    "memory_mib",
+    type=click.IntRange(min=1),
+    metavar="MIB",
+    help="Memory of each guest; what its image needs, 256 or more, unless told otherwise.",
+)
+@click.option(
+    "--append",
+    "parameters",
+    multiple=True,
+    metavar="PARAMETERS",
+    help="Kernel parameters for guests, beside those that they need; may be given several times.",
+)
 @click.option("--isolate", is_flag=True, help="Give each test a guest of its own; about guests, not about host.")
 @click.option(
     "--guest-package",

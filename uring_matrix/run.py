@@ -57,6 +57,9 @@ def run(
     as_json: bool,
     expression: str | None = None,
     until_failure: bool = False,
+    cpus: int | None = None,
+    memory_mib: int | None = None,
+    parameters: Sequence[str] = (),
     test_timeout_s: float | None = None,
     baseline: Path | None = None,
     bisect: bool = False,
@@ -84,6 +87,9 @@ def run(
         *((f"--matrix-test-timeout={test_timeout_s:g}",) if test_timeout_s is not None else ()),
         *(f"--guest-package={name}" for name in guest_packages),
         *(f"--guest-env={entry}" for entry in guest_env),
+        *((f"--guest-cpus={cpus}",) if cpus is not None else ()),
+        *((f"--guest-memory={memory_mib}",) if memory_mib is not None else ()),
+        *(f"--guest-append={text}" for text in parameters),
     ]
     # Elsewhere, so that what lies here stays as it is.
     front = Front(("uring-matrix", "run", "--out", "reproduced", *map(own_name, conditions)), tuple(pytest_args))

@@ -69,6 +69,7 @@ class MachineConfig:
     kernel: Path
     initrd: Path
     memory_mib: int = 256
+    cpus: int = 1
     # More kernel parameters, after ours.
     parameters: tuple[str, ...] = ()
     # Whether the console is our terminal, too.
@@ -135,6 +136,7 @@ def qemu_arguments(
         *("-cpu", architecture.qemu_cpu if is_emulated else "host"),
         *clock,
         *("-m", str(config.memory_mib)),
+        *(("-smp", str(config.cpus)) if config.cpus > 1 else ()),
         "-nodefaults",
         "-no-user-config",
         "-no-reboot",

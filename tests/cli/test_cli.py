@@ -50,6 +50,9 @@ PROMISED = {
         "--baseline",
         "--bisect",
         "--until-failure",
+        "--cpus",
+        "--memory",
+        "--append",
         "--fail-on",
     ],
     "kernels list": ["--json"],
@@ -317,6 +320,9 @@ def test_run_without_options(cli: Call, called: list[Any]) -> None:
                 "baseline": None,
                 "bisect": False,
                 "until_failure": False,
+                "cpus": None,
+                "memory_mib": None,
+                "parameters": (),
                 "fail_on": ("regression", "flaky", "lost", "unknown", "missing"),
                 "repeat": 1,
                 "isolate": False,
@@ -337,8 +343,9 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
     pin = Pin("6.1", "6.1", "amd64", "6.1.0", "0" * 64, package="linux-image-6.1", package_version="1-1")
     Path("kernels.lock").write_text(render_lock([pin]))
     gate = "-k nop --test-timeout 9 --baseline base.json --bisect --until-failure --fail-on lost,missing"
+    shape = "--cpus 2 --memory 512 --append quiet --append slub_debug"
     Path("base.json").touch()
-    words = [*options.split(), *flags.split(), *guests.split(), *gate.split()]
+    words = [*options.split(), *flags.split(), *guests.split(), *gate.split(), *shape.split()]
     assert cli("run", *words, "--", "-m", "accept", "--", "-x").code == 0
     assert called == [
         (
@@ -359,6 +366,9 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
                 "baseline": Path("base.json"),
                 "bisect": True,
                 "until_failure": True,
+                "cpus": 2,
+                "memory_mib": 512,
+                "parameters": ("quiet", "slub_debug"),
                 "fail_on": ("lost", "missing"),
                 "repeat": 5,
                 "isolate": True,

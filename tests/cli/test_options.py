@@ -286,6 +286,9 @@ EFFECTS: dict[tuple[str, str], Check] = {
     ("run", "--lock"): hands_on("--lock kernels.lock", "--matrix-lock=kernels.lock"),
     ("run", "--repeat"): hands_on("--repeat 3", "--matrix-repeat=3"),
     ("run", "--until-failure"): hands_on("--until-failure", "--until-failure"),
+    ("run", "--cpus"): hands_on("--cpus 2", "--guest-cpus=2"),
+    ("run", "--memory"): hands_on("--memory 512", "--guest-memory=512"),
+    ("run", "--append"): hands_on("--append a=b --append c", "--guest-append=a=b", "--guest-append=c"),
     ("run", "--isolate"): hands_on("--isolate", "--isolate"),
     ("run", "--guest-package"): hands_on(
         "--guest-package a --guest-package b", "--guest-package=a", "--guest-package=b"

@@ -103,3 +103,12 @@ def test_a_kernel_that_forbids_io_uring(world: World) -> None:
     for row in world.results()["results"][1:]:
         assert "kernel.io_uring_disabled is 2" in row["reason"], row
         assert "EPERM" in str(row["evidence"]), row
+
+
+@SLOW
+def test_a_parameter_that_keeps_a_kernel_from_booting(world: World) -> None:
+    """Memory that the kernel is told not to use: it panics, and the parameter stands in the reason."""
+    ended = world.matrix("run", "latest", "--append", "mem=24M", "--out", "m", "-k", "test_nop")
+    row = world.results()["results"][0]
+    assert (ended.code, row["status"]) == (3, "infra"), row
+    assert "it was started with mem=24M, which may be why" in row["reason"], row

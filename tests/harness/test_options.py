@@ -59,7 +59,8 @@ def test_takes_too_long():
     time.sleep(60)
 
 def test_where():
-    print("release", os.uname().release)
+    print("release", os.uname().release, "cpus", os.cpu_count())
+    print(open("/proc/cmdline").read(), open("/proc/meminfo").readline())
     assert False
 
 def test_imports_a_package():
@@ -238,6 +239,21 @@ def tolerates(where: tuple[str, ...]) -> Effect:
     return check
 
 
+def shapes(option: str, said: str, *, field: str, value: object) -> Effect:
+    """The guest is made so, its column says so, and results of another guest are not kept for its."""
+
+    def check(run: Run) -> None:
+        assert said not in run(*GUESTS, *OUT, tests="test_where").row("test_where").output
+        done = run(*GUESTS, *OUT, "--matrix-resume", *option.split(), tests="test_where")
+        assert said in done.row("test_where").output
+        [kernel] = done.results.kernels
+        assert kernel.guest is not None
+        assert getattr(kernel.guest, field) == value
+        assert option.split(maxsplit=1)[0] in str(done.row("test_where").reproduce)
+
+    return check
+
+
 def isolates(run: Run) -> None:
     assert run(*GUESTS, tests="test_is_alone").code == 1
     done = run(*GUESTS, "--isolate", tests="test_is_alone")
@@ -333,6 +349,18 @@ EFFECTS: Mapping[str, tuple[Effect, Effect, Effect]] = {
         refused("--guest-env A=B", HOST, WITHOUT_GUESTS),
         refused("--guest-env A=B", NONE, WITHOUT_GUESTS_OR_KERNELS),
     ),
+    **{
+        option.split()[0]: (
+            shapes(option, said, field=field, value=value),
+            refused(option, HOST, WITHOUT_GUESTS),
+            refused(option, NONE, WITHOUT_GUESTS_OR_KERNELS),
+        )
+        for option, said, field, value in (
+            ("--guest-cpus 2", "cpus 2", "cpus", 2),
+            ("--guest-memory 401", "MemTotal:         3", "memory_mib", 401),
+            ("--guest-append slub_debug=FZ", "slub_debug=FZ", "append", "slub_debug=FZ"),
+        )
+    },
     "--isolate": (
         isolates,
         refused("--isolate", HOST, WITHOUT_GUESTS),

@@ -1,0 +1,62 @@
+"""What guests are given beside a kernel: processors, memory, kernel parameters. Read from the session's options."""
+
+import shlex
+from dataclasses import dataclass
+from typing import Self
+
+import psutil
+import pytest
+
+from vm.errors import SpecError
+
+# Parameters that a guest cannot do without, as we set them: what its console, its first process and its end depend on.
+_OURS = frozenset({"console", "init", "initrd", "panic", "rdinit", "reboot", "root", "rootfstype"})
+
+
+@dataclass(frozen=True, slots=True)
+class GuestShape:
+    """What was asked for."""
+
+    cpus: int = 1
+    # None: what the guest image needs
+    memory_mib: int | None = None
+    parameters: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Self:
+        """Read the options.
+
+        Raises:
+            SpecError: something cannot be meant, or guests cannot do with it.
+        """
+        parameters: list[str] = []
+        for text in config.getoption("guest_append"):
+            try:
+                parameters += shlex.split(text)
+            except ValueError as error:
+                raise SpecError(f"the kernel parameters {text!r} cannot be taken apart: {error}") from error
+        for word in parameters:
+            name = word.partition("=")[0]
+            if name in _OURS or word.startswith("-"):
+                raise SpecError(f"the kernel parameter {word} is not for you to set: guests are run by it")
+            if not word.isprintable() or '"' in word:
+                raise SpecError(f"the kernel parameter {word!r} has characters that no kernel reads")
+        return cls(config.getoption("guest_cpus") or 1, config.getoption("guest_memory"), tuple(parameters))
+
+    def memory_for(self, needed_mib: int) -> int:
+        """How much memory a guest gets.
+
+        Args:
+            needed_mib: what its image and what is sent along need.
+
+        Raises:
+            SpecError: it could not boot with what was asked for, or this machine has less.
+        """
+        if self.memory_mib is None:
+            return needed_mib
+        if self.memory_mib < needed_mib:
+            raise SpecError(f"guests of {self.memory_mib} MiB cannot boot: they need {needed_mib} MiB")
+        there_mib = psutil.virtual_memory().total >> 20
+        if self.memory_mib > there_mib:
+            raise SpecError(f"guests of {self.memory_mib} MiB are larger than this machine, which has {there_mib} MiB")
+        return self.memory_mib
