@@ -34,7 +34,7 @@ def row(verdict: Verdict, attempt: Attempt, sections: Sequence[tuple[str, str]])
         "evidence": list(verdict.evidence),
         "qualifiers": [str(qualifier) for qualifier in verdict.qualifiers],
         "started_s": attempt.started_s,
-        "duration_s": sum(phase.get("duration_s", 0.0) for phase in facts.phases),
+        "duration_s": _duration_s(facts),
         "dmesg": [] if is_plain else _dmesg(facts),
         "output": "" if is_plain else "\n".join([*(text for _, text in sections), attempt.output]).strip("\n"),
         "console_tail": _tail(end.console) if end is not None else [],
@@ -87,7 +87,7 @@ def attempt_row(one: JudgedAttempt) -> dict[str, Any]:
         "reason": one.verdict.reason,
         "evidence": list(one.verdict.evidence),
         "dmesg": [] if one.verdict.status is Status.PASS else _dmesg(one.attempt.facts),
-        "duration_s": sum(phase.get("duration_s", 0.0) for phase in one.attempt.facts.phases),
+        "duration_s": _duration_s(one.attempt.facts),
         "started_s": one.attempt.started_s,
     }
 
@@ -117,6 +117,11 @@ def joined(updates: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     for one in updates:
         whole |= {**one, "notes": (*whole.get("notes", ()), *one.get("notes", ()))}
     return whole
+
+
+def _duration_s(facts: Facts) -> float | None:
+    """How long a test took; None for one that did not come to its end: what it reported before says nothing."""
+    return sum(phase.get("duration_s", 0.0) for phase in facts.phases) if facts.guest_end is None else None
 
 
 def _tail(console: str) -> list[str]:

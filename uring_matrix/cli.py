@@ -324,7 +324,7 @@ Examples:
 )
 @click.option(
     "--baseline",
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="FILE",
     help="Compare with an earlier results.json when the run is over; the exit code is what `diff` says.",
 )

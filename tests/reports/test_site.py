@@ -559,3 +559,14 @@ def test_a_row_of_an_earlier_run_shows_that_runs_machine():
     other = pages["evidence/7.0-default-test_splice_read.html"]
     assert "512 MiB" not in other
     assert "tcg" in other
+
+
+def test_what_was_found_is_there_once():
+    """The evidence of what a kernel lacks is what was found: it stood there twice."""
+    whole = sample.whole()
+    row = next(row for row in whole.results if row.status is Status.UNSUPPORTED)
+    lines = ("uname release 5.10 is below 6.7, the documented minimum", "IORING_REGISTER_PROBE: lacks it")
+    run = sample.with_cell(whole, row.test, row.kernel, evidence=lines, actual="; ".join(lines))
+    pages = dict(render(run))
+    page = next(text for name, text in pages.items() if name.startswith("evidence/5.10-") and row.test in name)
+    assert page.count(lines[1]) == 1
