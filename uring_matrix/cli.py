@@ -2,22 +2,31 @@
 
 Those modules are loaded when their command runs: `--help` and short commands stay quick.
 """
-# ruff: noqa: PLC0415
 
 import importlib
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, cast
 
 import click
 
 from uring_matrix import output
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+from uring_matrix.common_options import (
+    accel_option,
+    arch_of,
+    arch_option,
+    check_lock,
+    check_modes,
+    check_workers,
+    fail_on_option,
+    json_option,
+    kernels_option,
+    settings,
+)
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -81,142 +90,6 @@ class _Run(click.Command):
         return [*super().collect_usage_pieces(ctx), "[-- PYTEST_ARGS...]"]
 
 
-# -- options that several commands have -------------------------------------------------------------------------------
-
-
-def _export(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
-    """Check a setting, and put it into the environment, where the processes we start find it as well."""
-    if value is None or value is False:
-        return
-    from vm.settings import Settings
-
-    name = str(parameter.name)
-    settings = Settings.load({name: value}, environment={}, directory=Path("/"))
-    found = getattr(settings, name)
-    os.environ[f"URING_MATRIX_{name.upper()}"] = "1" if found is True else str(found)
-
-
-def _settings(command: _Command) -> _Command:
-    """Add the settings that every command with kernels has; they may stand before the command's name as well."""
-    for option in (
-        click.option(
-            "--offline", is_flag=True, expose_value=False, callback=_export, help="Use what the cache has; no network."
-        ),
-        click.option(
-            "--mirror",
-            metavar="URI",
-            expose_value=False,
-            callback=_export,
-            help="The Debian archive, as it would stand in sources.list; otherwise the one in this machine's apt "
-            "configuration. May be followed by a space and the security archive's URI.",
-        ),
-        click.option(
-            "--cache",
-            metavar="DIR",
-            expose_value=False,
-            callback=_export,
-            help="Where downloads and guest images are kept; otherwise the user's cache directory.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-_json = click.option("--json", "as_json", is_flag=True, help="Write JSON to standard output, and nothing else there.")
-
-
-def _kernels(help_text: str) -> Callable[[_Command], _Command]:
-    """Add what names kernels: as arguments or as --kernel, which mean the same; the command gets `kernels`."""
-
-    def both(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
-        # Options come in the order they were written, arguments behind them.
-        ctx.params["kernels"] = (*ctx.params.get("kernels", ()), *value)
-
-    def add(command: _Command) -> _Command:
-        argument = click.argument("named", nargs=-1, metavar="[KERNEL]...", expose_value=False, callback=both)
-        option = click.option(
-            "--kernel", "optional", multiple=True, metavar="SPEC", expose_value=False, callback=both, help=help_text
-        )
-        return argument(option(command))
-
-    return add
-
-
-_accel = click.option(
-    "--accel",
-    type=click.Choice(["auto", "kvm", "tcg"]),
-    help="How guests run; auto, the default, is KVM where a short boot proves it to work, else emulation (tcg).",
-)
-
-
-def _arch_of(value: str | None) -> str:
-    if value is not None:
-        from vm.catalogue import Catalogue
-
-        known = Catalogue.load().flavours
-        if value not in known:
-            raise click.BadParameter(f"{value!r} is none of {', '.join(known)}", param_hint="--arch")
-        return value
-    from vm.qemu import host_arch
-
-    return host_arch()
-
-
-_arch = click.option(
-    "--arch",
-    metavar="ARCH",
-    help="The kernels' architecture by Debian's name (amd64, arm64); otherwise this machine's. Those of arm64 can be "
-    "listed, fetched and pinned; only amd64 can be run as yet.",
-)
-
-
-def _check_modes(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    if value:
-        from conformance.modes import MODES
-
-        for name in value:
-            if name not in MODES:
-                raise click.BadParameter(f"{name!r} is none of {', '.join(MODES)}")
-    return value
-
-
-def _check_workers(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
-    if value != "auto" and not (value.isascii() and value.isdigit()):
-        raise click.BadParameter(f"{value!r} is neither a number nor auto")
-    return value
-
-
-def _check_lock(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    """Refuse what is no lock file at once, and not after minutes of preparations."""
-    if value is not None:
-        from vm.lock import read_lock
-
-        read_lock(value)
-    return value
-
-
-def _check_fail_on(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    from reports.diff import GATES
-
-    if value is None:
-        return tuple(GATES)
-    names = tuple(name for name in value.replace(",", " ").split())
-    for name in names:
-        if name not in GATES:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(GATES)}")
-    if not names:
-        raise click.BadParameter(f"name at least one of {', '.join(GATES)}")
-    return names
-
-
-_fail_on = click.option(
-    "--fail-on",
-    metavar="KIND[,KIND]...",
-    callback=_check_fail_on,
-    help="What is not green; otherwise all of: regression, flaky, lost, unknown, missing.",
-)
-
-
 # -- commands ---------------------------------------------------------------------------------------------------------
 
 
@@ -236,7 +109,7 @@ Examples:
     ),
 )
 @click.version_option(package_name="uring-matrix", message="%(prog)s %(version)s")
-@_settings
+@settings
 def cli() -> None:
     """Boot real Linux kernels, run an io_uring conformance suite in each, report what works from which kernel on."""
 
@@ -256,7 +129,7 @@ Examples:
         _EXIT_CODES,
     ),
 )
-@_kernels("A kernel to test, as KERNEL is; may be given several times. Default: all.")
+@kernels_option("A kernel to test, as KERNEL is; may be given several times. Default: all.")
 @click.option("-k", "expression", metavar="EXPR", help="Only tests whose names fit, as pytest's own -k.")
 @click.option(
     "--arch",
@@ -270,7 +143,7 @@ Examples:
     "modes",
     multiple=True,
     metavar="MODE",
-    callback=_check_modes,
+    callback=check_modes,
     help="A ring mode to test in (default, coop-taskrun, …); may be given several times.",
 )
 @click.option(
@@ -287,10 +160,10 @@ Examples:
     metavar="WORKERS",
     default="auto",
     show_default=True,
-    callback=_check_workers,
+    callback=check_workers,
     help="Guests side by side.",
 )
-@_accel
+@accel_option
 @click.option(
     "--resume", is_flag=True, help="Keep the verdicts in DIR that were obtained in the same way; run the rest."
 )
@@ -300,7 +173,7 @@ Examples:
     "--lock",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    callback=_check_lock,
+    callback=check_lock,
     help="Use exactly the kernels that this file pins; `uring-matrix kernels lock` writes it.",
 )
 @click.option(
@@ -331,7 +204,7 @@ Examples:
 @click.option(
     "--bisect", is_flag=True, help="Exit with 0 (good), 1 (bad) or 125 (no verdict), as `git bisect run` wants it."
 )
-@_fail_on
+@fail_on_option
 @click.option(
     "--cpus",
     type=click.IntRange(min=1, max=64),
@@ -368,8 +241,8 @@ Examples:
     help="Give guests this environment variable, with this machine's value or another; may be given several times.",
 )
 @click.option("--allow-flaky", is_flag=True, help="Exit with 0 where a test wavered and was good at last; it is shown.")
-@_json
-@_settings
+@json_option
+@settings
 def run(*, no_report: bool, no_snapshots: bool, **options: Any) -> int:
     """Run the suite inside kernels and write the matrix.
 
@@ -379,7 +252,7 @@ def run(*, no_report: bool, no_snapshots: bool, **options: Any) -> int:
 
 
 @cli.group(cls=_Main, epilog=_SPECS)
-@_settings
+@settings
 def kernels() -> None:
     """The kernels there are: list, fetch and pin them, and clean up."""
 
@@ -404,22 +277,22 @@ Fields may be added; those named here stay.""",
     ),
 )
 @click.argument("specs", nargs=-1, metavar="[SPEC]...")
-@_json
+@json_option
 @click.option("--update", is_flag=True, help="Ask the archive even if its package lists are less than a day old.")
-@_arch
-@_settings
+@arch_option
+@settings
 def list_kernels(specs: tuple[str, ...], as_json: bool, update: bool, arch: str | None) -> int:
     """Show the kernels that SPECs name: the newest of every series, unless told otherwise."""
-    return _call("kernels", "list_kernels", specs, arch=_arch_of(arch), as_json=as_json, update=update)
+    return _call("kernels", "list_kernels", specs, arch=arch_of(arch), as_json=as_json, update=update)
 
 
 @kernels.command(epilog="\b\nExample:\n  uring-matrix kernels fetch all")
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
-@_arch
-@_settings
+@arch_option
+@settings
 def fetch(specs: tuple[str, ...], arch: str | None) -> int:
     """Download kernels into the cache, so that a later run needs no network for them."""
-    return _call("kernels", "fetch", specs, arch=_arch_of(arch))
+    return _call("kernels", "fetch", specs, arch=arch_of(arch))
 
 
 @kernels.command(
@@ -435,22 +308,22 @@ def fetch(specs: tuple[str, ...], arch: str | None) -> int:
     metavar="FILE",
     help="Where to write it.",
 )
-@_arch
-@_settings
+@arch_option
+@settings
 def lock(specs: tuple[str, ...], out: Path, arch: str | None) -> int:
     """Pin kernels: write exact packages and the hashes of their images to a file, for `run --lock`."""
-    return _call("kernels", "lock", specs, out=out, arch=_arch_of(arch))
+    return _call("kernels", "lock", specs, out=out, arch=arch_of(arch))
 
 
 @kernels.command()
 @click.option("--all", "everything", is_flag=True, help="Remove whatever no run is using at the moment.")
-@_arch
-@_settings
+@arch_option
+@settings
 def prune(everything: bool, arch: str | None) -> int:
     """Remove what a run would not use: superseded kernels, and what nobody wanted for a month."""
     if everything and arch is not None:
         raise click.UsageError("--all removes what there is of every architecture, and --arch names one; leave one out")
-    return _call("kernels", "prune", everything=everything, arch=_arch_of(arch))
+    return _call("kernels", "prune", everything=everything, arch=arch_of(arch))
 
 
 @cli.command(
@@ -492,10 +365,10 @@ sides.""",
 )
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
-@_json
+@json_option
 @click.option("--markdown", "as_markdown", is_flag=True, help="Write Markdown, for a pull request or a job's summary.")
 @click.option("--html", "as_html", is_flag=True, help="Write one self-contained page.")
-@_fail_on
+@fail_on_option
 def diff(old: str, new: str, as_json: bool, as_markdown: bool, as_html: bool, fail_on: tuple[str, ...]) -> int:
     """Compare two runs, or two kernels: OLD and NEW are results.json files, or FILE#kernel for one column."""
     forms = [name for name, is_it in (("json", as_json), ("markdown", as_markdown), ("html", as_html)) if is_it]
@@ -505,10 +378,10 @@ def diff(old: str, new: str, as_json: bool, as_markdown: bool, as_html: bool, fa
 
 
 @cli.command(short_help="Show what a kernel's io_uring has.", epilog=_SPECS)
-@_kernels("A kernel to ask, as KERNEL is; may be given several times. Default: host, the running one.")
-@_accel
-@_json
-@_settings
+@kernels_option("A kernel to ask, as KERNEL is; may be given several times. Default: host, the running one.")
+@accel_option
+@json_option
+@settings
 def probe(kernels: tuple[str, ...], accel: str | None, as_json: bool) -> int:
     """Show what a kernel's io_uring has, in its own words: feature bits, operations, limits."""
     return _call("probe", "probe", kernels, as_json=as_json, accel=accel)
@@ -518,17 +391,17 @@ def probe(kernels: tuple[str, ...], accel: str | None, as_json: bool) -> int:
     short_help="Say what this machine can do, and what mends it.",
     epilog="Exit code 3 means that no kernel can be run on this machine as it is.",
 )
-@_json
-@_settings
+@json_option
+@settings
 def doctor(as_json: bool) -> int:
     """Say what this machine can do, what it lacks, and the command that mends it."""
     return _call("doctor", "doctor", as_json=as_json)
 
 
 @cli.command(short_help="Open a Python prompt inside a kernel.", epilog=_SPECS)
-@_kernels("The kernel, as KERNEL is.")
-@_accel
-@_settings
+@kernels_option("The kernel, as KERNEL is.")
+@accel_option
+@settings
 def shell(kernels: tuple[str, ...], accel: str | None) -> int:
     """Open a Python prompt inside a kernel, with `uring` ready to be imported."""
     if len(kernels) != 1:

@@ -1,0 +1,152 @@
+"""Options that several commands have, and checks of what is given to them.
+
+What a check needs is loaded when an option is given: `--help` and short commands stay quick.
+"""
+# ruff: noqa: PLC0415
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _export(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
+    """Check a setting, and put it into the environment, where the processes we start find it as well."""
+    if value is None or value is False:
+        return
+    from vm.settings import Settings
+
+    name = str(parameter.name)
+    settings = Settings.load({name: value}, environment={}, directory=Path("/"))
+    found = getattr(settings, name)
+    os.environ[f"URING_MATRIX_{name.upper()}"] = "1" if found is True else str(found)
+
+
+def settings(command: Command) -> Command:
+    """Add the settings that every command with kernels has; they may stand before the command's name as well."""
+    for option in (
+        click.option(
+            "--offline", is_flag=True, expose_value=False, callback=_export, help="Use what the cache has; no network."
+        ),
+        click.option(
+            "--mirror",
+            metavar="URI",
+            expose_value=False,
+            callback=_export,
+            help="The Debian archive, as it would stand in sources.list; otherwise the one in this machine's apt "
+            "configuration. May be followed by a space and the security archive's URI.",
+        ),
+        click.option(
+            "--cache",
+            metavar="DIR",
+            expose_value=False,
+            callback=_export,
+            help="Where downloads and guest images are kept; otherwise the user's cache directory.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Write JSON to standard output, and nothing else there."
+)
+
+
+def kernels_option(help_text: str) -> Callable[[Command], Command]:
+    """Add what names kernels: as arguments or as --kernel, which mean the same; the command gets `kernels`."""
+
+    def both(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
+        # Options come in the order they were written, arguments behind them.
+        ctx.params["kernels"] = (*ctx.params.get("kernels", ()), *value)
+
+    def add(command: Command) -> Command:
+        argument = click.argument("named", nargs=-1, metavar="[KERNEL]...", expose_value=False, callback=both)
+        option = click.option(
+            "--kernel", "optional", multiple=True, metavar="SPEC", expose_value=False, callback=both, help=help_text
+        )
+        return argument(option(command))
+
+    return add
+
+
+accel_option = click.option(
+    "--accel",
+    type=click.Choice(["auto", "kvm", "tcg"]),
+    help="How guests run; auto, the default, is KVM where a short boot proves it to work, else emulation (tcg).",
+)
+
+
+def arch_of(value: str | None) -> str:
+    """Check an architecture; without one, this machine's."""
+    if value is not None:
+        from vm.catalogue import Catalogue
+
+        known = Catalogue.load().flavours
+        if value not in known:
+            raise click.BadParameter(f"{value!r} is none of {', '.join(known)}", param_hint="--arch")
+        return value
+    from vm.qemu import host_arch
+
+    return host_arch()
+
+
+arch_option = click.option(
+    "--arch",
+    metavar="ARCH",
+    help="The kernels' architecture by Debian's name (amd64, arm64); otherwise this machine's. Those of arm64 can be "
+    "listed, fetched and pinned; only amd64 can be run as yet.",
+)
+
+
+def check_modes(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Check modes by name."""
+    if value:
+        from conformance.modes import MODES
+
+        for name in value:
+            if name not in MODES:
+                raise click.BadParameter(f"{name!r} is none of {', '.join(MODES)}")
+    return value
+
+
+def check_workers(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Check a number of workers."""
+    if value != "auto" and not (value.isascii() and value.isdigit()):
+        raise click.BadParameter(f"{value!r} is neither a number nor auto")
+    return value
+
+
+def check_lock(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse what is no lock file at once, and not after minutes of preparations."""
+    if value is not None:
+        from vm.lock import read_lock
+
+        read_lock(value)
+    return value
+
+
+def _check_fail_on(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    from reports.diff import GATES
+
+    if value is None:
+        return tuple(GATES)
+    names = tuple(name for name in value.replace(",", " ").split())
+    for name in names:
+        if name not in GATES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(GATES)}")
+    if not names:
+        raise click.BadParameter(f"name at least one of {', '.join(GATES)}")
+    return names
+
+
+fail_on_option = click.option(
+    "--fail-on",
+    metavar="KIND[,KIND]...",
+    callback=_check_fail_on,
+    help="What is not green; otherwise all of: regression, flaky, lost, unknown, missing.",
+)
