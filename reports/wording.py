@@ -148,20 +148,21 @@ def headline(matrix: Matrix) -> str:
         return f"No verdict: {missing_kernels(every)}"
     everything = "The one test passes" if total == 1 else f"All {total:,} tests pass"
     newest = own[-1]
+    the_newest = "the newest kernel here" if newest is every[-1] else "the newest kernel with a verdict"
     found = everything if newest.passed == total else f"{newest.passed:,} of {count(newest.judged, 'test')} pass"
     if newest.judged < total and newest.passed < total:
         found += f" and {total - newest.judged:,} have no verdict"
     if len(own) == 1:
         return f"{found} on {linux(newest)}"
     if minimum.at is None or minimum.regressions:
-        return f"{found} on {linux(newest)}, the newest kernel here"
+        return f"{found} on {linux(newest)}, {the_newest}"
     at = next(column for column in own if column.kernel.id == minimum.at.id)
     later = own[own.index(at) + 1 :]
     settled = [column for column in later if column.kernel not in minimum.unknown]
     if minimum.kind is MinimumKind.AT_MOST and not minimum.unknown:
         return f"{everything} on all {len(own)} kernels, Linux {own[0].name} to {newest.name}"
     if not later:
-        return f"{everything} on {linux(at)}, the newest kernel here, and on no older one"
+        return f"{everything} on {linux(at)}, {the_newest}, and on no older one"
     if not settled:
         return f"{everything} on {linux(at)}; no later kernel has all its verdicts"
     which = "tested" if settled == later else "with all its verdicts"
@@ -179,6 +180,8 @@ def shortfalls(matrix: Matrix, limit: int = 8) -> list[str]:
     """Say, kernel by kernel, what keeps a column from passing as a whole."""
     found = []
     for column in matrix.columns:
+        if column.state is not ColumnState.JUDGED:
+            continue  # `missing_kernels` says why
         missing = [
             f"{column.counts[status]:,} {verdict.word}"
             for status, verdict in VERDICTS.items()

@@ -43,6 +43,10 @@ def test_the_headline_is_about_kernels_that_were_judged() -> None:
     text = wording.headline(derive(interrupted()))
     assert "0 of 41" not in text
     assert "7.3" not in text
+    # None of the newer ones has a say in what is the newest here.
+    worse = sample.with_cell(interrupted(), "test_nop", "6.18", status=Status.FAIL)
+    assert wording.headline(derive(worse)) == "40 of 41 tests pass on Linux 6.18, the newest kernel with a verdict"
+    assert [one.partition(" ")[0] for one in wording.shortfalls(derive(worse))] == ["5.10", "6.1", "6.18"]
 
 
 def test_a_sentence_names_all_four() -> None:

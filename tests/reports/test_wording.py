@@ -64,8 +64,9 @@ def test_shortfalls_are_named_and_counted():
     matrix = derive(sample.every_verdict())
     found = shortfalls(matrix)
     assert found[0] == "5.10 (15 unsupported)"
-    assert "7.2 (41 infra)" in found
-    assert shortfalls(matrix, limit=3)[3:] == ["and 6 more columns"]
+    # A kernel without any verdict falls short of nothing: it is named with its reason.
+    assert not [one for one in found if one.startswith("7.2 ")]
+    assert shortfalls(matrix, limit=3)[3:] == ["and 5 more columns"]
     assert shortfalls(derive(only("7.0"))) == []
 
 
