@@ -35,7 +35,7 @@ class Change(StrEnum):
     STILL_FAILING = "still-failing"
     # It had a verdict, and has none now.
     INCONCLUSIVE = "inconclusive"
-    # It has none, and had none before.
+    # It has none, and had none before; or it is no pass, and there is nothing that it could be held against.
     UNKNOWN = "unknown"
     # It failed, and passes now.
     FIXED = "fixed"
@@ -48,7 +48,7 @@ class Change(StrEnum):
     UNCHANGED = "unchanged"
 
 
-# What makes a gate say no, by --fail-on's name for it: what is bad, and what is a hole.
+# What makes a gate say no, by --fail-on's name for it: what is bad, and counts always, and what is a hole.
 BAD = frozenset({Change.REGRESSION, Change.NEW_FAILURE, Change.NEWLY_FLAKY})
 GATES: Mapping[str, frozenset[Change]] = {
     "regression": frozenset({Change.REGRESSION, Change.NEW_FAILURE}),
@@ -65,18 +65,20 @@ def classify(old: Status | None, new: Status | None) -> Change:
         return Change.DISAPPEARED
     if new in HOLES and (old is None or old in INCONCLUSIVE):
         return Change.UNKNOWN
+    if new in FAILURES and old is not Status.PASS:
+        return Change.STILL_FAILING if old in FAILURES else Change.NEW_FAILURE
     if old is None:
         return Change.APPEARED
-    if new in INCONCLUSIVE:
-        return Change.UNCHANGED if old in INCONCLUSIVE else Change.INCONCLUSIVE
+    if new in INCONCLUSIVE and old not in INCONCLUSIVE:
+        return Change.INCONCLUSIVE
     if new is Status.PASS:
         if old is Status.PASS:
             return Change.UNCHANGED
         return Change.FIXED if old in FAILURES else Change.NEW_PASS
+    if old in HOLES:
+        return Change.UNKNOWN
     if old is Status.PASS:
         return Change.REGRESSION
-    if new in FAILURES:
-        return Change.STILL_FAILING if old in FAILURES else Change.NEW_FAILURE
     return Change.UNCHANGED if old is new else Change.OTHER
 
 
@@ -127,6 +129,8 @@ class Diff:
     # Architectures and modes that there are, on both sides together
     archs: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
+    # The new side did not come to its end, and may have had cells that nobody counts
+    is_cut_off: bool = False
 
     @property
     def is_worse(self) -> bool:
@@ -143,11 +147,13 @@ class Gate:
     holes: Mapping[str, int]
     # Not one cell has a verdict on both sides: nothing was compared
     is_empty: bool
+    # The new side is incomplete, and that was to count
+    is_cut_off: bool = False
 
     @property
     def is_green(self) -> bool:
         """Nothing speaks against it."""
-        return not (self.bad or self.holes or self.is_empty)
+        return not (self.bad or self.holes or self.is_empty or self.is_cut_off)
 
 
 def gate(found: Diff, fail_on: Collection[str] = tuple(GATES)) -> Gate:
@@ -155,13 +161,14 @@ def gate(found: Diff, fail_on: Collection[str] = tuple(GATES)) -> Gate:
 
     Args:
         found: the diff.
-        fail_on: the kinds of `GATES` that count.
+        fail_on: the kinds of `GATES` that count; what is bad counts whether it is named or not.
     """
-    counts = {name: sum(found.counts.get(change, 0) for change in GATES[name]) for name in GATES if name in fail_on}
+    counts = {name: sum(found.counts.get(change, 0) for change in changes) for name, changes in GATES.items()}
     return Gate(
         bad={name: count for name, count in counts.items() if count and GATES[name] <= BAD},
-        holes={name: count for name, count in counts.items() if count and not GATES[name] <= BAD},
+        holes={name: count for name, count in counts.items() if count and not GATES[name] <= BAD and name in fail_on},
         is_empty=not found.compared,
+        is_cut_off=found.is_cut_off and "unknown" in fail_on,
     )
 
 
@@ -177,7 +184,9 @@ def diff(old: Results, new: Results, *, old_name: str = "old", new_name: str = "
             caveats += _kernel_changes(kernels[kernel.id], kernel)
     tests = _Tests(old, new)
     entries = [_entry(tests, key, key.kernel, old_rows.get(key), new_rows.get(key)) for key in keys]
-    return _diff(old_name, new_name, entries, caveats, _pairs(old.kernels, new.kernels))
+    pairs = _pairs(old.kernels, new.kernels)
+    # A column of such a run may be whole: this is about runs alone.
+    return _diff(old_name, new_name, entries, caveats, pairs, is_cut_off=not new.complete)
 
 
 def diff_columns(
@@ -343,7 +352,7 @@ def _entry(tests: _Tests, key: CellKey, old_kernel: str, before: Result | None, 
 
 def _change(before: Result | None, after: Result | None) -> Change:
     change = classify(before.status if before else None, after.status if after else None)
-    is_newly_flaky = after is not None and _is_flaky(after) and before is not None and not _is_flaky(before)
+    is_newly_flaky = after is not None and _is_flaky(after) and not (before is not None and _is_flaky(before))
     return Change.NEWLY_FLAKY if is_newly_flaky and change not in BAD else change
 
 
@@ -362,7 +371,15 @@ def _is_compared(entry: Entry) -> bool:
     return all(row is not None and row.status not in INCONCLUSIVE for row in rows)
 
 
-def _diff(old: str, new: str, entries: list[Entry], caveats: list[str], kernels: tuple[KernelPair, ...]) -> Diff:
+def _diff(
+    old: str,
+    new: str,
+    entries: list[Entry],
+    caveats: list[str],
+    kernels: tuple[KernelPair, ...],
+    *,
+    is_cut_off: bool = False,
+) -> Diff:
     order = list(Change)
     counts = Counter(entry.change for entry in entries)
     shown = [entry for entry in entries if entry.change is not Change.UNCHANGED]
@@ -377,6 +394,7 @@ def _diff(old: str, new: str, entries: list[Entry], caveats: list[str], kernels:
         cells=Counter(entry.new_kernel for entry in entries),
         archs=tuple(sorted({entry.arch for entry in entries})),
         modes=tuple(dict.fromkeys(entry.mode for entry in entries)),
+        is_cut_off=is_cut_off,
     )
 
 

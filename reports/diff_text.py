@@ -13,7 +13,7 @@ HEADS = {
     Change.NEWLY_FLAKY: "Newly flaky: it wavers, and did not before",
     Change.INCONCLUSIVE: "No verdict any more",
     Change.DISAPPEARED: "Not there any more",
-    Change.UNKNOWN: "No verdict, neither before nor now",
+    Change.UNKNOWN: "Not known: no verdict now, or none before to compare with",
     Change.STILL_FAILING: "Still failing",
     Change.FIXED: "Fixed",
     Change.NEW_PASS: "New passes",
@@ -26,7 +26,7 @@ _GATE_WORDS = {
     "regression": ("regression", "regressions"),
     "flaky": ("newly flaky cell", "newly flaky cells"),
     "lost": ("verdict lost", "verdicts lost"),
-    "unknown": ("cell without a verdict", "cells without a verdict"),
+    "unknown": ("cell with nothing to compare", "cells with nothing to compare"),
     "missing": ("cell missing", "cells missing"),
 }
 _TEXT_CHARACTERS_MAX = 200
@@ -160,14 +160,18 @@ def conclusion(found: Diff, gate: Gate) -> str:
         return f"worse: {_counted({**gate.bad, **gate.holes})}"
     if gate.is_empty:
         return "nothing was compared: no cell has a verdict on both sides"
-    if gate.holes:
-        return f"not known to be good: {_counted(gate.holes)}"
+    if gate.holes or gate.is_cut_off:
+        reasons = [_counted(gate.holes)] if gate.holes else []
+        reasons += ["the new run is incomplete"] if gate.is_cut_off else []
+        return f"not known to be good: {', '.join(reasons)}"
     passed_over = sum(
         found.counts.get(change, 0) for change in (Change.INCONCLUSIVE, Change.UNKNOWN, Change.DISAPPEARED)
     )
     if passed_over:
         left = _cells(passed_over)
-        return f"no regression among {_cells(found.compared)}; {left} could not be compared, which was not to count"
+        return f"nothing worse among {_cells(found.compared)}; {left} could not be compared, which was not to count"
+    if found.is_cut_off:
+        return f"nothing worse among {_cells(found.compared)}; the new run is incomplete, which was not to count"
     return f"no regression: {_cells(found.compared)} compared, no verdict lost"
 
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import msgspec
 
-from reports.diff import Diff, Gate, as_builtins, diff, diff_columns, gate
+from reports.diff import Change, Diff, Gate, as_builtins, diff, diff_columns, gate
 from reports.diff_text import conclusion
 from reports.results import Expectation, Results, judge_all
 from uring_matrix import output
@@ -53,7 +53,9 @@ class Comparison:
             if not is_whole[0]:
                 baseline = _only(baseline, kernels={kernel.id for kernel in own.kernels})
             found = diff(_only(baseline, modes={row.mode for row in own.results}), own, **names)
-        known = {(entry.test, entry.new_kernel, entry.arch, entry.mode) for entry in found.entries if entry.old is None}
+        # New failures are counted as such.
+        appeared = [entry for entry in found.entries if entry.change is Change.APPEARED]
+        known = {(entry.test, entry.new_kernel, entry.arch, entry.mode) for entry in appeared}
         unexpected = {
             (row.test, row.kernel, row.arch, row.mode)
             for row, expectation in zip(own.results, judge_all(own), strict=True)

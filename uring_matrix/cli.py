@@ -351,16 +351,18 @@ Examples:
   uring-matrix diff yesterday/ today/
   uring-matrix diff 'matrix#6.1' 'matrix#6.12'   two columns of one run
   uring-matrix diff old/ new/ --markdown         for a pull request
-  uring-matrix diff old/ new/ --fail-on regression,flaky""",
+  uring-matrix diff old/ new/ --fail-on lost,missing""",
         """\b
-What --fail-on can name:
+Worse, exit code 1, whatever --fail-on says:
   regression  it passed and does not any more, or it fails and did neither before
   flaky       it wavers, and did not before
+Holes, exit code 3, of which --fail-on chooses those that count:
   lost        it had a verdict, and has none now
-  unknown     it has no verdict (infra, notrun, error), and had none before
+  unknown     it has no verdict (infra, notrun, error), and had none before; or it had none, and is
+              no pass now; or the new run is incomplete
   missing     a cell is not there any more: a kernel, a test, a mode
-Exit code 1 stands for the first two; 3 for the others, and where no cell has a verdict on both
-sides.""",
+Where no cell has a verdict on both sides, the exit code is 3.
+`--fail-on regression` lets every hole pass.""",
     ),
 )
 @click.argument("old", metavar="OLD")

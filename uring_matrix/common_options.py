@@ -148,5 +148,6 @@ fail_on_option = click.option(
     "--fail-on",
     metavar="KIND[,KIND]...",
     callback=_check_fail_on,
-    help="What is not green; otherwise all of: regression, flaky, lost, unknown, missing.",
+    help="Which holes in a comparison are not green: lost, unknown, missing; otherwise all of them. What got worse "
+    "(regression, flaky) is never green.",
 )

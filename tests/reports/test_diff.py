@@ -22,11 +22,11 @@ TABLE = {
     "unsupported": [C.NEW_PASS, S,            I, C.NEW_FAILURE, I, C.NEW_FAILURE, C.NEW_FAILURE, I, I],
     "skip":        [C.NEW_PASS, C.OTHER,      S, C.NEW_FAILURE, U, C.NEW_FAILURE, C.NEW_FAILURE, U, U],
     "fail":        [C.FIXED,    C.OTHER,      I, F,             I, F,             F,             I, I],
-    "error":       [C.NEW_PASS, C.OTHER,      S, C.NEW_FAILURE, U, C.NEW_FAILURE, C.NEW_FAILURE, U, U],
+    "error":       [C.NEW_PASS, U,            U, C.NEW_FAILURE, U, C.NEW_FAILURE, C.NEW_FAILURE, U, U],
     "crash":       [C.FIXED,    C.OTHER,      I, F,             I, F,             F,             I, I],
     "timeout":     [C.FIXED,    C.OTHER,      I, F,             I, F,             F,             I, I],
-    "infra":       [C.NEW_PASS, C.OTHER,      S, C.NEW_FAILURE, U, C.NEW_FAILURE, C.NEW_FAILURE, U, U],
-    "notrun":      [C.NEW_PASS, C.OTHER,      S, C.NEW_FAILURE, U, C.NEW_FAILURE, C.NEW_FAILURE, U, U],
+    "infra":       [C.NEW_PASS, U,            U, C.NEW_FAILURE, U, C.NEW_FAILURE, C.NEW_FAILURE, U, U],
+    "notrun":      [C.NEW_PASS, U,            U, C.NEW_FAILURE, U, C.NEW_FAILURE, C.NEW_FAILURE, U, U],
 }  # fmt: skip
 
 
@@ -40,10 +40,12 @@ def test_the_table_has_every_verdict():
 
 
 def test_cells_on_one_side_only():
-    """A new test is neither a pass nor a failure of the kernel's."""
-    assert classify(None, Status.FAIL) is Change.APPEARED
-    assert classify(Status.PASS, None) is Change.DISAPPEARED
-    assert classify(None, Status.INFRA) is Change.UNKNOWN
+    """What nobody saw before is no regression; but if it fails, or has no verdict, it is not let pass either."""
+    expected = dict.fromkeys(("pass", "unsupported", "skip"), Change.APPEARED)
+    expected |= dict.fromkeys(("fail", "crash", "timeout"), Change.NEW_FAILURE)
+    expected |= dict.fromkeys(("error", "infra", "notrun"), Change.UNKNOWN)
+    assert expected == {name: classify(None, Status(name)) for name in ORDER}
+    assert {classify(Status(name), None) for name in ORDER} == {Change.DISAPPEARED}
 
 
 def test_a_run_does_not_differ_from_itself():
@@ -253,8 +255,51 @@ def test_what_is_not_to_count_is_said_nevertheless():
     decided, found = judged(sample.whole(), new, fail_on=["regression", "flaky"])
     assert (decided.is_green, exit_code(decided)) == (True, 0)
     assert conclusion(found, decided) == (
-        "no regression among 410 cells; 41 cells could not be compared, which was not to count"
+        "nothing worse among 410 cells; 41 cells could not be compared, which was not to count"
     )
+
+
+@pytest.mark.parametrize("fail_on", [["lost"], ["missing", "unknown"], ["flaky"]])
+def test_what_is_worse_counts_whatever_is_named(fail_on):
+    """Who chooses among the holes did not mean that a regression is green."""
+    worse = sample.with_cell(sample.whole(), "test_nop", "6.1", status=Status.FAIL)
+    decided, found = judged(sample.whole(), worse, fail_on=fail_on)
+    assert (exit_code(decided), conclusion(found, decided)) == (1, "worse: 1 regression")
+    wavers = sample.with_cell(sample.whole(), "test_nop", "6.1", qualifiers=(Qualifier.FLAKY,))
+    assert exit_code(judged(sample.whole(), wavers, fail_on=fail_on)[0]) == 1
+
+
+def test_a_kernel_without_verdicts_in_the_baseline_is_a_hole():
+    """What lacks everything now may have had everything then; a pass is proof in itself."""
+    whole = sample.whole()
+
+    def everywhere(status):
+        rows = tuple(replace(row, status=status) if row.kernel == "6.1" else row for row in whole.results)
+        return replace(whole, results=rows)
+
+    decided, found = judged(everywhere(Status.INFRA), everywhere(Status.UNSUPPORTED))
+    assert (decided.holes, exit_code(decided)) == ({"unknown": 41}, 3)
+    assert conclusion(found, decided) == "not known to be good: 41 cells with nothing to compare"
+    assert judged(everywhere(Status.INFRA), everywhere(Status.PASS))[0].is_green
+
+
+def test_a_new_test_that_fails_is_not_green():
+    whole = sample.with_cell(sample.whole(), "test_nop", "6.1", status=Status.CRASH)
+    decided, found = judged(without(whole, tests=["test_nop"]), whole)
+    assert (exit_code(decided), found.counts[Change.NEW_FAILURE]) == (1, 1)
+    wavers = sample.with_cell(sample.whole(), "test_nop", "6.1", qualifiers=(Qualifier.FLAKY,))
+    assert judged(without(wavers, tests=["test_nop"]), wavers)[0].bad == {"flaky": 1}
+
+
+def test_a_run_that_did_not_come_to_its_end_is_not_green():
+    whole = sample.whole()
+    decided, found = judged(whole, replace(whole, complete=False))
+    assert (exit_code(decided), conclusion(found, decided)) == (3, "not known to be good: the new run is incomplete")
+    decided, found = judged(whole, replace(whole, complete=False), fail_on=["lost"])
+    assert exit_code(decided) == 0
+    assert "no regression" not in conclusion(found, decided)
+    column = diff_columns(whole, "6.1", replace(whole, complete=False), "6.1")
+    assert gate(column).is_green
 
 
 def test_a_test_that_is_skipped_on_purpose_stays_skipped():
