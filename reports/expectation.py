@@ -74,26 +74,34 @@ def annotate(results: Results) -> Results:
     return msgspec.structs.replace(results, results=tuple(rows))
 
 
-def exit_code(results: Results, *, is_flaky_allowed: bool = False) -> int:
+def exit_code(results: Results, *, is_flaky_allowed: bool = False, is_error_open: bool = False) -> int:
     """Return what the command line returns for these results.
 
     Args:
         results: the whole run.
         is_flaky_allowed: let a cell that wavered count as its last attempt, not as its worst.
+        is_error_open: take `error`, a test's own fault, for a cell without a verdict on the kernel.
 
     Returns:
         1 where a verdict is unexpected; else 3 where infrastructure left cells open, the run is incomplete or has no
         cell at all; else 0. A skip is no failure, but the report shows it.
     """
     if is_flaky_allowed:
-        rows = tuple(_forgiven(row) for row in results.results)
-        results = msgspec.structs.replace(results, results=rows)
-    expectations = judge_all(results)
+        results = forgiven(results)
+    expectations = {
+        Expectation.OPEN if is_error_open and row.status is Status.ERROR else expectation
+        for row, expectation in zip(results.results, judge_all(results), strict=True)
+    }
     if Expectation.UNEXPECTED in expectations:
         return 1
     if Expectation.OPEN in expectations or not results.complete or not expectations:
         return 3
     return 0
+
+
+def forgiven(results: Results) -> Results:
+    """Return results in which every row that wavered is as if its last attempt had been the only one."""
+    return msgspec.structs.replace(results, results=tuple(map(_forgiven, results.results)))
 
 
 def _forgiven(row: Result) -> Result:

@@ -6,7 +6,7 @@ Nothing here needs Jinja2: importing this module is cheap.
 from reports.earlier import Earlier
 from reports.errors import ResultsError
 from reports.events import fold, kernel_order, not_run, remaining
-from reports.expectation import Expectation, annotate, documented_minimum, exit_code, judge, judge_all
+from reports.expectation import Expectation, annotate, documented_minimum, exit_code, forgiven, judge, judge_all
 from reports.journal import Journal
 from reports.keep import kept, kept_sentence, part
 from reports.merge import merge
@@ -67,6 +67,7 @@ __all__ = [
     "encode",
     "exit_code",
     "fold",
+    "forgiven",
     "has_pages",
     "inconsistencies",
     "judge",

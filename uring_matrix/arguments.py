@@ -3,7 +3,7 @@
 import itertools
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ _SHOWN = (
     *("showlocals", "tbstyle", "xfail_tb", "showcapture", "fulltrace", "color", "code_highlight", "pastebin"),
     *("durations", "durations_min", "traceconfig", "setupshow", "log_cli_level", "log_cli_format", "usepdb", "trace"),
 )
+# Those that leave tests out.
+_CHOOSING = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise")
 # Those whose effect is in the process that runs the test, and lost in one that has no terminal.
 _ONE_PROCESS = ("usepdb", "trace", "setupshow", "log_cli_level")
 
@@ -105,18 +107,21 @@ class Wishes:
         is_terminal: pytest's own terminal is there, and nothing else should draw on it.
         runs_nothing: something is printed, and no test is run.
         is_known: pytest came so far as to read its arguments; it answers `--version` alone without.
+        chooses_tests: the run is about a part of the suite.
     """
 
-    def __init__(self, home: Path, front: Front, *, is_alone_welcome: bool, as_json: bool) -> None:
+    def __init__(self, home: Path, front: Front, *, is_alone_welcome: bool, about_verdicts: Mapping[str, str]) -> None:
         self._home = home
         self._front = front
         # Whether the number of workers is ours to choose.
         self._is_alone_welcome = is_alone_welcome
-        self._as_json = as_json
+        # Options of ours that make no sense where no test is run, and what they do.
+        self._about_verdicts = about_verdicts
         self._defaults: pytest.Parser | None = None
         self.is_terminal = False
         self.runs_nothing = False
         self.is_known = False
+        self.chooses_tests = False
 
     def pytest_addoption(self, parser: pytest.Parser) -> None:
         """Keep the parser: it knows what each option is when nobody gives it."""
@@ -132,14 +137,15 @@ class Wishes:
         self.is_known = True
         given = self._given(config)
         self.runs_nothing = options.runs_nothing(config)
-        if self.runs_nothing and self._as_json:
-            raise pytest.UsageError("--json is the summary of a run, and what stands behind -- asks for none")
+        for name, what in self._about_verdicts.items() if self.runs_nothing else ():
+            raise pytest.UsageError(f"{name} {what}, and what stands behind -- asks for none")
         self.is_terminal = self.runs_nothing or not given.isdisjoint(_SHOWN) or config.getoption("capture") == "no"
         if not self.is_terminal:
             config.pluginmanager.set_blocked("terminalreporter")
         is_alone = not given.isdisjoint(_ONE_PROCESS) or config.getoption("capture") == "no"
         if hasattr(config.option, "numprocesses") and (self.runs_nothing or (is_alone and self._is_alone_welcome)):
             config.option.numprocesses = 0
+        self.chooses_tests = not given.isdisjoint(_CHOOSING)
         self._select(config)
 
     def _given(self, config: pytest.Config) -> set[str]:
@@ -157,3 +163,4 @@ class Wishes:
                 )
         if named:
             config.args[:] = named
+            self.chooses_tests = True

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import click
+from click.core import ParameterSource
 
 from uring_matrix import output
 from uring_matrix.common_options import (
@@ -248,6 +249,9 @@ def run(*, no_report: bool, no_snapshots: bool, **options: Any) -> int:
 
     Kernels, QEMU and the guests' Python are fetched on first use, verified, and kept in the cache.
     """
+    is_chosen = click.get_current_context().get_parameter_source("fail_on") is ParameterSource.COMMANDLINE
+    if is_chosen and options["baseline"] is None:
+        raise click.UsageError("--fail-on is about holes in a comparison: say with what, --baseline FILE")
     return _call("run", "run", report=not no_report, snapshots=not no_snapshots, **options)
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 import conformance
 from harness.hookspecs import Front
 from reports.diff import GATES, INCONCLUSIVE
-from reports.results import Expectation, Result, Results, Status, exit_code, judge_all, read
+from reports.results import Expectation, Result, Results, Status, exit_code, forgiven, judge_all, read
 from uring_matrix.arguments import Wishes, is_without_xdist, own_name, refuse_ours
 from uring_matrix.baseline import Comparison
 from uring_matrix.output import bisect_code, console, error_line, say_json
@@ -112,7 +112,12 @@ def run(
         *(("--until-failure",) if until_failure else ()),
         *(("--allow-flaky",) if allow_flaky else ()),
     ]
-    wishes = Wishes(home, front, is_alone_welcome=workers == "auto", as_json=as_json)
+    about_verdicts = {
+        **({"--json": "is the summary of a run"} if as_json else {}),
+        **({"--baseline": "compares a run's verdicts"} if earlier is not None else {}),
+        **({"--bisect": "needs the verdicts of a run"} if bisect else {}),
+    }
+    wishes = Wishes(home, front, is_alone_welcome=workers == "auto", about_verdicts=about_verdicts)
     # Standard output is for what came of it.
     show = Show(console(sys.stderr), progress(), wishes, is_quiet=as_json)
     # pytest's default is shared by all runs of a user, which clean up behind each other's backs.
@@ -134,7 +139,8 @@ def run(
     if status == pytest.ExitCode.USAGE_ERROR:
         return USAGE
     if wishes.runs_nothing or (not wishes.is_known and status == pytest.ExitCode.OK):
-        return int(status)  # pytest has printed what it was asked for
+        # pytest has printed what it was asked for, and no verdict is good without a run.
+        return USAGE if earlier is not None or bisect else int(status)
     for file, text in show.collect_errors:
         print(f"{file}: this file cannot be collected\n{text}", file=sys.stderr)
     is_refused = bool(show.collect_errors)
@@ -145,20 +151,28 @@ def run(
         return INTERRUPTED if is_interrupted else INCOMPLETE
     if show.results is None or show.own is None:
         return _explain_nothing(status, out, show, [*selection, *pytest_args])
-    code = INTERRUPTED if is_interrupted else exit_code(show.own, is_flaky_allowed=allow_flaky)
+    own = forgiven(show.own) if allow_flaky else show.own
+    code = INTERRUPTED if is_interrupted else exit_code(own, is_error_open=bisect)
     if is_refused and code in {OK, INCOMPLETE}:
         code = USAGE
     if bisect and code == OK and not any(row.status in VERDICTS for row in show.own.results):
         code = INCOMPLETE  # every test declined to judge, which is neither good nor bad
     compared = None
     if earlier is not None:
-        is_whole = not (kernels or lock), not (selection or pytest_args)
-        compared = Comparison.of(earlier, show.own, str(baseline), str(out), is_whole, fail_on)
+        is_whole = _are_several(specs), not wishes.chooses_tests
+        compared = Comparison.of(earlier, own, str(baseline), str(out), is_whole, fail_on)
         code = compared.code(code)
+    if bisect:
+        code = bisect_code(code)
     code = _conclude(show.results, show.own, show.sentences, out, code, compared, is_report=report, as_json=as_json)
     if bisect:
         error_line(f"for `git bisect run` this is {_BISECT_WORDS.get(bisect_code(code), 'a reason to stop')}")
     return code
+
+
+def _are_several(specs: Sequence[str]) -> bool:
+    """Whether kernels are named by what they have in common: then one that is not there any more is missing."""
+    return any(spec == "all" or not _SEVERAL.isdisjoint(spec.replace(",", "")) for spec in specs)
 
 
 def _selection(expression: str | None, pytest_args: Sequence[str]) -> list[str]:
