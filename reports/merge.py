@@ -7,7 +7,7 @@ import msgspec
 from reports.errors import ResultsError
 from reports.events import in_order
 from reports.expectation import OPEN, annotate
-from reports.provenance import Runs, is_same_kernel, run_of, with_provenance
+from reports.provenance import Provenance, Runs, is_same_kernel, run_of, with_provenance
 from reports.records import CellKey, Kernel, Mode, Result, Results, Test, combine
 
 
@@ -15,8 +15,9 @@ def merge(parts: Sequence[Results]) -> Results:
     """Merge results.
 
     Kernels keep their ids; where one id means different kernels, the first file keeps the name and the others get a
-    longer one. Of two rows for one cell the newer run's counts, but a verdict beats `infra` and `notrun`. Two runs that
-    contradict each other are no flaky test: something was mended or broken between them, and a note says where.
+    longer one. Of two rows for one cell the newer run's counts, but a verdict beats `infra` and `notrun` if it can have
+    been obtained with the same inputs. Two runs that contradict each other are no flaky test: something was mended or
+    broken between them, and a note says where.
 
     Args:
         parts: at least one; their order decides only which of two different kernels keeps a contested id.
@@ -40,17 +41,15 @@ def merge(parts: Sequence[Results]) -> Results:
         renamed.append((part, names))
 
     by_age = sorted(renamed, key=lambda item: item[0].started)
-    rows: dict[CellKey, Result] = {}
-    contradicted: dict[str, set[CellKey]] = {}
+    found: list[tuple[Result, Kernel]] = []
     runs = Runs()
     for part, names in by_age:
         run_names = _run_names(part, names, kernels, runs)
+        provenance = Provenance(part)
         for row in part.results:
             moved = msgspec.structs.replace(row, kernel=names[row.kernel], run=run_names[row.run, row.kernel])
-            older = rows.get(moved.key)
-            if older is not None and not {older.status, moved.status} & OPEN and older.status is not moved.status:
-                contradicted.setdefault(moved.kernel, set()).add(moved.key)
-            rows[moved.key] = _settled(older, moved) if older is not None else moved
+            found.append((moved, with_provenance(provenance.kernel_of(row), part)))
+    rows, contradicted = _newest(found)
 
     newest = by_age[-1][0]
     finished = [part.finished for part in parts if part.finished]
@@ -74,12 +73,39 @@ def merge(parts: Sequence[Results]) -> Results:
     return annotate(in_order(merged))
 
 
-def _settled(older: Result, newer: Result) -> Result:
-    """The row that counts of two runs'."""
-    if newer.status in OPEN and older.status not in OPEN:
-        return older
-    # What infrastructure prevented stays visible as an attempt.
-    return combine(older, newer, is_rerun=True) if {older.status, newer.status} & OPEN else newer
+def _newest(found: Iterable[tuple[Result, Kernel]]) -> tuple[dict[CellKey, Result], dict[str, set[CellKey]]]:
+    """Choose the row that counts for each cell.
+
+    Args:
+        found: rows, each with its kernel as its run knew it. A file may hold rows of runs that are older than itself.
+
+    Returns:
+        The rows, and for each kernel the cells in which a newer verdict contradicts an older one.
+    """
+    chosen: dict[CellKey, tuple[Result, Kernel]] = {}
+    contradicted: dict[str, set[CellKey]] = {}
+    # Every one has a start by now.
+    for row, kernel in sorted(found, key=lambda item: item[1].started.timestamp() if item[1].started else 0.0):
+        older, its_kernel = chosen.get(row.key, (None, kernel))
+        if older is not None and not {older.status, row.status} & OPEN and older.status is not row.status:
+            contradicted.setdefault(row.kernel, set()).add(row.key)
+        is_settled = older is not None and _have_same_inputs(older, its_kernel, row, kernel)
+        if older is not None and is_settled and row.status in OPEN and older.status not in OPEN:
+            continue
+        if older is not None and is_settled and {older.status, row.status} & OPEN:
+            # What infrastructure prevented stays visible as an attempt.
+            chosen[row.key] = combine(older, row, is_rerun=True), kernel
+        else:
+            chosen[row.key] = row, kernel
+    return {key: row for key, (row, _) in chosen.items()}, contradicted
+
+
+def _have_same_inputs(one: Result, its_kernel: Kernel, other: Result, other_kernel: Kernel) -> bool:
+    """Say whether two rows can have been obtained with the same. What is not known contradicts nothing."""
+    shared = its_kernel.inputs.keys() & other_kernel.inputs.keys()
+    if any(its_kernel.inputs[name] != other_kernel.inputs[name] for name in shared):
+        return False
+    return None in {one.inputs, other.inputs} or one.inputs == other.inputs
 
 
 def _contradictions(found: Mapping[str, Collection[CellKey]]) -> list[str]:

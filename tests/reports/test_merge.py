@@ -6,7 +6,7 @@ import pytest
 import sample
 from msgspec.structs import replace
 
-from reports.results import Mode, Results, ResultsError, Status, exit_code, inconsistencies, merge
+from reports.results import Mode, Results, ResultsError, Run, Status, exit_code, inconsistencies, merge
 
 
 def job(series: str, *, whole: Results | None = None, hours: int = 0) -> Results:
@@ -154,6 +154,44 @@ def test_a_flaky_cell_of_an_earlier_run_does_not_make_the_newer_run_flaky():
 def test_infrastructure_of_a_later_run_takes_no_verdict_away():
     lost = sample.with_cell(job("6.1", hours=1), "test_nop", "6.1", status=Status.INFRA, reason="no boot")
     assert cell(merge([job("6.1"), lost])).status is Status.PASS
+
+
+def test_the_newer_row_is_that_of_the_newer_run_and_not_of_the_newer_file():
+    """A file may hold rows of runs that are older than itself."""
+    results = sample.with_cell(job("6.1", hours=48), "test_nop", "6.1", status=Status.FAIL, run="then")
+    then = Run(
+        id="then",
+        generator=results.generator,
+        host=results.host,
+        command=(),
+        started=sample.STARTED,
+        kernels=results.kernels,
+    )
+    results = replace(results, runs=(then,))
+    yesterday = job("6.1", hours=24)
+    for parts in ([results, yesterday], [yesterday, results]):
+        assert cell(merge(parts)).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("inputs", "row_inputs", "is_same"),
+    [
+        ({"sources": "one"}, "a", True),
+        ({}, None, True),
+        ({"sources": "another"}, "a", False),
+        ({"sources": "one"}, "b", False),
+    ],
+)
+@pytest.mark.parametrize("status", [Status.INFRA, Status.NOTRUN])
+def test_an_older_verdict_stands_in_for_none_only_if_it_is_about_the_same(inputs, row_inputs, is_same, status):
+    """A pass of yesterday's sources says nothing of today's, which never ran."""
+
+    def part(hours, words, row_word, **changes):
+        results = sample.with_cell(job("6.1", hours=hours), "test_nop", "6.1", inputs=row_word, **changes)
+        return replace(results, kernels=(replace(results.kernels[0], inputs=words),))
+
+    merged = merge([part(0, {"sources": "one"}, "a"), part(24, inputs, row_inputs, status=status)])
+    assert cell(merged).status is (Status.PASS if is_same else status)
 
 
 def test_a_later_job_settles_what_infrastructure_left_open():
