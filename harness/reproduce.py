@@ -24,6 +24,14 @@ _SAID_OTHERWISE = frozenset({
     "--basetemp", "--capture", "-s", "--junit-xml", "--log-file", "--quiet", "--verbose", "--verbosity", "--tb",
     "--show-capture", "--showlocals", "--no-showlocals", "--full-trace",
 })  # fmt: skip
+# Of them, those that decide how many cells there are and where results go: in a configuration file they do so again.
+_CELLS = frozenset({"--kernel", "--arch", "--mode", "--matrix-out", "--matrix-resume", "--matrix-lock"})
+_PLACES = frozenset({"-c", "--rootdir"})
+# By what pytest takes a folder for the root directory, looking from the test's up.
+_MARKS = (
+    *("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg"),
+    "setup.py",
+)
 
 
 class Command:
@@ -38,6 +46,14 @@ class Command:
             else (*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *map(os.fspath, config.invocation_params.args))
         )
         options = _kept(config, words)
+        given = given_options(config, words)
+        self._root, self._file = config.rootpath, config.inipath
+        self._has_places = front is not None or any(_PLACES.intersection(option.names) for option in given)
+        in_file = config.getini("addopts") if front is None else []
+        if any(_CELLS.intersection(option.names) for option in given_options(config, in_file)):
+            options = ["-o", f"addopts={shlex.join(_kept(config, in_file))}", *options]
+        # The variable would say it once more; its options are among ours.
+        self._environment = "PYTEST_ADDOPTS= " if front is None and os.environ.get("PYTEST_ADDOPTS") else ""
         self._is_module = front is not None or bool(config.getoption("pyargs"))
         pyargs = ["--pyargs"] if self._is_module else []
         self._words = [*front.words] if front is not None else ["pytest", *options, *pyargs]
@@ -58,7 +74,18 @@ class Command:
             words += ["--arch", cell.arch]
         if cell.mode != "default":
             words += ["--mode", cell.mode]
-        return shlex.join([*words, *self._rest, self._test(path, name)])
+        places = [] if self._has_places or self._is_module else self._places(path)
+        return self._environment + shlex.join([*words, *self._rest, *places, self._test(path, name)])
+
+    def _places(self, path: Path) -> list[str]:
+        """Say where the settings and the root directory are, if pytest would not find them for this test alone."""
+        settings = self._file.parent if self._file is not None else self._root
+        nearer = [folder for folder in path.parents if settings in folder.parents]
+        is_found = settings in path.parents and not any((one / name).exists() for one in nearer for name in _MARKS)
+        if is_found and (self._file is not None or self._root == self._directory):
+            return []
+        file = ["-c", os.path.relpath(self._file, self._directory)] if self._file is not None else []
+        return [*file, "--rootdir", os.path.relpath(self._root, self._directory)]
 
     def _test(self, path: Path, name: str) -> str:
         _, colons, inner = name.partition("::")

@@ -56,9 +56,10 @@ class Place:
         )
 
     def results(self, out: Path) -> list[dict[str, Any]]:
-        """The rows that a session has written."""
-        rows: list[dict[str, Any]] = json.loads((out / "results.json").read_text())["results"]
-        return rows
+        """The rows that a session has written, each with its test's place below the root directory."""
+        document = json.loads((out / "results.json").read_text())
+        nodes = {test["id"]: test["node"] for test in document["tests"]}
+        return [{**row, "node": nodes[row["test"]]} for row in document["results"]]
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def check(place: Place, tmp_path: Path, command: str, count: int, ran_by: str = 
         extra = {"PYTEST_ADDOPTS": f"--matrix-out={shlex.quote(str(again))}"} if ran_by == "pytest" else {}
         done = place.shell(row["reproduce"], **extra)
         found = place.results(again if ran_by == "pytest" else place.directory / "reproduced")
-        keys = [{name: one[name] for name in ("test", "arch", "mode", "status")} for one in found]
+        keys = [{name: one[name] for name in ("test", "node", "arch", "mode", "status")} for one in found]
         assert keys == [{name: row[name] for name in keys[0]}], (row["reproduce"], done.stdout + done.stderr)
         for out in (again, place.directory / "reproduced"):
             if out.exists():
@@ -142,3 +143,52 @@ def test_guests_by_package_path_and_lock(place: Place, tmp_path: Path) -> None:
     assert place.shell(f"uring-matrix kernels lock {newest} -o ../kernels.lock").returncode == 0
     (by_lock,) = check(place, tmp_path, "uring-matrix run --lock ../kernels.lock -k nop -n 0", 1, "uring-matrix")
     assert f"{reference.package}={reference.package_version}" in by_lock
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        pytest.param("pytest inner other", id="found above what was named"),
+        pytest.param("pytest -c ../pyproject.toml inner other", id="named"),
+    ],
+)
+def test_settings_that_are_nearer_to_the_test_than_those_of_the_session(
+    place: Place, tmp_path: Path, session: str
+) -> None:
+    """Asked for alone, a test would be run with settings of its own folder, if they are any."""
+    (place.directory / "inner" / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    (place.directory / "other").mkdir()
+    (place.directory / "other" / "test_other.py").write_text("def test_other(): pass\n")
+    check(place, tmp_path, f"{session} --kernel host -k 'plain or other'", 3)
+
+
+def test_a_root_directory_that_only_the_session_has(place: Place, tmp_path: Path) -> None:
+    """Without settings, pytest takes a folder with a setup.py, or what the arguments have in common."""
+    (place.root / "pyproject.toml").unlink()
+    (place.root / "tests" / "inner" / "setup.py").write_text("")
+    place.directory = place.root / "elsewhere"
+    place.directory.mkdir()
+    (place.root / "tests" / "test_other.py").write_text("def test_other(): pass\n")
+    check(place, tmp_path, "pytest ../tests/inner ../tests/test_other.py --kernel host -k 'plain or other'", 3)
+
+
+def test_kernels_and_modes_that_the_settings_name(place: Place, tmp_path: Path) -> None:
+    """Of the configuration file's options those stay that tests depend on."""
+    (place.root / "pyproject.toml").write_text(
+        '[tool.pytest.ini_options]\naddopts = "--kernel host --mode coop-taskrun --mode default -W error"\n'
+    )
+    commands = check(place, tmp_path, "pytest inner -k two", 2)
+    assert all("addopts=-W error" in shlex.split(command) for command in commands)
+
+
+def test_options_of_a_variable(place: Place, tmp_path: Path) -> None:
+    """It may still be set, and must not add a cell."""
+    options = "--kernel host --mode coop-taskrun --mode default -W error"
+    first, again = tmp_path / "first", tmp_path / "again"
+    place.shell(f"pytest inner -k two --matrix-out '{first}'", PYTEST_ADDOPTS=options)
+    rows = place.results(first)
+    assert len(rows) == 2
+    for number, row in enumerate(rows):
+        place.shell(f"{row['reproduce']} --matrix-out '{again}{number}'", PYTEST_ADDOPTS=options)
+        found = place.results(Path(f"{again}{number}"))
+        assert [(one["test"], one["mode"]) for one in found] == [(row["test"], row["mode"])]
