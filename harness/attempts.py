@@ -31,6 +31,12 @@ def judged(attempt: Attempt) -> JudgedAttempt:
     return JudgedAttempt(attempt, verdict)
 
 
+def is_enough(attempts: Sequence[JudgedAttempt]) -> bool:
+    """Whether an item that is repeated until it fails has shown what was waited for: it is no good, or it wavers."""
+    statuses = [one.verdict.status for one in attempts]
+    return bool(statuses) and (statuses[-1] not in GOOD or statuses[-1] is not statuses[0])
+
+
 def settle(attempts: Sequence[JudgedAttempt]) -> tuple[JudgedAttempt, JudgedAttempt, bool]:
     """Find the try that counts.
 

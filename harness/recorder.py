@@ -19,7 +19,7 @@ from harness.attempts import GOOD
 from harness.cells import Cell, split_node_id
 from harness.names import TestNames, short_ids
 from harness.plan import Plan
-from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, RESUMED, ROW, TEST
+from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, RESUMED, ROW, ROW_SO_FAR, TEST
 from harness.reproduce import Command
 from harness.resume import EarlierCell, Sorted, earlier_cells
 from reports.results import (
@@ -85,6 +85,7 @@ class Recorder:
         self._resumed = Sorted()
         self._is_begun = self._is_judged = self._is_partly_collected = False
         self._left: Results | None = None  # what stays of earlier runs
+        self._so_far: dict[str, pytest.TestReport] = {}  # of items that are being repeated, by id
         self.collect_errors: list[tuple[str, str]] = []
         self.failure: str | None = None
         self.results: Results | None = None
@@ -228,22 +229,29 @@ class Recorder:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the row, and update of tests and kernels, off a report that carries them."""
+        if hasattr(report, ROW_SO_FAR):
+            self._so_far[report.nodeid] = report
+        elif self.failure is None:
+            try:
+                self._take(report, getattr(report, ROW, None))
+            except ResultsError as error:
+                self._stop(error)
+
+    def _take(self, report: pytest.TestReport, row: dict[str, Any] | None) -> None:
         split = split_node_id(report.nodeid, self._cells)
-        if split is None or self.failure is not None:
+        if split is None:
             return
-        try:
-            if (update := getattr(report, KERNEL_UPDATE, None)) is not None:
-                self._update_kernel(update)
-            if (row := getattr(report, ROW, None)) is not None:
-                self._describe(split[0], getattr(report, TEST))
-                if not self._is_judged:
-                    self._give_up_earlier()
-                self._is_partly_collected |= row.pop("is_uncollected", False)
-                path = Path(row.pop("path"))
-                row["reproduce"] = self._command.of(path, *split, self._kernels[split[1].kernel])
-                self._journal.result(self._result(self._key(*split), row))
-        except ResultsError as error:
-            self._stop(error)
+        if (update := getattr(report, KERNEL_UPDATE, None)) is not None:
+            self._update_kernel(update)
+        if row is not None:
+            self._so_far.pop(report.nodeid, None)
+            self._describe(split[0], getattr(report, TEST))
+            if not self._is_judged:
+                self._give_up_earlier()
+            self._is_partly_collected |= row.pop("is_uncollected", False)
+            path = Path(row.pop("path"))
+            row["reproduce"] = self._command.of(path, *split, self._kernels[split[1].kernel])
+            self._journal.result(self._result(self._key(*split), row))
 
     def _describe(self, name: str, facts: Mapping[str, Any]) -> None:
         test = self._ids[name]
@@ -295,6 +303,9 @@ class Recorder:
         is_whole = not self.collect_errors and not self._is_partly_collected
         is_done = not interrupted and not stopped and is_whole
         try:
+            if self._is_begun and self.failure is None:
+                for report in list(self._so_far.values()):  # the run ended while they were repeated
+                    self._take(report, getattr(report, ROW_SO_FAR))
             if self._is_begun and not self._is_judged:
                 self._put_back()
             if self._is_resumed and not self._is_begun and self._resumed.kept and is_done:

@@ -15,7 +15,7 @@ import pytest
 
 from harness import facts as facts_room
 from harness import in_process, options, rows
-from harness.attempts import GOOD, RETRIED, JudgedAttempt, judged, settle
+from harness.attempts import GOOD, RETRIED, JudgedAttempt, is_enough, judged, settle
 from harness.cell_inputs import TestInputs
 from harness.cells import CURRENT, Cell, cell_of, ids_in_cells, one_per_cell, plain_name, split_node_id, without_cells
 from harness.dispatch import Dispatch
@@ -29,16 +29,19 @@ from harness.report_attributes import (
     KERNEL_UPDATE,
     RESUMED,
     ROW,
+    ROW_SO_FAR,
     TEST,
 )
 from harness.resume import sort
 from harness.suites import Suite, capabilities_of
-from harness.verdict import Facts, Verdict, judge
+from harness.verdict import Facts, judge
 from reports.results import Earlier, Qualifier, Status
 
 _PHASES = pytest.StashKey[list[Mapping[str, Any]]]()
 # Of runs that no directory was named for.
 _CONSOLES_KEPT_S = 7 * 86_400
+# How often is told what came of an item that is being repeated.
+_SO_FAR_EVERY_S = 1.0
 
 
 class Session:
@@ -66,6 +69,8 @@ class Session:
         self._inputs = TestInputs()
         # When the first test began, by the monotonic clock.
         self._begun_s: float | None = None
+        # When it was last told what came of an item so far, by the same clock.
+        self._told_s = 0.0
         self._facts = facts_room.FactsPlugin()
         config.pluginmanager.register(self._facts, "uring-matrix-facts")
         self._choose_by_plain_ids()
@@ -202,7 +207,7 @@ class Session:
 
     def _is_enough(self, attempts: Sequence[JudgedAttempt]) -> bool:
         """Whether a test has shown what somebody waited for."""
-        return bool(attempts and self._config.getoption("until_failure") and attempts[-1].verdict.status not in GOOD)
+        return self._config.getoption("until_failure") and is_enough(attempts)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the hook that writes the facts down
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
@@ -213,8 +218,8 @@ class Session:
             phases = item.stash.setdefault(_PHASES, [])
             phases.append(facts_room.phase_of(vars(report)))
             if report.when == "teardown":
-                facts = Facts(phases, is_done=True)
-                self._attach(report, item, cell, judge(facts), Attempt(facts, [], phases[0]["started_s"]))
+                ran = Attempt(Facts(phases, is_done=True), [], phases[0]["started_s"])
+                self._attach(report, item, cell, [JudgedAttempt(ran, judge(ran.facts))])
         return report  # type: ignore[return-value]
 
     def _run_here(self, item: pytest.Item, nextitem: pytest.Item | None, cell: Cell) -> None:
@@ -229,6 +234,7 @@ class Session:
                 interrupt = error
                 break
             attempts.append(judged(ran))
+            self._tell_so_far(item, cell, attempts)
         if not attempts:
             facts = Facts(guest_end=run_is_over(self._config.getoption("matrix_deadline")))
             attempts.append(judged(Attempt(facts, [], time.time())))
@@ -250,7 +256,7 @@ class Session:
                 following = self._guest_id(nextitem)
         attempts: list[JudgedAttempt] = []
         try:
-            self._attempt_all(attempts, guests, cell, self._guest_id(item), following)
+            self._attempt_all(attempts, guests, item, cell, following)
         except KeyboardInterrupt:
             # What was repeated so often is worth keeping; a first try that was cut off is not.
             if len(attempts) > 1:
@@ -260,49 +266,53 @@ class Session:
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def _attempt_all(
-        self, attempts: list[JudgedAttempt], guests: Guests, cell: Cell, item: str, following: str | None
+        self, attempts: list[JudgedAttempt], guests: Guests, item: pytest.Item, cell: Cell, following: str | None
     ) -> None:
         """Run an item as often as it has to be: a crash or a timeout has to show twice to be beyond doubt."""
-        wanted = options.repeats(self._config)
+        wanted, name = options.repeats(self._config), self._guest_id(item)
         needs_retry = False
         while (len(attempts) < wanted or needs_retry) and not self._is_enough(attempts):
             if attempts and self._is_over:
                 break  # what was found stands: another try would find that there is no time
             if needs_retry:
                 guests.close()  # the next try gets a fresh one
-            attempt = guests.run(cell, item, following if len(attempts) + 1 >= wanted else item)
+            attempt = guests.run(cell, name, following if len(attempts) + 1 >= wanted else name)
             attempts.append(judged(attempt))
+            if wanted > 1:
+                self._tell_so_far(item, cell, attempts)
             needs_retry = wanted == len(attempts) == 1 and attempts[0].verdict.status in RETRIED
             if attempts[-1].verdict.status is Status.INFRA and attempt.facts.guest_end is not None:
                 break  # no guest to be had: trying again is the next run's business
         if following is None or self._is_enough(attempts):
             guests.close()
 
+    def _tell_so_far(self, item: pytest.Item, cell: Cell, attempts: Sequence[JudgedAttempt]) -> None:
+        """Tell whoever keeps the results what came of an item so far.
+
+        After Ctrl-C pytest-xdist listens to no worker any more: what was repeated until then would be lost.
+        """
+        if len(attempts) > 1 and time.monotonic() >= self._told_s + _SO_FAR_EVERY_S:
+            report = synthetic(item, "setup", "passed", None)  # to all others as good as nothing
+            self._attach(report, item, cell, attempts, ROW_SO_FAR)
+            item.ihook.pytest_runtest_logreport(report=report)
+            self._told_s = time.monotonic()
+
     def _conclude(self, item: pytest.Item, cell: Cell, attempts: Sequence[JudgedAttempt]) -> None:
         """Take the worst try for the verdict, and make sure that pytest counts what is no good one as a failure."""
         hook = item.ihook
         worst, last, is_flaky = settle(attempts)
-        verdict = worst.verdict
-        qualifiers = dict.fromkeys(name for one in attempts for name in one.verdict.qualifiers)
-        if is_flaky:
-            qualifiers[Qualifier.FLAKY] = None
-        verdict = dataclasses.replace(verdict, qualifiers=tuple(qualifiers))
         is_tolerated = is_flaky and self._config.getoption("allow_flaky") and last.verdict.status in GOOD
         shown = last if is_tolerated else worst
         reports = [self._reports.report(item, data) for data in shown.attempt.reports]
         has_failed = any(report.failed for report in reports)
         if shown.verdict.status not in GOOD and not has_failed:
-            reports.append(synthetic(item, "call", "failed", rows.explain(verdict, attempts)))
+            reports.append(synthetic(item, "call", "failed", rows.explain(worst.verdict, attempts)))
         if not reports and shown.verdict.status is Status.SKIP:
-            reports.append(synthetic(item, "setup", "skipped", (str(item.path), 0, f"Skipped: {verdict.reason}")))
+            reason = f"Skipped: {worst.verdict.reason}"
+            reports.append(synthetic(item, "setup", "skipped", (str(item.path), 0, reason)))
         if not reports or reports[-1].when != "teardown":
             reports.append(synthetic(item, "teardown", "passed", None))
-        self._attach(reports[-1], item, cell, verdict, worst.attempt)
-        if len(attempts) > 1:
-            getattr(reports[-1], ROW)["attempts"] = [rows.attempt_row(one) for one in attempts]
-        update = rows.joined([one.attempt.kernel for one in attempts if one.attempt.kernel is not None])
-        if update is not None:
-            setattr(reports[-1], KERNEL_UPDATE, update)
+        self._attach(reports[-1], item, cell, attempts)
         for report in reports:
             hook.pytest_runtest_logreport(report=report)
         if shown.attempt.stop:
@@ -314,15 +324,26 @@ class Session:
         report: pytest.TestReport,
         item: pytest.Item,
         cell: Cell,
-        verdict: Verdict,
-        attempt: Attempt,
+        attempts: Sequence[JudgedAttempt],
+        attribute: str = ROW,
     ) -> None:
-        """Put the row of the results on the item's last report, which xdist carries to the controller."""
+        """Put the row of the results on a report of the item's, which xdist carries to the controller."""
+        worst, _, is_flaky = settle(attempts)
+        qualifiers = dict.fromkeys(name for one in attempts for name in one.verdict.qualifiers)
+        if is_flaky:
+            qualifiers[Qualifier.FLAKY] = None
+        verdict = dataclasses.replace(worst.verdict, qualifiers=tuple(qualifiers))
         split = split_node_id(item.nodeid, self._cells_by_id)
         name = self._names.of(split[0] if split is not None else item.nodeid)
-        row = rows.row(verdict, attempt, report.sections)
-        setattr(report, ROW, {**row, "inputs": self._inputs.of(item, name.node), "path": str(item.path)})
+        row = rows.row(verdict, worst.attempt, report.sections)
+        row |= {"inputs": self._inputs.of(item, name.node), "path": str(item.path)}
+        if len(attempts) > 1:
+            row["attempts"] = [rows.attempt_row(one) for one in attempts]
+        setattr(report, attribute, row)
         setattr(report, TEST, {**rows.describe(item, self._recorded), "node": name.node, "tree": name.tree})
+        update = rows.joined([one.attempt.kernel for one in attempts if one.attempt.kernel is not None])
+        if update is not None:
+            setattr(report, KERNEL_UPDATE, update)
 
     def _guest_id(self, item: pytest.Item) -> str:
         """An item's id in the guest: the path is the guest's, the rest is ours."""

@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from reports.records import Kernel, Mode, Qualifier, Result, Results, Status, Test, with_qualifier
-from reports.versions import parse_series
+from reports.versions import parse_series, point_release, upstream
 
 # Verdicts that nobody expects on any kernel.
 FAILURES = frozenset({Status.FAIL, Status.ERROR, Status.CRASH, Status.TIMEOUT})
@@ -26,9 +26,19 @@ class Expectation(StrEnum):
 
 
 def documented_minimum(test: Test, mode: Mode | None) -> tuple[int, int] | None:
-    """Return the newer of the test's and the mode's documented minimum kernels."""
+    """Return the newer of the test's and the mode's documented minimum kernels.
+
+    None for a test that names none: what it needs may not be documented, whatever its mode needs.
+    """
+    if parse_series(test.since) is None:
+        return None
     known = [version for since in (test.since, mode.since if mode else None) if (version := parse_series(since))]
     return max(known, default=None)
+
+
+def is_stable(kernel: Kernel) -> bool:
+    """Whether a kernel is a point release, into which later things may have been backported."""
+    return point_release(upstream(kernel.package_version, kernel.release)) > 0
 
 
 def judge(row: Result, test: Test, kernel: Kernel, mode: Mode | None = None) -> Expectation:
@@ -61,7 +71,8 @@ def judge_all(results: Results) -> list[Expectation]:
 
 def annotate(results: Results) -> Results:
     """Write the derived qualifiers into the rows, so that a reader of the JSON need not derive them."""
-    derived = {Qualifier.UNEXPECTED, Qualifier.EARLIER_THAN_DOCUMENTED}
+    derived = {Qualifier.UNEXPECTED, Qualifier.EARLIER_THAN_DOCUMENTED, Qualifier.BACKPORT}
+    stable = {kernel.id for kernel in results.kernels if is_stable(kernel)}
     rows = []
     for row, expectation in zip(results.results, judge_all(results), strict=True):
         kept = tuple(qualifier for qualifier in row.qualifiers if qualifier not in derived)
@@ -69,7 +80,8 @@ def annotate(results: Results) -> Results:
         if expectation is Expectation.UNEXPECTED and row.status is Status.UNSUPPORTED:
             plain = with_qualifier(plain, Qualifier.UNEXPECTED)
         elif expectation is Expectation.EARLIER:
-            plain = with_qualifier(plain, Qualifier.EARLIER_THAN_DOCUMENTED)
+            backport = (Qualifier.BACKPORT,) if row.kernel in stable else ()
+            plain = with_qualifier(plain, Qualifier.EARLIER_THAN_DOCUMENTED, *backport)
         rows.append(plain)
     return msgspec.structs.replace(results, results=tuple(rows))
 

@@ -37,6 +37,11 @@ _OUTCOMES = {
 }
 
 
+def is_judged(status: Status) -> bool:
+    """Whether a verdict says anything about the kernel."""
+    return _OUTCOMES[status] is not Outcome.OPEN
+
+
 def outcome(row: Result | None) -> Outcome:
     """Return what one row says about the kernel. A flaky pass says nothing one could rely on."""
     if row is None:
@@ -92,9 +97,9 @@ class Minimum:
         text = {
             MinimumKind.AT_MOST: f"≤ {exact_name(self.at, names)}",
             MinimumKind.EXACT: at,
-            MinimumKind.BETWEEN: f"> {kernel_name(self.after, names)}, ≤ {exact_name(self.at, names)}",
+            MinimumKind.BETWEEN: f"> {exact_name(self.after, names)}, ≤ {exact_name(self.at, names)}",
         }[self.kind]
-        return f"{text}, lost by {kernel_name(self.lost_by, names)}" if self.lost_by else text
+        return f"{text}, lost by {exact_name(self.lost_by, names)}" if self.lost_by else text
 
 
 def kernel_name(kernel: Kernel | None, names: Mapping[str, str] | None = None) -> str:
@@ -198,7 +203,7 @@ def column_state(kernel: Kernel, counts: Mapping[Status, int]) -> ColumnState:
         kernel: its record.
         counts: the verdicts of its cells.
     """
-    if any(count for status, count in counts.items() if _OUTCOMES[status] is not Outcome.OPEN):
+    if any(count for status, count in counts.items() if is_judged(status)):
         return ColumnState.JUDGED
     if kernel.booted or kernel.source == "host":
         return (
@@ -221,8 +226,6 @@ class Column:
     name: str
     # Verdicts of the whole column
     counts: Mapping[Status, int] = field(default_factory=dict)
-    # Cells that nobody expected
-    unexpected: int = 0
 
     @property
     def total(self) -> int:
@@ -237,12 +240,7 @@ class Column:
     @property
     def judged(self) -> int:
         """How many of its cells have a verdict about the kernel."""
-        return sum(count for status, count in self.counts.items() if _OUTCOMES[status] is not Outcome.OPEN)
-
-    @property
-    def is_worrying(self) -> bool:
-        """A cell of it has an unexpected verdict: what it lacks was there, or should be."""
-        return self.unexpected > 0
+        return sum(count for status, count in self.counts.items() if is_judged(status))
 
     @property
     def passed(self) -> int:
@@ -271,6 +269,18 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Sum:
+    """What the cells of some rows come to on one kernel."""
+
+    passed: int
+    # Cells with a verdict about the kernel: what has none has not failed
+    judged: int
+    total: int
+    # Verdicts that nobody expected, or that an older kernel did better: what it lacks was there, or should be
+    worse: Mapping[Status, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Tests that belong together."""
 
@@ -278,9 +288,8 @@ class Group:
     rows: tuple[Row, ...]
     # From which kernel on all of them pass
     minimums: Mapping[Line, Minimum]
-    # Per column: passes and cells
-    passed: tuple[int, ...]
-    totals: tuple[int, ...]
+    # Per column
+    sums: tuple["Sum", ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +302,8 @@ class Matrix:
     # From which kernel on all tests pass
     overall: Mapping[Line, Minimum]
     counts: Mapping[Status, int]
+    # Per column
+    sums: tuple[Sum, ...]
     # Cells that nobody expected, and cells without a verdict
     unexpected: tuple[Cell, ...]
     open: tuple[Cell, ...]
@@ -354,11 +365,8 @@ def derive(results: Results) -> Matrix:
     counts: dict[tuple[str, str], Counter[Status]] = {}
     for row in results.results:
         counts.setdefault((row.kernel, row.mode), Counter())[row.status] += 1
-    unexpected = Counter(
-        (cell.row.kernel, cell.row.mode) for cell in cells.values() if cell.expectation is Expectation.UNEXPECTED
-    )
     columns = tuple(
-        Column(kernel, mode, names[kernel.id], counts[kernel.id, mode.id], unexpected[kernel.id, mode.id])
+        Column(kernel, mode, names[kernel.id], counts[kernel.id, mode.id])
         for kernel in kernels
         for mode in results.modes
         if (kernel.id, mode.id) in counts
@@ -376,6 +384,7 @@ def derive(results: Results) -> Matrix:
         groups=_groups(rows, columns, lines),
         overall={line: _minimum(_overall_outcomes(line, rows, columns)) for line in lines},
         counts=Counter(row.status for row in results.results),
+        sums=_sums(rows, columns),
         unexpected=tuple(cell for cell in cells.values() if cell.expectation is Expectation.UNEXPECTED),
         open=tuple(cell for cell in cells.values() if cell.expectation is Expectation.OPEN),
     )
@@ -415,15 +424,32 @@ def _groups(rows: Sequence[Row], columns: Sequence[Column], lines: Sequence[Line
             name,
             tuple(own),
             {line: _minimum(_overall_outcomes(line, own, columns)) for line in lines},
-            passed=tuple(sum(_passes(row.cells[index]) for row in own) for index in range(len(columns))),
-            totals=tuple(sum(row.cells[index] is not None for row in own) for index in range(len(columns))),
+            sums=_sums(own, columns),
         )
         for name, own in gathered.items()
     )
 
 
-def _passes(cell: Cell | None) -> bool:
-    return cell is not None and cell.row.status is Status.PASS
+def _sums(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[Sum, ...]:
+    """Count, column by column, what passes, what has a verdict, and what is worse than it should be."""
+    found = []
+    for index, column in enumerate(columns):
+        cells = [(row, cell) for row in rows if (cell := row.cells[index]) is not None]
+        statuses = Counter(cell.row.status for _, cell in cells)
+        found.append(
+            Sum(
+                passed=statuses[Status.PASS],
+                judged=sum(count for status, count in statuses.items() if is_judged(status)),
+                total=len(cells),
+                worse=Counter(cell.row.status for row, cell in cells if _is_worse(row, cell, column)),
+            )
+        )
+    return tuple(found)
+
+
+def _is_worse(row: Row, cell: Cell, column: Column) -> bool:
+    lost = (minimum.regressions for line, minimum in row.minimums.items() if _is_on(column, line))
+    return cell.expectation is Expectation.UNEXPECTED or any(column.kernel in kernels for kernels in lost)
 
 
 def _overall_outcomes(line: Line, rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[Kernel, Outcome]]:

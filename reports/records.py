@@ -62,6 +62,8 @@ class Qualifier(StrEnum):
     UNEXPECTED = "unexpected"
     # It passes below the documented minimum: a backport, or documentation that is too careful.
     EARLIER_THAN_DOCUMENTED = "earlier-than-documented"
+    # Beside it: a point release of a stable series has what is documented for a later series.
+    BACKPORT = "backport"
     KNOWN_ISSUE = "known-issue"
     # The test left its process or the guest changed; the evidence says how.
     LEFT_BEHIND = "left-behind"

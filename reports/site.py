@@ -26,7 +26,7 @@ from reports.untrusted import breakable, excerpt, prose, slug, visible
 TEMPLATES = Path(__file__).with_name("templates")
 
 # Widths in rem: the page needs them to know when the matrix must scroll inside its frame.
-NAME_REM, MINIMUM_REM, DOCUMENTED_REM, COLUMN_REM, MARGIN_REM = 15.7, 5.5, 5.3, 4.4, 4.2
+NAME_REM, MINIMUM_REM, DOCUMENTED_REM, COLUMN_REM, MARGIN_REM = 15.7, 6.6, 5.3, 4.4, 4.2
 # Wider where every mode has a minimum of its own.
 MINIMUM_PER_MODE_REM = 11.0
 
@@ -169,22 +169,25 @@ class _Site:
         """Render the page with the matrix."""
         matrix = self.matrix
         spans = _kernel_spans(matrix.columns)
+        packages = {kernel.id: kernel.package_version or self.names[kernel.id] for kernel in matrix.kernels}
+        shown = {
+            name
+            for row in self.results.results
+            if row.qualifiers
+            for name in wording.qualifiers_of(row, self.provenance.kernel_of(row))
+        }
         return self.engine.get_template("index.html").render(
             headline=wording.headline(matrix),
             shortfalls=wording.shortfalls(matrix),
             statuses=[status for status in Status if matrix.counts.get(status)],
             legend=[(wording.VERDICTS[status], matrix.counts.get(status, 0)) for status in Status],
-            qualifiers=[
-                wording.QUALIFIERS[name]
-                for name in wording.QUALIFIERS
-                if any(name in row.qualifiers for row in self.results.results)
-            ],
+            qualifiers=[entry for name, entry in wording.QUALIFIERS.items() if name in shown],
             unexpected=[(cell, self.view(cell), self.tests[cell.row.test]) for cell in matrix.unexpected],
             open_count=sum(cell.row.status is Status.NOTRUN for cell in matrix.open),
             kernel_spans=spans,
             is_first=lambda column: any(column is first for first, _ in spans),
             features=_features,
-            branch_notes=lambda row: _branch_notes(row, self.names),
+            branch_notes=lambda row: _branch_notes(row, packages),
             layout=_layout(len(matrix.columns), has_lines=len(matrix.lines) > 1),
             anchors={column.kernel.id: f"kernel-{slug(column.kernel.id)}" for column in matrix.columns},
             same_minimum=_same_minimum,
@@ -214,6 +217,7 @@ class _Site:
                         kernel=kernel,
                         mode=column.mode,
                         shown=self.view(cell),
+                        documentation=wording.against_documentation(row.test, column.mode, kernel, cell.expectation),
                         attempts=attempts_of(cell.row) if cell.row.attempts else (),
                         commands=reproduce(cell.row, row.test, kernel, self.results),
                         previous=self._link(own, index - 1),

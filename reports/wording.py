@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from reports.expectation import Expectation, is_stable
 from reports.matrix import Column, ColumnState, Line, Matrix, Minimum, MinimumKind, exact_name, kernel_name
-from reports.records import Kernel, Qualifier, Result, Results, Status, attempts_of
-from reports.versions import point_release, upstream
+from reports.records import Kernel, Mode, Qualifier, Result, Results, Status, Test, attempts_of
+from reports.versions import upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,8 @@ QUALIFIERS = {
     Qualifier.FLAKY: ("flaky", "Attempts did not agree; the worse verdict counts, and all attempts are shown."),
     Qualifier.KERNEL_WARNING: ("kernel warning", "The kernel printed a warning while the test ran."),
     Qualifier.UNEXPECTED: ("unexpected", "The documentation says that this kernel has it."),
-    Qualifier.EARLIER_THAN_DOCUMENTED: (
-        "earlier",
-        "It works on a kernel older than the documented minimum; in a point release of a stable series by a backport.",
-    ),
+    Qualifier.EARLIER_THAN_DOCUMENTED: ("earlier", "It works on a kernel older than the documented minimum."),
+    Qualifier.BACKPORT: ("backport", "A point release of a stable series has what is documented for a later series."),
     Qualifier.LEFT_BEHIND: ("left behind", "The test did not undo what it changed; the next one got a fresh start."),
     Qualifier.KNOWN_ISSUE: ("known issue", "This is known; the evidence says where it is followed."),
 }
@@ -58,21 +57,37 @@ def qualifier_words(row: Result, kernel: Kernel | None = None) -> list[str]:
 
     Args:
         row: the verdict.
-        kernel: its kernel, where that says more: a stable release has things by a backport.
+        kernel: its kernel, where that says more.
     """
     words = []
     if len(row.attempts) > 1 and Qualifier.FLAKY not in row.qualifiers:
         words.append(f"{len(row.attempts)} of {len(row.attempts)}")
-    for name in row.qualifiers:
+    for name in qualifiers_of(row, kernel):
         if name == Qualifier.FLAKY:
             tries = attempts_of(row)
             count = sum(attempt.status is Status.PASS for attempt in tries)
             words.append(f"flaky: {count} of {len(tries)} pass" if len(tries) > 1 else "flaky")
-        elif name == Qualifier.EARLIER_THAN_DOCUMENTED and kernel is not None and is_stable(kernel):
-            words.append("backport")
         else:
             words.append(QUALIFIERS[Qualifier(name)][0] if name in list(Qualifier) else name.replace("-", " "))
     return words
+
+
+def qualifiers_of(row: Result, kernel: Kernel | None = None) -> list[str]:
+    """Return the qualifiers of a row that are shown: a backport says more than that something is there early.
+
+    Args:
+        row: the verdict, of whatever version of this program.
+        kernel: its kernel, by which an older version's row is a backport.
+    """
+    names = dict.fromkeys(
+        Qualifier.BACKPORT
+        if name == Qualifier.EARLIER_THAN_DOCUMENTED and kernel is not None and is_stable(kernel)
+        else name
+        for name in row.qualifiers
+    )
+    if Qualifier.BACKPORT in names:
+        names.pop(Qualifier.EARLIER_THAN_DOCUMENTED, None)
+    return list(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +109,11 @@ def minimum_text(minimum: Minimum, names: dict[str, str]) -> MinimumText:
     exact = exact_name(minimum.at, names)
     notes = []
     if minimum.after:
-        notes.append(f"not on {kernel_name(minimum.after, names)}")
+        notes.append(f"not on {exact_name(minimum.after, names)}")
     if minimum.lost_by:
-        notes.append(f"lost by {kernel_name(minimum.lost_by, names)}")
+        notes.append(f"lost by {exact_name(minimum.lost_by, names)}")
     if minimum.earlier_passes:
-        older = [kernel_name(kernel, names) for kernel in minimum.earlier_passes]
+        older = [exact_name(kernel, names) for kernel in minimum.earlier_passes]
         notes.append(f"also on {', '.join(older)}" if len(older) <= 2 else f"also on {len(older)} older ones")
     figure = at if minimum.kind is MinimumKind.EXACT else f"≤ {exact}"
     return MinimumText(figure, tuple(notes), is_worrying=bool(minimum.regressions))
@@ -109,9 +124,23 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def is_stable(kernel: Kernel) -> bool:
-    """Whether a kernel is a point release, into which later things may have been backported."""
-    return point_release(upstream(kernel.package_version, kernel.release)) > 0
+def against_documentation(test: Test, mode: Mode, kernel: Kernel, expectation: Expectation) -> list[str]:
+    """Say what is documented of a cell, and what its verdict is beside that: one sentence or two."""
+    here = upstream(kernel.package_version, kernel.release) or kernel.release or kernel.series or kernel.id
+    if test.since:
+        also = f", the ring mode since {mode.since}" if mode.since else ""
+        known = f"Documented since Linux {test.since}{also}; this kernel is {here}."
+    else:
+        known = "There is no documented minimum for this test."
+    if expectation is Expectation.EARLIER:
+        backport = ": it was backported to this stable release" if is_stable(kernel) else ""
+        return [known, f"It works earlier than documented{backport}."]
+    said = {
+        Expectation.UNEXPECTED: "Nobody expected this verdict here.",
+        Expectation.OPEN: "There is no verdict on the kernel.",
+        Expectation.AS_EXPECTED: "The verdict is the expected one." if test.since else "",
+    }[expectation]
+    return [known, said] if said else [known]
 
 
 # What is said of kernels without a verdict, in the head of a column and in a sentence.
@@ -150,23 +179,31 @@ def headline(matrix: Matrix) -> str:
     newest = own[-1]
     the_newest = "the newest kernel here" if newest is every[-1] else "the newest kernel with a verdict"
     found = everything if newest.passed == total else f"{newest.passed:,} of {count(newest.judged, 'test')} pass"
-    if newest.judged < total and newest.passed < total:
-        found += f" and {total - newest.judged:,} have no verdict"
+    rest = total - newest.judged
+    unjudged = f"; {rest:,} {'has' if rest == 1 else 'have'} no verdict" if rest else ""
     if len(own) == 1:
-        return f"{found} on {linux(newest)}"
+        return f"{found} on {linux(newest)}{unjudged}"
     if minimum.at is None or minimum.regressions:
-        return f"{found} on {linux(newest)}, {the_newest}"
+        return f"{found} on {linux(newest)}, {the_newest}{unjudged}"
     at = next(column for column in own if column.kernel.id == minimum.at.id)
     later = own[own.index(at) + 1 :]
     settled = [column for column in later if column.kernel not in minimum.unknown]
     if minimum.kind is MinimumKind.AT_MOST and not minimum.unknown:
         return f"{everything} on all {len(own)} kernels, Linux {own[0].name} to {newest.name}"
     if not later:
-        return f"{everything} on {linux(at)}, {the_newest}, and on no older one"
+        return f"{everything} on {linux(at)}, {the_newest}{_on_older(every[: every.index(at)], minimum)}"
     if not settled:
         return f"{everything} on {linux(at)}; no later kernel has all its verdicts"
     which = "tested" if settled == later else "with all its verdicts"
     return f"{everything} on {linux(at)} and every later kernel {which}"
+
+
+def _on_older(older: Sequence[Column], minimum: Minimum) -> str:
+    """Say of the kernels before the first that passes what is known of them, in the rest of a sentence."""
+    settled = [column for column in older if column.kernel not in minimum.unknown]
+    if not settled:
+        return "; no older kernel has all its verdicts" if older else ""
+    return ", and on no older one" + ("" if len(settled) == len(older) else " with all its verdicts")
 
 
 def linux(column: Column) -> str:

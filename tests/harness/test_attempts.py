@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.attempts import JudgedAttempt, settle
+from harness.attempts import JudgedAttempt, is_enough, settle
 from harness.guests import Attempt
 from harness.verdict import Facts, Verdict
 from reports.results import Status
@@ -30,3 +30,21 @@ def test_a_try_that_was_prevented_contradicts_none(statuses: list[str], verdict:
     assert (worst.verdict.status, found) == (Status(verdict), is_flaky)
     judged = [one for one in attempts if one.verdict.status is not Status.INFRA]
     assert last is (judged or attempts)[-1]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([], False),
+        (["pass"] * 99, False),
+        (["unsupported"] * 99, False),
+        (["pass", "fail"], True),
+        (["crash"], True),
+        # Nobody expects that a kernel has a thing now and then.
+        (["pass", "pass", "unsupported"], True),
+    ],
+    ids=str,
+)
+def test_repeating_until_a_failure_ends_with_what_nobody_expects(statuses: list[str], *, expected: bool) -> None:
+    attempts = [JudgedAttempt(Attempt(Facts(), [], 0.0), Verdict(Status(status))) for status in statuses]
+    assert is_enough(attempts) is expected

@@ -2,11 +2,12 @@
 
 import sample
 from msgspec.structs import replace
+from page import parse
 
 from reports import wording
 from reports.matrix import ColumnState, derive
 from reports.results import Qualifier, Results, Status, annotate
-from reports.site import resume_command
+from reports.site import render, resume_command
 from reports.versions import point_release, upstream
 
 
@@ -65,13 +66,67 @@ def test_where_nothing_was_judged_nothing_passes() -> None:
 def test_a_kernel_that_was_cut_off_counts_what_has_a_verdict() -> None:
     run = sample.with_cell(sample.whole(), "test_nop", "7.3", status=Status.NOTRUN)
     run = sample.with_cell(run, "test_readv", "7.3", status=Status.FAIL)
-    assert wording.headline(derive(run)).startswith("39 of 40 tests pass and 1 have no verdict on Linux 7.3")
+    assert wording.headline(derive(run)) == (
+        "39 of 40 tests pass on Linux 7.3, the newest kernel here; 1 has no verdict"
+    )
 
 
 def test_a_lost_capability_does_not_look_like_one_that_was_never_there() -> None:
     run = sample.with_cell(sample.whole(), "test_nop", "7.3", status=Status.FAIL)
-    columns = {column.name: column.is_worrying for column in derive(run).columns}
-    assert [name for name, is_worrying in columns.items() if is_worrying] == ["7.3"]
+    matrix = derive(run)
+    assert [column.name for column, one in zip(matrix.columns, matrix.sums, strict=True) if one.worse] == ["7.3"]
+    # Nor do the groups in which nothing was lost.
+    assert [group.name for group in matrix.groups if group.sums[-1].worse] == ["Rings and queues"]
+
+
+def test_what_an_older_kernel_has_is_lost_whatever_is_documented() -> None:
+    """Nobody documents what somebody's own test needs: a kernel that lacks it after others had it is a regression."""
+    run = sample.with_cell(sample.whole(), "test_nop", "7.3", status=Status.UNSUPPORTED)
+    tests = tuple(replace(test, since=None) for test in run.tests)
+    run = annotate(replace(run, tests=tests))
+    matrix = derive(run)
+    assert matrix.unexpected == ()
+    assert [dict(one.worse) for one in matrix.sums] == [*[{}] * 10, {Status.UNSUPPORTED: 1}]
+
+
+def test_the_overview_shows_a_regression_where_nothing_else_is_red() -> None:
+    run = sample.with_cell(sample.whole(), "test_nop", "7.3", status=Status.UNSUPPORTED)
+    page = parse(dict(render(run))["index.html"])
+    glance = page.one("section", "glance").one("tbody").all("tr")
+    # 5.10 lacks 15, as it may.
+    assert [len(row.all("i", "bad")) for row in glance] == [*[0] * 10, 1]
+    assert [one.text for row in glance for one in row.all("td", "worse")] == ["1"]
+    sums = page.one("div", "matrix").all("tr", "sum")
+    assert [[index for index, cell in enumerate(row.all("td")) if "worse" in cell.classes] for row in sums[:3]] == [
+        [12], [12], [],
+    ]  # fmt: skip
+
+
+def test_sums_do_not_count_what_was_not_judged_as_failed() -> None:
+    """After Ctrl-C it said "0 of 41" of kernels that had no turn, and "9 of 41" of the one that was cut off."""
+    run = interrupted()
+    names = [test.id for test in run.tests[9:]]
+    for name in names:
+        run = sample.with_cell(run, name, "6.18", status=Status.NOTRUN)
+    page = parse(dict(render(run))["index.html"])
+    whole = page.one("div", "matrix").all("tr", "sum")[0].all("td")[2:]
+    texts = {column.name: cell.text for column, cell in zip(derive(run).columns, whole, strict=True)}
+    assert texts["5.10"] == "26 of 41"
+    assert texts["6.18"] == "9 of 9, 32 without verdict"
+    assert [texts[name] for name in ("7.0", "7.1", "7.2", "7.3")] == ["no verdict"] * 4
+
+
+def test_older_kernels_that_were_not_judged_have_not_failed() -> None:
+    """It said "and on no older one" where the older ones had no turn."""
+    run = sample.whole()
+    for kernel in run.kernels[:-1]:
+        run = with_kernel(run, kernel.id, Status.NOTRUN, booted=False, sha256=None)
+    run = sample.with_cell(run, "test_nop", "7.2", status=Status.PASS)
+    assert wording.headline(derive(run)) == (
+        "All 41 tests pass on Linux 7.3, the newest kernel here; no older kernel has all its verdicts"
+    )
+    run = with_kernel(run, "6.12", Status.FAIL)
+    assert wording.headline(derive(run)).endswith(", and on no older one with all its verdicts")
 
 
 def test_the_command_that_goes_on_is_the_one_that_was_given() -> None:
@@ -96,8 +151,20 @@ def test_what_a_stable_release_has_early_is_a_backport() -> None:
     run = sample.whole()
     row = replace(run.results[0], qualifiers=(Qualifier.EARLIER_THAN_DOCUMENTED,))
     stable, candidate = run.kernels[0], run.kernels[-1]
+    # Also in results of a version of this program that had no word for it.
     assert wording.qualifier_words(row, stable) == ["backport"]
     assert wording.qualifier_words(row, candidate) == ["earlier"]
+
+
+def test_backports_are_called_that_in_the_results_in_the_legend_and_on_the_page() -> None:
+    run = sample.with_cell(sample.whole(), "test_waitid", "6.1", status=Status.PASS)
+    row = next(row for row in run.results if (row.test, row.kernel) == ("test_waitid", "6.1"))
+    assert row.qualifiers == ("earlier-than-documented", "backport")
+    pages = dict(render(run))
+    legend = parse(pages["index.html"]).one("aside", "legend").text
+    assert ("backport" in legend, "earlier " in legend) == (True, False)
+    text = parse(pages["evidence/6.1-default-test_waitid.html"]).text
+    assert "this kernel is 6.1.170. It works earlier than documented: it was backported to this stable release." in text
 
 
 def test_what_was_repeated_says_how_often() -> None:
