@@ -41,6 +41,8 @@ from reports.results import (
     kept,
     kept_sentence,
     part,
+    repeated_sentence,
+    resume_sentence,
 )
 
 # A disk's own trouble; everything else about a directory is how it was named.
@@ -364,7 +366,13 @@ class Recorder:
         own = {row.key for row in self.own.results}
         known = {*self._plan.notes, *(self.earlier.notes if self.earlier is not None else ())}
         notes = [note for note in self.results.notes if note not in known]
-        found = [*notes, self._resumed.sentence(), kept_sentence(self.results, own)]
+        found = [
+            repeated_sentence(self.own),
+            *notes,
+            self._resumed.sentence(),
+            kept_sentence(self.results, own),
+            resume_sentence(self.own) if self._is_begun else None,
+        ]
         return [sentence for sentence in found if sentence is not None]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -411,4 +419,7 @@ def _is_checkout() -> bool:
 
 
 def _command() -> list[str]:
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    program = Path(sys.argv[0])
+    # `python -m pytest` has the path of the package's own file there, which is no command.
+    name = ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
+    return [*name, *sys.argv[1:]]

@@ -35,6 +35,7 @@ from reports.records import (
     utc_now,
     with_qualifier,
 )
+from reports.sentences import repeated_sentence, resume_sentence
 from reports.storage import decode, encode, inconsistencies, read, write, write_atomically
 
 __all__ = [
@@ -80,6 +81,8 @@ __all__ = [
     "part",
     "read",
     "remaining",
+    "repeated_sentence",
+    "resume_sentence",
     "severity",
     "utc_now",
     "with_qualifier",

@@ -6,7 +6,7 @@ Pages depend on the results alone: the same results give the same bytes.
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from reports.matrix import Cell, Column, Line, Matrix, Minimum, Row, derive
 from reports.pages import MARK, remove_evidence
 from reports.provenance import Provenance
 from reports.records import Host, Kernel, Result, Results, Run, Status, Test, attempts_of
+from reports.sentences import resume_command
 from reports.storage import write, write_atomically
 from reports.untrusted import breakable, excerpt, prose, slug, visible
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 # Widths in rem: the page needs them to know when the matrix must scroll inside its frame.
-NAME_REM, MINIMUM_REM, DOCUMENTED_REM, COLUMN_REM, MARGIN_REM = 15.7, 6.6, 5.3, 4.4, 4.2
+NAME_REM, MINIMUM_REM, DOCUMENTED_REM, COLUMN_REM, MARGIN_REM = 15.7, 7.4, 5.3, 4.4, 4.2
 # Wider where every mode has a minimum of its own.
 MINIMUM_PER_MODE_REM = 11.0
 
@@ -310,16 +311,6 @@ def _flat(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_flat(item)}" for key, item in value.items())
     return "" if value is None else str(value)
-
-
-def resume_command(command: Sequence[str]) -> list[str]:
-    """The command that goes on with a run: the one that was given, asked to resume."""
-    words = list(command)
-    end = words.index("--") if "--" in words else len(words)
-    flag = "--resume" if "run" in words[:end] else "--matrix-resume"
-    if flag not in words[:end]:
-        words.insert(words.index("run") + 1 if flag == "--resume" else end, flag)
-    return words
 
 
 def reproduce(row: Result, test: Test, kernel: Kernel, results: Results) -> list[str]:

@@ -162,6 +162,22 @@ def missing_kernels(columns: Sequence[Column]) -> str:
     return "; ".join(parts)
 
 
+def without_verdict(columns: Sequence[Column]) -> list[str]:
+    """Say in a terminal which kernels gave no verdict, and why; and which were cut off."""
+    sentences = []
+    if missing := missing_kernels(columns):
+        sentences.append(f"without a verdict: {missing}")
+    cut_off = {
+        column.name: column.counts[Status.NOTRUN]
+        for column in columns
+        if column.state is ColumnState.JUDGED and column.counts.get(Status.NOTRUN)
+    }
+    if cut_off:
+        named = (f"{name} ({count(number, 'test')} not run)" for name, number in cut_off.items())
+        sentences.append(f"cut off: {', '.join(named)}")
+    return sentences
+
+
 def headline(matrix: Matrix) -> str:
     """Answer the question of the page in one sentence."""
     total = len(matrix.rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from reports.results import Kernel, Results, ResultsError, exit_code, merge, read
+from reports.results import Kernel, Results, ResultsError, exit_code, merge, read, resume_sentence
 from uring_matrix import output
 
 
@@ -32,21 +32,22 @@ def report(paths: Sequence[Path], out: Path) -> int:
     from reports.site import write_site  # noqa: PLC0415
 
     index = write_site(results, out)
-    for line in summary(results):
+    for line in summary(results, is_one_run=len(parts) == 1):
         output.tell(line)
     output.say(str(index))
     return output.EXPECTED
 
 
-def summary(results: Results) -> list[str]:
+def summary(results: Results, *, is_one_run: bool) -> list[str]:
     """Say in a few lines what a report holds, and what it lacks."""
     cells = len(results.results)
     lines = [f"{len(results.kernels)} kernels, {len(results.tests)} tests, {cells} cells"]
     open_cells = sum(row.status in {"infra", "notrun"} for row in results.results)
     if open_cells:
-        lines.append(f"{open_cells} cells have no verdict")
+        lines.append("1 cell has no verdict" if open_cells == 1 else f"{open_cells:,} cells have no verdict")
     if not results.complete:
-        lines.append("NOT complete: a run was interrupted or died; go on with `uring-matrix run --resume`")
+        go_on = f"; {resume_sentence(results)}" if is_one_run else ""
+        lines.append(f"NOT complete: a run was interrupted or died{go_on}")
     if exit_code(results) == output.UNEXPECTED:
         lines.append("there are unexpected verdicts")
     return lines

@@ -18,7 +18,9 @@ from rich.text import Text
 import conformance
 from harness.hookspecs import Front
 from reports.diff import GATES, INCONCLUSIVE
+from reports.matrix import derive
 from reports.results import Expectation, Result, Results, Status, exit_code, forgiven, judge_all, read
+from reports.wording import qualifier_words, without_verdict
 from uring_matrix.arguments import Wishes, is_without_xdist, own_name, refuse_ours
 from uring_matrix.baseline import Comparison
 from uring_matrix.output import bisect_code, console, error_line, say_json
@@ -310,19 +312,6 @@ def _conclude(
     return code
 
 
-def _repeated(results: Results) -> str:
-    """What came of repeating, whatever came of it."""
-    tries = [len(row.attempts) for row in results.results if len(row.attempts) > 1]
-    if not tries:
-        return ""
-    wavered = sum("flaky" in row.qualifiers for row in results.results)
-    times = f"{min(tries):,}" if min(tries) == max(tries) else f"{min(tries):,} to {max(tries):,}"
-    same = len(tries) - wavered
-    return f"repeated {times} times: {same:,} of {len(tries):,} tests with the same verdict each time" + (
-        f", {wavered:,} wavered" if wavered else ""
-    )
-
-
 def _counts(results: Results) -> Counter[Status]:
     return Counter(row.status for row in results.results)
 
@@ -337,19 +326,21 @@ def _print_summary(results: Results) -> None:
             kernel.id, kernel.release or "", *(str(counts[status]) if counts[status] else "·" for status in used)
         )
     console().print(table)
-    if sentence := _repeated(results):
-        console().print(sentence)
     wrong = [
-        (row, expectation)
+        row
         for row, expectation in zip(results.results, judge_all(results), strict=True)
-        if expectation in {Expectation.UNEXPECTED, Expectation.OPEN}
+        # What had no turn is said kernel by kernel.
+        if expectation in {Expectation.UNEXPECTED, Expectation.OPEN} and row.status is not Status.NOTRUN
     ]
     # What keeps a whole kernel from being tested is one sentence, not one per test.
-    lines: dict[tuple[Status, str, str], list[Result]] = {}
-    for row, _ in wrong:
-        lines.setdefault((row.status, row.kernel, row.reason), []).append(row)
-    for (status, name, reason), rows in list(lines.items())[:_UNEXPECTED_LINES_MAX]:
+    lines: dict[tuple[str, str, str], list[Result]] = {}
+    for row in wrong:
+        words = ", ".join([row.status, *(word for word in qualifier_words(row) if word != "unexpected")])
+        lines.setdefault((words, row.kernel, row.reason), []).append(row)
+    for (words, name, reason), rows in list(lines.items())[:_UNEXPECTED_LINES_MAX]:
         what = rows[0].test if len(rows) == 1 else f"{len(rows)} tests"
-        console().print(Text(f"{status}  {name}  {what}: {reason}"), soft_wrap=True)
+        console().print(Text(f"{words}  {name}  {what}: {reason}"), soft_wrap=True)
     if len(lines) > _UNEXPECTED_LINES_MAX:
         console().print(f"… and {len(lines) - _UNEXPECTED_LINES_MAX} more; the report has them all")
+    for sentence in without_verdict(derive(results).columns):
+        console().print(Text(sentence), soft_wrap=True)

@@ -1,6 +1,7 @@
 """`uring-matrix report` and `uring-matrix diff`: files in, a site or a comparison out."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,8 +58,10 @@ def test_a_report_of_an_unfinished_run_says_so(cli: Call, whole: Results, tmp_pa
     write(tmp_path / "results.json", missing)
     ended = cli("report", str(tmp_path / "results.json"), "--out", "site")
     assert ended.code == 0
-    assert "1 cells have no verdict" in ended.err
+    assert "1 cell has no verdict" in ended.err
     assert "NOT complete" in ended.err
+    # As it was given, not merely `run --resume`: somewhere else there is nothing to go on with.
+    assert f"to go on: {shlex.join([*whole.command[:2], '--resume', *whole.command[2:]])}\n" in ended.err
 
 
 @pytest.mark.parametrize(

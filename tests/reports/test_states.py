@@ -7,7 +7,8 @@ from page import parse
 from reports import wording
 from reports.matrix import ColumnState, derive
 from reports.results import Qualifier, Results, Status, annotate
-from reports.site import render, resume_command
+from reports.sentences import repeated_sentence, resume_command, resume_sentence
+from reports.site import render
 from reports.versions import point_release, upstream
 
 
@@ -54,6 +55,16 @@ def test_a_sentence_names_all_four() -> None:
     assert wording.missing_kernels(derive(interrupted()).columns) == (
         "6.19 gave no verdict; 7.1 did not boot; 7.0 could not be fetched; 7.2, 7.3 not reached before the run ended"
     )
+
+
+def test_the_terminal_says_as_much() -> None:
+    run = sample.with_cell(interrupted(), "test_nop", "6.18", status=Status.NOTRUN)
+    run = sample.with_cell(run, "test_readv", "6.18", status=Status.NOTRUN)
+    assert wording.without_verdict(derive(run).columns) == [
+        f"without a verdict: {wording.missing_kernels(derive(run).columns)}",
+        "cut off: 6.18 (2 tests not run)",
+    ]
+    assert wording.without_verdict(derive(sample.whole()).columns) == []
 
 
 def test_where_nothing_was_judged_nothing_passes() -> None:
@@ -135,6 +146,10 @@ def test_the_command_that_goes_on_is_the_one_that_was_given() -> None:
     assert resume_command(("uring-matrix", "run", "--resume", "6.1")) == ["uring-matrix", "run", "--resume", "6.1"]
     by_pytest = ("pytest", "tests", "--kernel", "6.1", "--matrix-out", "m")
     assert resume_command(by_pytest) == [*by_pytest, "--matrix-resume"]
+    of_a_directory = ("pytest", "run", "--matrix-out", "m")
+    assert resume_command(of_a_directory) == [*of_a_directory, "--matrix-resume"]
+    by_module = ("python", "-m", "uring_matrix", "run", "6.1")
+    assert resume_command(by_module) == ["python", "-m", "uring_matrix", "run", "--resume", "6.1"]
 
 
 def test_a_release_is_named_down_to_the_point() -> None:
@@ -171,3 +186,25 @@ def test_what_was_repeated_says_how_often() -> None:
     row = sample.whole().results[0]
     attempts = tuple(sample.Attempt(status=row.status) for _ in range(100))
     assert wording.qualifier_words(replace(row, attempts=attempts)) == ["100 of 100"]
+
+
+def test_what_was_repeated_is_said_in_the_terminal_whatever_came_of_it() -> None:
+    run = sample.whole()
+    assert repeated_sentence(run) is None
+    tries = tuple(sample.Attempt(status=Status.PASS) for _ in range(100))
+    rows = tuple(replace(row, attempts=tries) for row in run.results)
+    assert repeated_sentence(replace(run, results=rows)) == (
+        "repeated 100 times: 451 of 451 cells with the same verdict each time"
+    )
+    wavered = replace(rows[0], attempts=tries[:7], qualifiers=(Qualifier.FLAKY,))
+    assert repeated_sentence(replace(run, results=(wavered, *rows[1:]))) == (
+        "repeated 7 to 100 times: 450 of 451 cells with the same verdict each time, 1 wavered"
+    )
+
+
+def test_a_run_that_is_not_complete_says_what_goes_on_with_it() -> None:
+    run = replace(sample.whole(), command=("uring-matrix", "run", "6.1", "--out", "my results"))
+    assert resume_sentence(run) is None
+    assert resume_sentence(replace(run, complete=False)) == (
+        "to go on: uring-matrix run --resume 6.1 --out 'my results'"
+    )
