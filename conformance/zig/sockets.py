@@ -1,4 +1,4 @@
-"""Connected TCP sockets for the ported tests, made as the seed makes them: accepted and connected through the ring."""
+"""Connected TCP sockets for the ported tests, made as Zig's are: accepted and connected through the ring."""
 
 from __future__ import annotations
 

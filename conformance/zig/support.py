@@ -1,4 +1,4 @@
-"""What the ported tests share: completions to compare with, the seed's ways to give up, files that are closed."""
+"""What the ported tests share: completions to compare with, Zig's ways to give up, files that are closed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def completion(user_data: int, res: int, flags: int = 0) -> uring.io_uring_cqe:
 
 
 def unsupported_if(cqe: uring.io_uring_cqe, operation: str, *refusals: uring.E) -> None:
-    """End the test as unsupported if the kernel refused an operation in one of the ways the seed allows.
+    """End the test as unsupported if the kernel refused an operation in one of the ways that Zig's test allows.
 
     Args:
         cqe: the operation's completion.
@@ -32,13 +32,13 @@ def unsupported_if(cqe: uring.io_uring_cqe, operation: str, *refusals: uring.E) 
 
 
 def require_kernel(minimum: str, ring: RingFactory, operation: uring.IORING_OP, needs: str = "") -> None:
-    """End the test as unsupported on a kernel whose version is below the one the seed asks for.
+    """End the test as unsupported on a kernel whose version is below the one that Zig's test asks for.
 
-    The seed compares versions here, and its outcome is the one to agree with. Distributions backport, though: what the
+    Zig's test compares versions here, and its outcome is the one to agree with. Distributions backport: what the
     kernel itself says of the operation stands beside the version in the evidence.
 
     Args:
-        minimum: the seed's version.
+        minimum: the version in Zig's test.
         ring: to ask the kernel with.
         operation: the operation that is needed, or one that came in the same release.
         needs: what is needed, if `operation` only came in the same release.
@@ -97,5 +97,5 @@ def owned_fds() -> Iterator[set[int]]:
                     raise
 
 
-#: How the seed creates a file: empty, for reading and writing.
+#: How Zig's tests create a file: empty, for reading and writing.
 CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC

@@ -140,7 +140,7 @@ def test_remove_buffers(ring: RingFactory) -> None:
         assert GROUP_ID == sqe.buf_index
         assert 1 == io_uring.submit()
         cqe = io_uring.copy_cqe()
-        # How many were removed is the result on most kernels but not on all: the seed asks for success only.
+        # How many were removed is the result on most kernels but not on all: Zig's test asks for success only.
         assert E.SUCCESS == cqe.err()
         assert 0xBABABABABA == cqe.user_data
 
@@ -386,7 +386,7 @@ def test_ring_mapped_buffers_recv(ring: RingFactory, loopback: str) -> None:
     "IORING_OP_SEND",
 )
 @pytest.mark.since("6.0")
-def test_ring_mapped_buffers_multishot_recv(ring: RingFactory, loopback: str) -> None:  # noqa: PLR0915 - the seed's steps
+def test_ring_mapped_buffers_multishot_recv(ring: RingFactory, loopback: str) -> None:  # noqa: PLR0915 - as Zig has it
     """One receive request fills buffer after buffer, ends when there is none, and can be cancelled while it waits.
 
     Zig: "ring mapped buffers multishot recv"

@@ -234,7 +234,7 @@ def test_openat(ring: RingFactory, scratch: Path) -> None:
 
     with opened(scratch, os.O_DIRECTORY) as directory, owned_fds() as fds:
         sqe_openat = io_uring.openat(0x33333333, directory, path, flags, mode)
-        # The seed knows the address of its path; here it has to be the address of the same characters.
+        # Zig's test knows the address of its path; here it has to be the address of the same characters.
         assert path.encode() == ctypes.string_at(sqe_openat.addr)
         expected = uring.io_uring_sqe(
             opcode=IORING_OP.OPENAT,

@@ -402,7 +402,7 @@ def _send_and_receive(io_uring: uring.IoUring, send_fd: int, recv_fd: int) -> No
         cqe = io_uring.copy_cqe()
         assert 3 == cqe.user_data
         assert E.SUCCESS == cqe.err()
-        # The seed would wait for ever for the rest of a connection that was closed.
+        # Zig's test would wait for ever for the rest of a connection that was closed.
         assert cqe.res > 0
         received += cqe.res
 

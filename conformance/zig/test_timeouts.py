@@ -36,7 +36,7 @@ def test_timeout_after_a_relative_time(ring: RingFactory) -> None:
 
 
 def _timed_timeout(io_uring: IoUring, nanoseconds: int) -> int:
-    """Wait for one timeout; returns how long that took, in whole milliseconds on the clock as the seed counts them."""
+    """Wait for one timeout; returns how long that took, in whole milliseconds on the clock as Zig does."""
     timespec = kernel_timespec(0, nanoseconds)
     # Bound beforehand, and asserted afterwards: between the two readings of the clock every look-up counts.
     clock_ns, timeout, submit, copy_cqe = time.monotonic_ns, io_uring.timeout, io_uring.submit, io_uring.copy_cqe

@@ -10,7 +10,9 @@ import uring
 from conformance import zig_index
 
 TITLES = Path(__file__).with_name("zig_titles.txt").read_text(encoding="utf-8").splitlines()
+ROOT = Path(__file__).parents[2]
 #: The page the project was made from; only where the project is worked on.
+
 SEED = Path(__file__).parents[3] / "shared" / "seed"
 
 
@@ -142,3 +144,11 @@ def test_an_incomplete_test_is_refused(tmp_path: Path, text: str, lack: str) -> 
     (tmp_path / "test_small.py").write_text(text)
     with pytest.raises(ValueError, match=rf"test_nop lacks {lack}"):
         zig_index.ported_tests(tmp_path)
+
+
+def test_readers_are_told_of_no_seed() -> None:
+    """The texts of tests are on pages: what they were ported from has a name that a reader knows."""
+    rooms = [path for room in ("conformance", "harness", "reports") for path in (ROOT / room).rglob("*.py")]
+    texts = [*rooms, *(ROOT / "docs").glob("*.md"), ROOT / "README.md", *(ROOT / "reports/templates").iterdir()]
+    assert len(texts) > 50
+    assert [path.name for path in texts if re.search(r"\bseeds?\b", path.read_text(encoding="utf-8"), re.I)] == []
