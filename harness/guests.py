@@ -323,7 +323,7 @@ class Guests:
                 phases,
                 False,
                 self._lose(
-                    ChannelTimeoutError(f"no verdict on {item} within {self._said(test_s)}; the guest was ended"),
+                    ChannelTimeoutError(f"no verdict within {self._said(test_s)}; the guest was ended"),
                     offset,
                 ),
             )

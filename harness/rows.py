@@ -68,7 +68,10 @@ def describe(item: pytest.Item, recorded: Sequence[str]) -> dict[str, Any]:
     told = {name: argument(name) for name in recorded}
     kind = next((name for name, text in told.items() if text), None)
     return {
-        "title": argument("title") or (kind and told[kind]) or doc.split("\n", 1)[0] or item.name.partition("[")[0],
+        "title": argument("title")
+        or (kind and told[kind])
+        or doc.split("\n", 1)[0].removesuffix(".")
+        or item.name.partition("[")[0],
         **told,
         "kind": kind or "own",
         "symbols": arguments("symbols"),
@@ -99,7 +102,7 @@ def explain(verdict: Verdict, attempts: Sequence[JudgedAttempt]) -> str:
         lines += [
             "",
             *(
-                f"try {number}: {one.verdict.status} {one.verdict.reason}".rstrip()
+                f"attempt {number}: {one.verdict.status} {one.verdict.reason}".rstrip()
                 for number, one in enumerate(attempts, 1)
             ),
         ]

@@ -36,7 +36,12 @@ _PRIORITY = re.compile(r"<(\d+)>")
 _PRIORITY_MAX = 7
 # In front of a message: priority, time, thread or processor.
 _STAMP = re.compile(r"^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? *)?")
-_POINTER = re.compile(r"\b(?:0x)?ffff[0-9a-f]{12}\b")
+# Numbers as wide as a pointer; small ones are an offset from NULL, say, and the same in equal crashes.
+_WIDE = re.compile(r"\b(?:0x[0-9a-f]{9,16}|[0-9a-f]{16})\b")
+_OFFSET_MAX = 1 << 32
+# How often the kernel oopsed so far; processes, as `task name:81`, `[name:81]`, `PID: 81`, `process 81`.
+_COUNTER = re.compile(r" *\[#\d+\]")
+_PID = re.compile(r"(?<=PID: )\d+|(?<=process )\d+|(?<=task )(\S+?):\d+|(?<=\[)([^\s\[\]:]+):\d+(?=\])")
 # What belongs to a splat or a panic on the console: from its first line to its last.
 _TRACE_END = re.compile(r"---\[ end |Kernel Offset: ")
 _TRACE_LINES_MAX = 60
@@ -161,8 +166,10 @@ def _with_programs(verdict: Verdict, dmesg: Sequence[str]) -> Verdict:
 
 
 def plain_line(line: str) -> str:
-    """A line of the kernel's log without what differs from crash to crash: its time, and where memory lay."""
-    return _POINTER.sub("…", _STAMP.sub("", line.strip())).strip()
+    """A line of the kernel's log without what differs in equal crashes: its time, where memory lay, who was running."""
+    text = _COUNTER.sub("", _STAMP.sub("", line.strip()))
+    text = _WIDE.sub(lambda found: found[0] if int(found[0], 16) < _OFFSET_MAX else "…", text)
+    return _PID.sub(lambda found: found[1] or found[2] or "…", text).strip()
 
 
 def is_splat(line: str) -> bool:

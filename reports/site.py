@@ -183,7 +183,7 @@ class _Site:
             statuses=[status for status in Status if matrix.counts.get(status)],
             legend=[(wording.VERDICTS[status], matrix.counts.get(status, 0)) for status in Status],
             qualifiers=[entry for name, entry in wording.QUALIFIERS.items() if name in shown],
-            unexpected=[(cell, self.view(cell), self.tests[cell.row.test]) for cell in matrix.unexpected],
+            unexpected=self.unexpected(),
             open_count=sum(cell.row.status is Status.NOTRUN for cell in matrix.open),
             kernel_spans=spans,
             is_first=lambda column: any(column is first for first, _ in spans),
@@ -193,6 +193,16 @@ class _Site:
             anchors={column.kernel.id: f"kernel-{slug(column.kernel.id)}" for column in matrix.columns},
             same_minimum=_same_minimum,
         )
+
+    def unexpected(self) -> list[tuple[Test, list[tuple[Cell, CellView]]]]:
+        """The unexpected verdicts, those of a test together that are equal: with the kernels, and what to link to."""
+        found: dict[tuple[object, ...], list[tuple[Cell, CellView]]] = {}
+        for cell in self.matrix.unexpected:
+            view = self.view(cell)
+            if view is not None:
+                key = (cell.row.test, cell.row.status, cell.row.reason, view.qualifiers)
+                found.setdefault(key, []).append((cell, view))
+        return [(self.tests[cells[0][0].row.test], cells) for cells in found.values()]
 
     def evidence_pages(self) -> Iterator[tuple[str, str]]:
         """Render a page for every cell that is not a clean pass."""
@@ -218,6 +228,7 @@ class _Site:
                         kernel=kernel,
                         mode=column.mode,
                         shown=self.view(cell),
+                        told=wording.told(cell.row),
                         documentation=wording.against_documentation(row.test, column.mode, kernel, cell.expectation),
                         attempts=attempts_of(cell.row) if cell.row.attempts else (),
                         commands=reproduce(cell.row, row.test, kernel, self.results),

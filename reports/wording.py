@@ -9,6 +9,9 @@ from reports.matrix import Column, ColumnState, Line, Matrix, Minimum, MinimumKi
 from reports.records import Kernel, Mode, Qualifier, Result, Results, Status, Test, attempts_of
 from reports.versions import upstream
 
+# How the evidence of a guest that is gone begins to quote its console.
+LAST_LINE = "the console's last line: "
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -122,6 +125,29 @@ def minimum_text(minimum: Minimum, names: dict[str, str]) -> MinimumText:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """Return `1 test`, `2 tests`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an evidence page says of a verdict beneath its reason: nothing of it twice."""
+
+    expected: str | None
+    found: str | None
+    evidence: tuple[str, ...]
+
+
+def told(row: Result) -> Told:
+    """Leave out what a page has said already: in the reason at its top, or will say in the console's end below."""
+    there = {line.strip() for line in (*row.console_tail, *row.reason.splitlines())}
+    lines = [line for text in row.evidence for line in text.splitlines()]
+    evidence = tuple(line for line in lines if line.removeprefix(LAST_LINE).strip() not in there or not line.strip())
+    found = row.actual
+    is_said = found is not None and (
+        found in {row.reason, "; ".join(row.evidence)}
+        or row.reason.endswith(f": {found}")
+        or (row.reason != "" and found.endswith(f": {row.reason}"))
+    )
+    return Told(None, None, evidence) if is_said else Told(row.expected, found, evidence)
 
 
 def against_documentation(test: Test, mode: Mode, kernel: Kernel, expectation: Expectation) -> list[str]:

@@ -44,13 +44,13 @@ def struck(world: World, out: str = "m") -> list[dict[str, Any]]:
     ("fault", "statuses", "word"),
     [
         (f"flip-bit:{DONE}", {"infra"}, "checksum"),
-        pytest.param(f"swallow-half:{DONE}", {"timeout"}, "no verdict on", marks=SLOW),
+        pytest.param(f"swallow-half:{DONE}", {"timeout"}, "no verdict within", marks=SLOW),
         (f"twice:{STARTED}", {"infra"}, "lost or repeated"),
-        pytest.param(f"lose:{DONE}", {"timeout"}, "no verdict on", marks=SLOW),
+        pytest.param(f"lose:{DONE}", {"timeout"}, "no verdict within", marks=SLOW),
         pytest.param(f"noise:{DONE}", {"infra"}, "expected a frame", marks=SLOW),
         (f"break-off:{DONE}", {"crash"}, "SIGKILL"),
         pytest.param(f"die:{DONE}", {"crash"}, "SIGKILL", marks=SLOW),
-        pytest.param(f"stop:{DONE}", {"timeout"}, "no verdict on", marks=SLOW),
+        pytest.param(f"stop:{DONE}", {"timeout"}, "no verdict within", marks=SLOW),
     ],
 )
 def test_one_test_is_struck(

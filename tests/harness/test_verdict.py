@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.verdict import Facts, GuestEnd, judge
+from harness.verdict import Facts, GuestEnd, judge, plain_line
 from reports.results import Qualifier, Status
 
 
@@ -186,6 +186,28 @@ def test_equal_crashes_have_equal_reasons(line: str) -> None:
     verdict = judge(Facts([SETUP], guest_end=GuestEnd("closed", "gone", console=f"{line}\n")))
     assert verdict.reason == "the kernel died: BUG: unable to handle page fault for address: …"
     assert line in verdict.evidence
+
+
+@pytest.mark.parametrize(
+    ("line", "plain"),
+    [
+        ("general protection fault, probably for non-canonical address 0xdeadbeef01234567: 0000 [#1] SMP",
+         "general protection fault, probably for non-canonical address …: 0000 SMP"),
+        ("BUG: unable to handle page fault for address: 00007f1234567890",
+         "BUG: unable to handle page fault for address: …"),
+        # The field of a structure, through a pointer that is NULL: it is always the same.
+        ("BUG: kernel NULL pointer dereference, address: 0000000000000018",) * 2,
+        ("Internal error: Oops: 0000000096000004 [#1] SMP", "Internal error: Oops: 0000000096000004 SMP"),
+        ("kernel BUG at io_uring/rw.c:1234!",) * 2,
+        ("watchdog: BUG: soft lockup - CPU#0 stuck [python3:81]", "watchdog: BUG: soft lockup - CPU#0 stuck [python3]"),
+        ("INFO: task iou-wrk-81:82 blocked for more than 120 seconds.",
+         "INFO: task iou-wrk-81 blocked for more than 120 seconds."),
+        ("CPU: 0 PID: 80 Comm: init", "CPU: 0 PID: … Comm: init"),
+        ("Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b",) * 2,
+    ],
+)  # fmt: skip
+def test_what_differs_in_equal_crashes_is_no_part_of_a_reason(line: str, plain: str) -> None:
+    assert plain_line(f"<0>[    9.8][   T77] {line}") == plain
 
 
 def test_a_test_that_failed_by_a_program_says_which() -> None:
