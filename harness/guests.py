@@ -339,8 +339,8 @@ class Guests:
 
     def _said(self, test_s: float) -> str:
         usual_s = self._deadlines.test_s
-        return f"{test_s:.0f} s" + (
-            f" ({usual_s:.0f} s on an ordinary machine; this one is slower)" if test_s > usual_s else ""
+        return f"{round(test_s, 1):g} s" + (
+            f" ({usual_s:g} s on an ordinary machine; this one is slower)" if test_s > usual_s else ""
         )
 
     def close(self) -> None:

@@ -46,6 +46,8 @@ class CellView:
     # What to read out beside the word: the link's purpose
     purpose: str
     is_unexpected: bool
+    # Something has to be known beside the verdict, other than how often it was found
+    is_qualified: bool
 
 
 def write_site(results: Results, directory: str | os.PathLike[str], *, with_results: bool = True) -> Path:
@@ -159,6 +161,7 @@ class _Site:
             href=self.hrefs.get(id(cell)),
             purpose=f"evidence for {test.title} on {self.names[row.kernel]}",
             is_unexpected=cell.expectation is Expectation.UNEXPECTED,
+            is_qualified=bool(row.qualifiers),
         )
 
     def earlier_runs(self, kernel: Kernel) -> list[tuple[Run, int]]:

@@ -288,7 +288,7 @@ class Agent(HostSettings):
             return ("died", f"the test wrote to the agent's own descriptor: {error}"), None
         except OSError as error:
             return ("died", f"the process that runs the tests cannot be reached: {error}"), None
-        return ("overdue", f"the test did not end within {self._soft_timeout_s:.0f} s of the guest's time"), None
+        return ("overdue", f"the test did not end within {self._soft_timeout_s:g} s of the guest's time"), None
 
     def _keep(self, report: dict[str, Any]) -> None:
         """Take in a report; what must not get lost goes to the host at once."""

@@ -82,3 +82,12 @@ def test_a_time_that_nobody_measured_has_no_column():
         table = page.one("table", "attempts")
         assert ("Took" in table.text) is is_there
         assert len({len(row.all("th")) + len(row.all("td")) for row in table.all("tr")}) == 1
+
+
+def test_what_passes_each_time_looks_like_a_pass():
+    """A hundred passes of a hundred had the colour of a warning."""
+    tries = tuple(Attempt(status=Status.PASS) for _ in range(100))
+    run = sample.with_cell(sample.whole(), "test_nop", "6.1", attempts=tries)
+    cells = parse(dict(render(run))["index.html"]).all("td", "cell")
+    (cell,) = [cell for cell in cells if cell.text == "✓ pass 100 of 100"]
+    assert "qualified" not in cell.classes
