@@ -19,7 +19,7 @@ from reports.expectation import Expectation
 from reports.matrix import Cell, Column, Line, Matrix, Minimum, Row, derive
 from reports.pages import MARK, remove_evidence
 from reports.provenance import Provenance
-from reports.records import Host, Kernel, Result, Results, Run, Status, Test, attempts_of
+from reports.records import Host, Kernel, Result, Results, Run, Status, Test
 from reports.sentences import resume_command
 from reports.storage import write, write_atomically
 from reports.untrusted import breakable, excerpt, prose, slug, visible
@@ -233,7 +233,7 @@ class _Site:
                         shown=self.view(cell),
                         told=wording.told(cell.row),
                         documentation=wording.against_documentation(row.test, column.mode, kernel, cell.expectation),
-                        attempts=attempts_of(cell.row) if cell.row.attempts else (),
+                        attempts=wording.equal_attempts(cell.row.attempts),
                         commands=reproduce(cell.row, row.test, kernel, self.results),
                         previous=self._link(own, index - 1),
                         next=self._link(own, index + 1),

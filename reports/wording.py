@@ -6,11 +6,13 @@ from datetime import datetime
 
 from reports.expectation import Expectation, is_stable
 from reports.matrix import Column, ColumnState, Line, Matrix, Minimum, MinimumKind, exact_name, kernel_name
-from reports.records import Kernel, Mode, Qualifier, Result, Results, Status, Test, attempts_of
+from reports.records import Attempt, Kernel, Mode, Qualifier, Result, Results, Status, Test, attempts_of
 from reports.versions import upstream
 
 # How the evidence of a guest that is gone begins to quote its console.
 LAST_LINE = "the console's last line: "
+# Of the numbers of equal attempts.
+_RANGES_MAX = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,44 @@ def minimum_text(minimum: Minimum, names: dict[str, str]) -> MinimumText:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """Return `1 test`, `2 tests`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class EqualAttempts:
+    """Attempts at a cell with the same verdict and reason."""
+
+    # Counted from 1: `1 to 3, 7`
+    numbers: str
+    count: int
+    # The first of them: its evidence stands for all
+    attempt: Attempt
+    took: str
+
+
+def equal_attempts(attempts: Sequence[Attempt]) -> list[EqualAttempts]:
+    """Put equal attempts together, in the order in which they first came: nobody reads a hundred equal lines."""
+    groups: dict[tuple[Status, str], list[int]] = {}
+    for index, attempt in enumerate(attempts):
+        groups.setdefault((attempt.status, attempt.reason), []).append(index)
+    found = []
+    for indices in groups.values():
+        durations = [seconds for index in indices if (seconds := attempts[index].duration_s) is not None]
+        shortest, longest = span(min(durations, default=None)), span(max(durations, default=None))
+        took = shortest if shortest == longest else f"{shortest} to {longest}"
+        found.append(EqualAttempts(_ranges(indices), len(indices), attempts[indices[0]], took))
+    return found
+
+
+def _ranges(indices: Sequence[int]) -> str:
+    """Write `1 to 3, 7` for the indices 0, 1, 2 and 6."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and runs[-1][-1] == index - 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    words = [f"{run[0] + 1:,}" if len(run) == 1 else f"{run[0] + 1:,} to {run[-1] + 1:,}" for run in runs]
+    return ", ".join(words if len(words) <= _RANGES_MAX else [*words[:_RANGES_MAX], "…"])
 
 
 @dataclass(frozen=True, slots=True)

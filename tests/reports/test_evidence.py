@@ -91,3 +91,21 @@ def test_what_passes_each_time_looks_like_a_pass():
     cells = parse(dict(render(run))["index.html"]).all("td", "cell")
     (cell,) = [cell for cell in cells if cell.text == "✓ pass 100 of 100"]
     assert "qualified" not in cell.classes
+
+
+def test_equal_attempts_stand_in_one_line():
+    """Three equal crashes were three lines, and a hundred attempts a hundred."""
+    crash = Attempt(status=Status.CRASH, reason="the kernel died: BUG", evidence=("[    1.0] BUG",))
+    tries = [Attempt(status=Status.PASS, duration_s=number / 10) for number in range(1, 98)]
+    tries[3:3] = [crash, replace(crash, evidence=("[    2.0] BUG",))]
+    tries.append(crash)
+    run = sample.with_cell(sample.whole(), "test_nop", "6.1", status=Status.CRASH, attempts=tuple(tries))
+    table = parse(dict(render(run))["evidence/6.1-default-test_nop.html"]).one("table", "attempts")
+    assert table.one("h2").text == "100 attempts"
+    lines = [[cell.text for cell in [row.one("th"), *row.all("td")]] for row in table.one("tbody").all("tr")]
+    assert [(line[0], line[1], line[-1]) for line in lines] == [
+        ("1 to 3, 6 to 99", "97", "100 ms to 9.7 s"),
+        ("4 to 5, 100", "3", ""),
+    ]
+    assert "[ 1.0] BUG" in lines[1][3]
+    assert "[ 2.0] BUG" not in lines[1][3]
