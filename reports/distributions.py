@@ -29,13 +29,23 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    longterm: tuple[str, ...]
     distribution: tuple[Distribution, ...]
 
 
 @cache
+def _file() -> _File:
+    return msgspec.toml.decode(PATH.read_bytes(), type=_File)
+
+
 def distributions() -> tuple[Distribution, ...]:
     """Every distribution there is data about, in the file's order."""
-    return msgspec.toml.decode(PATH.read_bytes(), type=_File).distribution
+    return _file().distribution
+
+
+def longterm() -> tuple[str, ...]:
+    """The series that are maintained for years, the oldest first."""
+    return _file().longterm
 
 
 def by_name(text: str) -> Distribution | None:

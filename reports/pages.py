@@ -8,6 +8,8 @@ from reports.errors import ResultsError
 # Every page carries it, so that a later run knows which pages it may remove.
 MARK = '<meta name="generator" content="uring-matrix">'
 MARK_WITHIN_BYTES = 1024
+# Where pages are, beside those at the top.
+DIRECTORIES = ("evidence", "can", "kernel", "diff")
 
 
 def has_pages(directory: Path) -> bool:
@@ -23,19 +25,23 @@ def remove_pages(directory: Path) -> None:
     """
     if has_pages(directory):
         _unlink(directory / "index.html")
-    remove_evidence(directory)
-    if (directory / "evidence").is_dir() and not any((directory / "evidence").iterdir()):
-        (directory / "evidence").rmdir()
+    remove_stale(directory)
+    for name in DIRECTORIES:
+        if (directory / name).is_dir() and not any((directory / name).iterdir()):
+            (directory / name).rmdir()
 
 
-def remove_evidence(directory: Path, written: Collection[str] = ()) -> None:
-    """Remove evidence pages of earlier runs: those that carry our mark and were not written now.
+def remove_stale(directory: Path, written: Collection[str] = ()) -> None:
+    """Remove pages of earlier runs: those that carry our mark and were not written now.
+
+    The front page is never among them: it is the last to be written, and the first to go.
 
     Raises:
         ResultsError: a page cannot be removed.
     """
-    for page in sorted((directory / "evidence").glob("*.html")):
-        if f"evidence/{page.name}" not in written and _is_ours(page):
+    pages = [page for name in DIRECTORIES for page in (directory / name).glob("*.html")]
+    for page in sorted([*pages, *directory.glob("all*.html")]):
+        if page.relative_to(directory).as_posix() not in written and _is_ours(page):
             _unlink(page)
 
 

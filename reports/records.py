@@ -213,6 +213,8 @@ class Capability(Record, frozen=True, kw_only=True):
     # The list of `Kernel.features` that has it, and its name there
     fact: str
     value: str
+    # How a program finds out at run time, in a sentence
+    detect: str = ""
 
 
 class Mode(Record, frozen=True, kw_only=True):

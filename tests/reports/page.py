@@ -20,11 +20,12 @@ class Element:
         return (self.attributes.get("class") or "").split()
 
     def all(self, tag, *classes):
-        """Return all descendants of a kind, in document order."""
+        """Return all descendants of a kind, in document order; `#x` among the classes is an id."""
         found = []
         for child in self.children:
             if isinstance(child, Element):
-                if (tag in ("*", child.tag)) and set(classes) <= set(child.classes):
+                own = {*child.classes, f"#{child.attributes.get('id')}"}
+                if (tag in ("*", child.tag)) and set(classes) <= own:
                     found.append(child)
                 found += child.all(tag, *classes)
         return found

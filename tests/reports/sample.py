@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from reports.results import (
     Attempt,
+    Capability,
     Generator,
     Host,
     Journal,
@@ -53,6 +54,10 @@ KERNELS = (
     ("7.2", "7.2.3-1", "7.2.3+deb14-cloud-amd64", "sid"),
     ("7.3", "7.3~rc5-1~exp1", "7.3-rc5-cloud-amd64", "experimental"),
 )
+
+# What kernels list of themselves: name, documented first kernel
+OPERATIONS = (("NOP", "5.1"), ("ACCEPT", "5.5"), ("SOCKET", "5.19"), ("WAITID", "6.7"), ("FTRUNCATE", "6.9"))
+OPERATIONS += (("PIPE", "6.16"), ("NOP128", "6.19"))
 
 # title, group, documented minimum
 TESTS = (
@@ -99,6 +104,30 @@ TESTS = (
     ("waitid", "Processes", "6.7"),
 )
 
+SYMBOLS = {
+    "nop": ("IORING_OP_NOP",),
+    "accept multishot": ("IORING_OP_ACCEPT", "IORING_ACCEPT_MULTISHOT", "IORING_CQE_F_MORE"),
+    "socket": ("IORING_OP_SOCKET",),
+    "waitid": ("IORING_OP_WAITID",),
+}
+
+
+def capability_records() -> tuple[Capability, ...]:
+    """Describe what kernels list of themselves."""
+    return tuple(
+        Capability(
+            id=f"op-{name.lower()}",
+            title=name.lower(),
+            kind="operation",
+            symbols=(f"IORING_OP_{name}",),
+            since=since,
+            fact="operations",
+            value=name,
+            detect=f"`IORING_REGISTER_PROBE` lists `IORING_OP_{name}`",
+        )
+        for name, since in OPERATIONS
+    )
+
 
 def test_id(title: str) -> str:
     """Name a test's function as the suite does."""
@@ -118,6 +147,7 @@ def test_records() -> tuple[Test, ...]:
             group=group,
             doc=f"Zig's test `{title}`.\n\nEach step is checked as the original does.",
             since=since,
+            symbols=SYMBOLS.get(title, ()),
             source=f"conformance/test_{group.split()[0].lower()}.py:{20 + 30 * index}",
             code=f"def {test_id(title)}(ring):\n    with ring(8) as r:\n        assert 0 == r.submit()  # {title}\n",
         )
@@ -146,7 +176,9 @@ def kernel_records() -> tuple[Kernel, ...]:
             features={
                 "flags": ["IORING_FEAT_SINGLE_MMAP", "IORING_FEAT_NODROP", "IORING_FEAT_EXT_ARG"],
                 "last_op": 36 + 2 * index,
+                "operations": [name for name, since in OPERATIONS if is_there(since, series)],
             },
+            console=f"consoles/{series}-amd64-1/console.txt",
             booted=True,
             boot_seconds=2.1 + index / 10,
             suite=suite,
@@ -197,6 +229,7 @@ def whole(modes: tuple[Mode, ...] = (DEFAULT,)) -> Results:
             tests=tests,
             modes=modes,
             results=tuple(rows),
+            capabilities=capability_records(),
         )
     )
 
@@ -346,7 +379,11 @@ def journal(path: Path, results: Results, *, is_ended: bool = True) -> Journal:
         path, generator=results.generator, command=results.command, host=results.host, started=results.started
     )
     writer.plan(
-        kernels=results.kernels, tests=results.tests, modes=results.modes, cells=[row.key for row in results.results]
+        kernels=results.kernels,
+        tests=results.tests,
+        modes=results.modes,
+        cells=[row.key for row in results.results],
+        capabilities=results.capabilities,
     )
     for row in results.results:
         if row.status is not Status.NOTRUN:

@@ -61,17 +61,38 @@ def test_what_was_found_is_left_out_where_it_was_said(reason, actual, evidence, 
     assert reason not in told.evidence or not reason
 
 
-def test_equal_verdicts_stand_in_one_line():
+def test_equal_verdicts_stand_in_one_line_and_on_one_page():
     run = sample.whole()
-    for kernel, reason in (("6.1", "res -5"), ("6.12", "res -5"), ("7.3", "res -6")):
+    for kernel, reason in (("5.10", "res -5"), ("6.1", "res -5"), ("6.12", "res -6")):
         run = sample.with_cell(run, "test_nop", kernel, status=Status.FAIL, reason=reason)
-    banner = parse(dict(render(run))["index.html"]).one("section", "bad")
+    pages = dict(render(run))
+    banner = parse(pages["index.html"]).one("section", "surprises")
     assert banner.one("h2").text == "3 unexpected verdicts"
     lines = banner.all("li")
     assert [[link.attributes["href"] for link in line.all("a")] for line in lines] == [
-        [f"evidence/{kernel}-default-test_nop.html" for kernel in kernels] for kernels in (("6.1", "6.12"), ("7.3",))
+        ["evidence/5.10-default-test_nop.html"] * 2,
+        ["evidence/6.12-default-test_nop.html"],
     ]
     assert lines[0].raw.endswith(": fail: res -5")
+    page = parse(pages["evidence/5.10-default-test_nop.html"])
+    assert page.one("h1").text == "nop on Linux 5.10, 6.1"
+    assert "5.10.249-1" in page.raw
+    assert "--kernel 6.1.170-3" in page.raw
+
+
+def test_no_failure_is_left_out_of_the_banners():
+    """What is named as lost is not named again; and what stays lost on later kernels is named with it."""
+    run = sample.whole()
+    for kernel, reason in (("6.1", "res -5"), ("6.12", "res -6"), ("7.3", "res -7")):
+        run = sample.with_cell(run, "test_nop", kernel, status=Status.FAIL, reason=reason)
+    front = parse(dict(render(run))["index.html"])
+    heads = [banner.one("h2").text for banner in front.all("section", "lost")]
+    assert heads == ["Linux 7.3 lost 1 that 7.2 has", "Linux 6.1 and 6.12 lost 1 that 5.10 has"]
+    assert [banner.one("li").raw for banner in front.all("section", "lost")] == [
+        "nop: fail: res -7",
+        "nop: fail: res -5; 6.12: fail: res -6",
+    ]
+    assert front.all("section", "surprises") == []
 
 
 def test_a_time_that_nobody_measured_has_no_column():
@@ -88,7 +109,7 @@ def test_what_passes_each_time_looks_like_a_pass():
     """A hundred passes of a hundred had the colour of a warning."""
     tries = tuple(Attempt(status=Status.PASS) for _ in range(100))
     run = sample.with_cell(sample.whole(), "test_nop", "6.1", attempts=tries)
-    cells = parse(dict(render(run))["index.html"]).all("td", "cell")
+    cells = parse(dict(render(run))["all.html"]).all("td", "cell")
     (cell,) = [cell for cell in cells if cell.text == "✓ pass 100 of 100"]
     assert "qualified" not in cell.classes
 

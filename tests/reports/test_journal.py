@@ -193,7 +193,11 @@ def test_resuming_gives_what_an_undisturbed_run_gives(path, cut_bytes):
     whole = sample.whole()
     with Journal.create(path, **HEAD, started=whole.started) as journal:
         journal.plan(
-            kernels=whole.kernels, tests=whole.tests, modes=whole.modes, cells=[row.key for row in whole.results]
+            kernels=whole.kernels,
+            tests=whole.tests,
+            modes=whole.modes,
+            cells=[row.key for row in whole.results],
+            capabilities=whole.capabilities,
         )
         for row in whole.results[:100]:
             journal.result(row)

@@ -1,6 +1,7 @@
 """The site: true to the results, safe, the same twice, and usable without script, colour or network."""
 
 import errno
+import gzip
 import re
 from itertools import product
 from urllib.parse import unquote, urldefrag
@@ -26,21 +27,27 @@ RUNS = {
 @pytest.fixture(scope="module", params=RUNS.values(), ids=RUNS)
 def pages(request):
     """All pages of a site, by path."""
-    return dict(render(request.param))
+    return pages_of(request.param)
 
 
 @pytest.fixture(scope="module")
 def every():
     """The pages of the run in which every verdict occurs."""
-    return dict(render(sample.every_verdict()))
+    return pages_of(sample.every_verdict())
 
 
-def index_of(results):
+def pages_of(results):
+    """The pages of a site, without what is for programs."""
+    return {path: text for path, text in render(results) if path.endswith(".html")}
+
+
+def front_of(results):
     return parse(dict(render(results))["index.html"])
 
 
-# Whatever makes a browser load or run something.
-LOADS = re.compile(r"""(?:src|href|action)=["']?(?:https?:)?//|url\(|@import|<script|<iframe|\son\w+=""")
+def index_of(results):
+    """The page with every column."""
+    return parse(dict(render(results))["all.html"])
 
 
 def row_of(index, test):
@@ -57,28 +64,47 @@ def test_pages_are_well_formed_and_say_what_they_are(pages):
         assert MARK in text[:1024]
 
 
+# What is beside the pages: written by a run, or for programs.
+BESIDE = re.compile(r"results\.json|can\.json|badge\.svg|consoles/[A-Za-z0-9./_-]+")
+# Whatever makes a browser load something.
+LOADS = re.compile(r"""(?:src|href|action)=["']?(?:https?:)?//|url\(|@import|<script[^>]* src|<iframe|\son\w+=""")
+
+
 def test_every_link_leads_somewhere(pages):
-    """To a page of the site, a place in it, or results.json; and nothing is loaded from elsewhere."""
+    """To a page of the site, a place in it, or what lies beside the pages; and nothing is loaded from elsewhere."""
     anchors = {
         path: {element.attributes["id"] for element in parse(text).all("*") if "id" in element.attributes}
         for path, text in pages.items()
     }
     for path, text in pages.items():
         page = parse(text)
-        base = path.rpartition("/")[0]
+        base = f"{path.rpartition('/')[0]}/" if "/" in path else ""
         for link in page.all("a"):
             target, fragment = urldefrag(link.attributes["href"])
             target = unquote(target)
-            if target == "results.json":
-                continue
             full = path if not target else target.removeprefix("../") if target.startswith("../") else f"{base}{target}"
+            if BESIDE.fullmatch(full):
+                continue
             assert full in pages, f"{path} links to {target}"
             assert not fragment or fragment in anchors[full], f"{path} links to {target}#{fragment}"
-        assert not re.search(
-            r"""(?:src|href|action)=["']?(?:https?:)?//|url\(|@import|<script|<iframe|\son\w+=""", text
-        ), path
+        assert not LOADS.search(text), path
         for link in page.all("link"):
             assert link.attributes["href"].startswith("data:")
+
+
+def test_every_page_is_two_clicks_from_the_front(pages):
+    """But for evidence, which is one click behind what it is evidence for."""
+    links = {
+        path: {
+            unquote(urldefrag(link.attributes["href"])[0]).removeprefix("../") or path for link in parse(text).all("a")
+        }
+        for path, text in pages.items()
+    }
+    first = links["index.html"]
+    second = first.union(*(links[path] for path in first if path in links))
+    assert {path for path in pages if not path.startswith("evidence/")} <= second | {"index.html"}
+    third = second.union(*(links[path] for path in second if path in links))
+    assert set(pages) <= third
 
 
 def test_tables_are_real_tables(pages):
@@ -121,7 +147,7 @@ def test_all_rows_of_a_table_have_the_same_width(pages):
 
 
 def test_every_cell_has_a_symbol_and_a_word(every):
-    index = parse(every["index.html"])
+    index = parse(every["all.html"])
     words = set()
     for cell in index.all("td", "cell"):
         assert cell.one("span", "symbol").text
@@ -172,16 +198,20 @@ def test_summary_rows_count_each_kernel():
 
 
 def test_every_cell_that_is_no_clean_pass_has_its_evidence(every):
-    """And no clean pass has one: its absence of remarks is the evidence."""
+    """A clean pass has none but what its capability's page says."""
     results = sample.every_verdict()
     wanted = {
         f"evidence/{row.kernel}-{row.mode}-{row.test}.html"
         for row in results.results
         if row.status is not Status.PASS or row.qualifiers
     }
-    assert wanted == set(every) - {"index.html"}
-    index = parse(every["index.html"])
+    # Their evidence is that of 5.10, to the letter.
+    wanted -= {"evidence/6.1-default-test_bind_listen_connect.html"}
+    assert wanted == {path for path in every if path.startswith("evidence/")}
+    index = parse(every["all.html"])
     assert wanted == {cell.one("a").attributes["href"] for cell in index.all("td", "cell") if cell.all("a")}
+    linked = sum(bool(cell.all("a")) for cell in index.all("td", "cell"))
+    assert linked == sum(row.status is not Status.PASS or bool(row.qualifiers) for row in results.results)
 
 
 def test_an_evidence_page_has_what_one_needs(every):
@@ -195,9 +225,22 @@ def test_an_evidence_page_has_what_one_needs(every):
     assert "uring-matrix shell 6.16.12-2\n" in text
     assert "Nobody expected this verdict here." in text
     assert "def test_nop(ring):" in text
-    assert sample.kernel_records()[3].sha256 in text
-    assert "CONFIG_IO_URING=y" in text
-    assert "../index.html#row-test_nop" in [link.attributes["href"] for link in page.all("a")]
+    links = [link.attributes["href"] for link in page.all("a")]
+    assert {"../can/nop.html", "../kernel/6.16.html", "../consoles/6.16-amd64-1/console.txt"} <= set(links)
+
+
+def test_a_kernels_page_has_where_it_comes_from(every):
+    page = parse(every["kernel/6.16.html"])
+    assert page.one("h1").text == "Linux 6.16: 40 of 41 pass"
+    assert sample.kernel_records()[3].sha256 in page.raw
+    assert "CONFIG_IO_URING=y" in page.raw
+    failed = page.all("table", "list")[0]
+    assert failed.one("h2").text == "Failed or lost: 1 of 41"
+    assert [row.one("th").text for row in failed.one("tbody").all("tr")] == ["nop"]
+    old = parse(every["kernel/5.10.html"])
+    assert old.one("h1").text == "Linux 5.10 (Debian 11): 26 of 41 pass"
+    assert "if you go to 6.1 Debian 12: +12" in " ".join(old.raw.split())
+    assert "Not listed: IORING_OP_SOCKET, IORING_OP_WAITID, IORING_OP_FTRUNCATE" in old.raw
 
 
 def test_a_crash_shows_the_kernel_and_every_attempt(every):
@@ -211,13 +254,14 @@ def test_a_kernel_that_did_not_boot_says_why(every):
     text = parse(every["evidence/7.2-default-test_nop.html"]).raw
     assert "no answer on the serial port within 60 s" in text
     assert "Decompressing Linux..." in text
-    index = parse(every["index.html"])
-    assert "7.2 gave no verdicts: no answer on the serial port" in index.raw
-    assert "no boot" in index.raw
+    front = parse(every["index.html"])
+    assert "7.2 gave no verdicts: no answer on the serial port" in front.raw
+    for page in (front, parse(every["all.html"]), parse(every["kernel/7.2.html"])):
+        assert "no boot" in page.raw
 
 
 def test_a_qualified_pass_does_not_look_like_a_clean_one(every):
-    index = parse(every["index.html"])
+    index = parse(every["all.html"])
     statx = row_of(index, "test_statx").all("td", "cell")
     warned, clean = statx[8], statx[7]
     assert "qualified" in warned.classes
@@ -227,12 +271,19 @@ def test_a_qualified_pass_does_not_look_like_a_clean_one(every):
 
 
 def test_an_unexpected_lack_is_marked_and_listed(every):
-    index = parse(every["index.html"])
+    index = parse(every["all.html"])
     assert "unexpected" in row_of(index, "test_socket").all("td", "cell")[1].classes
     assert "unexpected" not in row_of(index, "test_socket").all("td", "cell")[0].classes
-    listed = [item.text for item in index.all("li")]
-    assert len(listed) == 5
-    assert any(item.startswith("socket on 6.1") and ": unsupported" in item for item in listed)
+    front = parse(every["index.html"])
+    surprises = [item.text for item in front.one("section", "surprises").all("li")]
+    assert [item.split(" on ")[0] for item in surprises] == ["readv"]
+    lost = {banner.one("h2").text: banner.one("li").text for banner in front.all("section", "lost")}
+    assert lost == {
+        "Linux 7.0 lost 1 that 6.19 has": "splice/read : timeout: no result within 30 s; the guest was ended",
+        "Linux 6.19 lost 1 that 6.18 has": "accept multishot : crash: the kernel panicked while this test ran",
+        "Linux 6.16 lost 1 that 6.12 has": "nop : fail: assert cqe == expected",
+        "Linux 6.1 lost 1 that 5.10 has": "socket : unsupported: IORING_OP_SOCKET is not in the probe <b>bold</b>",
+    }
 
 
 @pytest.mark.parametrize(
@@ -240,9 +291,9 @@ def test_an_unexpected_lack_is_marked_and_listed(every):
     [({"complete": True}, False), ({"complete": False}, True), ({"complete": False, "finished": None}, True)],
 )
 def test_an_incomplete_run_cannot_be_missed(change, is_shown):
-    index = index_of(replace(sample.whole(), **change))
-    assert is_shown == bool(index.all("section", "alarm"))
-    assert is_shown == index.one("h1").text.startswith("Incomplete: ")
+    for page in (front_of(replace(sample.whole(), **change)), index_of(replace(sample.whole(), **change))):
+        assert is_shown == bool(page.all("section", "alarm"))
+        assert is_shown == page.one("h1").text.startswith("Incomplete: ")
 
 
 def test_open_cells_are_counted_in_the_banner(every):
@@ -312,11 +363,14 @@ def test_hostile_text_stays_text_wherever_it_stands():
         results=(row, replace(row, test=tests[1].id)),
         notes=(HOSTILE,),
     )
-    pages = dict(render(results))
-    assert len(pages) == 3
+    pages = pages_of(results)
+    # The front page, the matrix, a kernel, two capabilities, and the evidence of both.
+    assert len(pages) == 7
     for path, text in pages.items():
         page = parse(text)
-        assert page.all("script") + page.all("img") == []
+        # Our own two: the picker and its data.
+        assert len(page.all("script")) == (2 if path == "index.html" else 0)
+        assert page.all("img") == []
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", text), path
         assert "49" not in page.one("title").text
         assert "{{ 7*7 }}" in page.raw
@@ -337,8 +391,8 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
     assert dict(render(results)) == dict(render(read_again(results, tmp_path)))
     ours, theirs = dict(render(results)), dict(render(shuffled))
     assert ours.keys() == theirs.keys()
-    evidence = [path for path in ours if path != "index.html"]
-    assert [ours[path] for path in evidence] == [theirs[path] for path in evidence]
+    ordered = [path for path in ours if path.startswith(("evidence/", "kernel/", "can/"))]
+    assert [ours[path] for path in ordered] == [theirs[path] for path in ordered]
 
 
 def read_again(results, directory):
@@ -371,7 +425,7 @@ def test_stale_evidence_goes_and_foreign_files_stay(tmp_path):
         path.write_text(text)
     write_site(sample.whole(), tmp_path)
     left = {path.name for path in (tmp_path / "evidence").iterdir()}
-    assert len(left) == 17 + 2
+    assert len(left) == 15 + 2
     assert "6.16-default-test_nop.html" not in left
     assert {path: path.read_text() for path in foreign} == foreign
     assert not list(tmp_path.rglob(".*"))
@@ -392,21 +446,27 @@ def test_a_full_disk_leaves_the_old_index_and_no_rubbish(tmp_path, monkeypatch):
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_modes_stand_below_their_kernel():
-    index = index_of(RUNS["two modes"])
-    head = index.one("div", "matrix").all("table")[1].one("thead")
-    kernels, modes = head.all("tr")
-    assert [cell.attributes["colspan"] for cell in kernels.all("th")[3:]] == ["2"] * 11
-    assert [cell.text for cell in modes.all("th")] == ["default", "defer-taskrun"] * 11
-    minimum = row_of(index, "test_nop").all("td")[0].text
-    assert "default ≤ 5.10.249" in minimum
-    assert "defer-taskrun ≤ 6.1.170 not on 5.10.249" in minimum
+def test_each_mode_has_a_page_and_the_front_page_says_where_they_differ():
+    pages = pages_of(RUNS["two modes"])
+    first, other = parse(pages["all.html"]), parse(pages["all-amd64-defer-taskrun.html"])
+    assert row_of(first, "test_nop").all("td")[0].text == "≤ 5.10.249"
+    assert row_of(other, "test_nop").all("td")[0].text == "≤ 6.1.170 not on 5.10.249"
+    front = parse(pages["index.html"])
+    differing = {
+        row.one("th").one("a").text: row.one("th").one("small").text
+        for row in front.all("tr")
+        if row.all("small", "differing")
+    }
+    assert differing["nop"] == "differs in defer-taskrun"
+    assert "accept multishot" not in differing
+    page = parse(pages["can/nop.html"])
+    lines = [[cell.text for cell in row.all("td")[1:3]] for row in page.one("table", "kernels").one("tbody").all("tr")]
+    assert lines[:3] == [["default", "✓ pass"], ["defer-taskrun", "– unsupported"], ["all modes", "✓ pass"]]
 
 
-def test_one_mode_needs_no_second_head():
-    index = index_of(sample.whole())
-    assert all(len(head.all("tr")) == 1 for head in index.all("thead"))
-    assert "default" not in index.one("div", "matrix").raw
+def test_one_mode_is_not_named():
+    pages = pages_of(sample.whole())
+    assert "default" not in parse(pages["all.html"]).one("main").raw + parse(pages["index.html"]).one("main").raw
 
 
 def test_two_architectures_are_told_apart():
@@ -417,10 +477,12 @@ def test_two_architectures_are_told_apart():
         for row in whole.results
         if row.kernel in ("5.10", "6.1")
     )
-    pages = dict(render(replace(whole, kernels=whole.kernels + arm, results=whole.results + rows)))
-    head = parse(pages["index.html"]).one("div", "matrix").all("table")[0].one("thead")
-    assert [cell.text for cell in head.all("th")[3:5]] == ["5.10 5.10.249 amd64", "5.10 5.10.249 arm64"]
-    assert "--arch arm64" in pages["evidence/6.1-arm64-default-test_waitid.html"]
+    pages = pages_of(replace(whole, kernels=whole.kernels + arm, results=whole.results + rows))
+    heads = [parse(pages[path]).one("h1").text for path in ("all.html", "all-arm64-default.html")]
+    assert heads == ["Every kernel, every test, amd64", "Every kernel, every test, arm64"]
+    assert parse(pages["kernel/6.1-arm64.html"]).one("h1").text == "Linux 6.1 (Debian 12), arm64: 39 of 41 pass"
+    # Equal evidence, and yet each with its own command.
+    assert "--kernel 6.1.170-3 --arch arm64" in pages["evidence/5.10-default-test_waitid.html"]
 
 
 @pytest.mark.parametrize(
@@ -434,20 +496,20 @@ def test_two_architectures_are_told_apart():
 def test_a_restored_guest_is_not_said_to_have_booted_so_fast(phases, is_said):
     results = sample.whole()
     kernels = tuple(replace(kernel, boot_seconds=0.3, phases=phases) for kernel in results.kernels)
-    index = index_of(replace(results, kernels=kernels))
-    glance = index.one("section", "glance").one("table").raw
-    assert ("0.3 s restored" in glance or "300 ms restored" in glance) is is_said
-    assert ("Restored in" in index.raw) is is_said
-    assert ("Booted in" in index.raw) is not is_said
+    page = parse(dict(render(replace(results, kernels=kernels)))["kernel/6.1.html"])
+    assert ("Restored in 300 ms" in page.text) is is_said
+    assert ("Booted in 300 ms" in page.text) is not is_said
 
 
 def test_this_machines_kernel_needs_no_boot():
-    index = index_of(sample.on_this_machine())
-    assert "no boot" not in index.one("div", "matrix").raw + index.one("section", "glance").one("table").raw
-    assert "did not boot" not in index.raw
-    assert "virtual machine" not in index.raw
-    assert index.one("h1").text == "All 41 tests pass on Linux 6.18, this machine's own kernel"
-    assert row_of(index, "test_nop").all("td")[0].text == "≤ 6.18.44"
+    for path, text in pages_of(sample.on_this_machine()).items():
+        raw = parse(text).raw
+        assert "no boot" not in raw, path
+        assert "did not boot" not in raw, path
+    front = front_of(sample.on_this_machine())
+    assert ", booted in a virtual machine" not in front.raw
+    assert front.one("h1").text == "All 41 tests pass on Linux 6.18, this machine's own kernel"
+    assert row_of(index_of(sample.on_this_machine()), "test_nop").all("td")[0].text == "≤ 6.18.44"
 
 
 def test_cells_that_were_never_planned_are_shown_as_such():
@@ -465,7 +527,9 @@ def test_names_that_differ_in_case_only_get_files_of_their_own():
     row = replace(whole.results[0], test="test_a", status=Status.SKIP)
     results = replace(whole, tests=tests, results=(row, replace(row, test="test_A")))
     names = [path.lower() for path, _ in render(results)]
-    assert 3 == len(set(names)) == len(names)
+    assert len(set(names)) == len(names)
+    assert sum(name.startswith("evidence/") for name in names) == 2
+    assert sum(name.startswith("can/a") for name in names) == 2
 
 
 def test_branches_with_several_packages_are_judged_on_their_own():
@@ -520,8 +584,9 @@ def test_a_large_matrix_stays_small():
     kernels = tuple(replace(kernel, id=f"{kernel.id}-{index}") for index, kernel in product(range(2), whole.kernels))
     row = whole.results[0]
     rows = tuple(replace(row, test=test.id, kernel=kernel.id) for kernel, test in product(kernels, tests))
-    text = dict(render(replace(whole, tests=tests, kernels=kernels, results=rows)))["index.html"]
-    assert len(text) < 33_000 * 170
+    pages = dict(render(replace(whole, tests=tests, kernels=kernels, results=rows)))
+    assert len(pages["all.html"]) < 33_000 * 170
+    assert len(gzip.compress(pages["index.html"].encode())) < 300_000
 
 
 def test_templates_never_switch_escaping_off():
@@ -555,7 +620,8 @@ def test_a_row_of_an_earlier_run_shows_that_runs_machine():
     assert "kvm (a short boot proved it)" in page
     assert "2026-11-01" in page
     assert "uring-matrix run --out earlier" in page
-    assert "1 verdict of this column is of an earlier run: 2026-11-01" in pages["index.html"]
+    assert "1 verdict of this column is of an earlier run: 2026-11-01" in pages["kernel/6.16.html"]
     other = pages["evidence/7.0-default-test_splice_read.html"]
     assert "512 MiB" not in other
-    assert "tcg" in other
+    assert "../kernel/7.0.html" in other
+    assert "tcg" in pages["kernel/7.0.html"]

@@ -102,11 +102,15 @@ def test_what_an_older_kernel_has_is_lost_whatever_is_documented() -> None:
 
 def test_the_overview_shows_a_regression_where_nothing_else_is_red() -> None:
     run = sample.with_cell(sample.whole(), "test_nop", "7.3", status=Status.UNSUPPORTED)
-    page = parse(dict(render(run))["index.html"])
-    glance = page.one("section", "glance").one("tbody").all("tr")
+    pages = dict(render(run))
+    front = parse(pages["index.html"])
+    assert front.one("section", "lost").one("h2").text == "Linux 7.3 lost 1 that 7.2 has"
     # 5.10 lacks 15, as it may.
-    assert [len(row.all("i", "bad")) for row in glance] == [*[0] * 10, 1]
-    assert [one.text for row in glance for one in row.all("td", "worse")] == ["1"]
+    cells = [row.all("td", "cell") for row in front.one("section", "table", "#capabilities").all("tr")]
+    assert [cell.text for row in cells for cell in row if "bad" in cell.classes] == [
+        "\N{EN DASH} unsupported unexpected lost : evidence for nop on 7.3"
+    ]
+    page = parse(pages["all.html"])
     sums = page.one("div", "matrix").all("tr", "sum")
     assert [[index for index, cell in enumerate(row.all("td")) if "worse" in cell.classes] for row in sums[:3]] == [
         [12], [12], [],
@@ -119,7 +123,7 @@ def test_sums_do_not_count_what_was_not_judged_as_failed() -> None:
     names = [test.id for test in run.tests[9:]]
     for name in names:
         run = sample.with_cell(run, name, "6.18", status=Status.NOTRUN)
-    page = parse(dict(render(run))["index.html"])
+    page = parse(dict(render(run))["all.html"])
     whole = page.one("div", "matrix").all("tr", "sum")[0].all("td")[2:]
     texts = {column.name: cell.text for column, cell in zip(derive(run).columns, whole, strict=True)}
     assert texts["5.10"] == "26 of 41"
@@ -176,7 +180,7 @@ def test_backports_are_called_that_in_the_results_in_the_legend_and_on_the_page(
     row = next(row for row in run.results if (row.test, row.kernel) == ("test_waitid", "6.1"))
     assert row.qualifiers == ("earlier-than-documented", "backport")
     pages = dict(render(run))
-    legend = parse(pages["index.html"]).one("aside", "legend").text
+    legend = parse(pages["index.html"]).one("ul", "legend").text
     assert ("backport" in legend, "earlier " in legend) == (True, False)
     text = parse(pages["evidence/6.1-default-test_waitid.html"]).text
     assert "this kernel is 6.1.170. It works earlier than documented: it was backported to this stable release." in text

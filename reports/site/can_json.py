@@ -1,0 +1,203 @@
+"""can.json: what the site answers, for programs, in the manner of MDN's browser-compat-data; and the badge.
+
+One record per capability, with a statement of support per architecture and mode; versions are kernel series, and
+`version_exact` the release that was tested.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from reports.capabilities import Entry
+from reports.matrix import ColumnState, Line, Minimum, MinimumKind, exact_name, kernel_name
+from reports.records import Generator, Kernel, Record, Timestamp
+from reports.site.model import Model
+from reports.site.pictures import badge
+from reports.untrusted import visible
+
+SCHEMA_PATH = Path(__file__).parent.parent / "can.schema.json"
+
+
+class Support(Record, frozen=True, kw_only=True):
+    """From which kernel on a capability works, for one architecture and mode."""
+
+    arch: str
+    mode: str
+    # The oldest tested kernel from which on all have it; None where none has it, or nothing is known
+    version_added: str | None
+    # The same down to the point release
+    version_exact: str | None
+    # The series right before it lacks it: else it may be in an older kernel that nobody tested
+    is_exact: bool
+    # The newest older kernel that lacks it
+    not_on: str | None = None
+    # The first kernel that lost it
+    version_removed: str | None = None
+    # It is there on some kernels and gone on later ones
+    partial: bool = False
+    # Kernels that have it although a later one lacks it
+    also_on: tuple[str, ...] = ()
+    # Kernels without a verdict on it
+    unknown_on: tuple[str, ...] = ()
+    # Distributions whose own kernel was tested, by what it said
+    distributions: dict[str, bool] = {}
+
+
+class CanCapability(Record, frozen=True, kw_only=True):
+    """One capability."""
+
+    id: str
+    description: str
+    # `zig`, `own`, `operation`, `feature`, …
+    kind: str
+    # `tested`: a test ran in each kernel; `stated`: the kernels list it
+    basis: str
+    symbols: tuple[str, ...]
+    alias: str | None
+    # The first kernel by the documentation
+    documented: str | None
+    # Its page, relative to this file
+    url: str
+    support: tuple[Support, ...]
+
+
+class CanKernel(Record, frozen=True, kw_only=True):
+    """One kernel that the answers rest on."""
+
+    id: str
+    series: str
+    arch: str
+    release: str | None
+    package_version: str | None
+    distribution: str | None
+    # `judged`, or why there is no verdict from it
+    state: str
+    url: str
+
+
+class Can(Record, frozen=True, kw_only=True):
+    """A whole can.json."""
+
+    schema_version: int
+    generator: Generator
+    timestamp: Timestamp
+    # The run came to its end with a verdict for each planned cell
+    complete: bool
+    kernels: tuple[CanKernel, ...]
+    capabilities: dict[str, CanCapability]
+    # Every symbol, with the capabilities that are about it or exercise it
+    symbols: dict[str, tuple[str, ...]]
+
+
+def text(model: Model) -> str:
+    """Write can.json."""
+    symbols: dict[str, list[str]] = {}
+    for entry in model.entries:
+        for symbol in entry.symbols:
+            symbols.setdefault(symbol, []).append(entry.id)
+    can = Can(
+        schema_version=1,
+        generator=model.results.generator,
+        timestamp=model.results.started,
+        complete=model.results.complete,
+        kernels=tuple(_kernels(model)),
+        capabilities={entry.id: _capability(model, entry) for entry in model.entries},
+        symbols={name: tuple(symbols[name]) for name in sorted(symbols)},
+    )
+    plain = _plain(msgspec.to_builtins(can))
+    return msgspec.json.format(msgspec.json.encode(plain), indent=1).decode() + "\n"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of can.json."""
+    return msgspec.json.schema(Can) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+def badge_of(model: Model) -> str:
+    """Draw the badge: how much of it the newest kernel has, and what was lost or left open before that."""
+    columns = [column for _, column in model.line_columns(model.line)] if model.line else []
+    judged = [column for column in columns if column.state is ColumnState.JUDGED]
+    label = "io_uring"
+    if not judged:
+        return badge(label, "no verdict", "open")
+    newest = judged[-1]
+    message = visible(f"{newest.passed} of {newest.total} on {newest.name}")
+    if model.losses or model.matrix.unexpected:
+        number = sum(len(loss.after) for loss in model.losses) or len(model.matrix.unexpected)
+        word = "lost" if model.losses else "unexpected"
+        return badge(label, f"{message}, {number} {word}", "bad")
+    if not model.results.complete:
+        return badge(label, f"{message}, incomplete", "open")
+    return badge(label, message, "good" if newest.passed == newest.total else "open")
+
+
+def _kernels(model: Model) -> Iterator[CanKernel]:
+    for kernel in model.matrix.kernels:
+        columns = model.kernel_columns(kernel)
+        states = {column.state for _, column in columns}
+        state = ColumnState.JUDGED if ColumnState.JUDGED in states else columns[0][1].state
+        yield CanKernel(
+            id=kernel.id,
+            series=kernel.series,
+            arch=kernel.arch,
+            release=kernel.release,
+            package_version=kernel.package_version,
+            distribution=model.distribution(kernel) or None,
+            state=state.value,
+            url=model.addresses.kernels[kernel.id],
+        )
+
+
+def _capability(model: Model, entry: Entry) -> CanCapability:
+    return CanCapability(
+        id=entry.id,
+        description=entry.title,
+        kind=entry.kind,
+        basis=entry.basis.value,
+        symbols=entry.symbols,
+        alias=entry.alias,
+        documented=entry.documented,
+        url=model.addresses.capabilities[entry.id],
+        support=tuple(_support(model, entry, line, minimum) for line, minimum in entry.minimums.items()),
+    )
+
+
+def _support(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Support:
+    versions = model.matrix.versions
+
+    def exact(kernel: Kernel | None) -> str | None:
+        return exact_name(kernel, versions) or None
+
+    distributions = {}
+    for index, column in model.line_columns(line):
+        name = model.distribution(column.kernel)
+        if name and entry.outcomes[index].value in ("passes", "lacks"):
+            distributions[name] = entry.outcomes[index].value == "passes"
+    return Support(
+        arch=line.arch,
+        mode=line.mode.id,
+        version_added=kernel_name(minimum.at, versions) or None,
+        version_exact=exact(minimum.at),
+        is_exact=minimum.kind is MinimumKind.EXACT,
+        not_on=exact(minimum.after),
+        version_removed=exact(minimum.lost_by),
+        partial=bool(minimum.regressions),
+        also_on=tuple(exact_name(one, versions) for one in minimum.earlier_passes),
+        unknown_on=tuple(exact_name(one, versions) for one in minimum.unknown),
+        distributions=distributions,
+    )
+
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no lone surrogates; names from guests may."""
+    if isinstance(value, str):
+        return _SURROGATES.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_plain(key): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

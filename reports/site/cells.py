@@ -1,0 +1,115 @@
+"""Cells as HTML: a sign and a word in each; colour only reinforces them.
+
+Made here and not by a template: a site may have a million of them.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+from markupsafe import Markup, escape
+
+from reports import wording
+from reports.capabilities import Entry
+from reports.expectation import Expectation
+from reports.matrix import Cell, Outcome
+from reports.records import Kernel
+from reports.untrusted import visible
+
+# What kernels list of themselves: no verdict of ours, and so with words of its own.
+STATED = {
+    Outcome.PASSES: ("✓", "listed", "good"),
+    Outcome.LACKS: ("\N{EN DASH}", "not listed", "plain"),
+    Outcome.OPEN: ("?", "not asked", "open"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What a cell shows."""
+
+    symbol: str
+    word: str
+    # Which of the few colours reinforces it
+    tone: str
+    qualifiers: tuple[str, ...] = ()
+    # Something has to be known beside the verdict, other than how often it was found
+    is_qualified: bool = False
+    is_unexpected: bool = False
+
+
+NONE = Face("", "not planned", "none")
+
+
+def face(cell: Cell | None, kernel: Kernel | None = None, *, is_lost: bool = False) -> Face:
+    """Say what a cell shows.
+
+    Args:
+        cell: None where there is none.
+        kernel: its kernel as its run knew it.
+        is_lost: an older kernel has it: what is lost never looks like what was never there.
+    """
+    if cell is None:
+        return NONE
+    row = cell.row
+    if cell.is_clean_pass and not row.attempts:
+        return _CLEAN
+    verdict = wording.VERDICTS[row.status]
+    words = tuple(wording.qualifier_words(row, kernel))
+    return Face(
+        verdict.symbol,
+        verdict.word,
+        "bad" if is_lost else verdict.tone,
+        (*words, "lost") if is_lost else words,
+        is_qualified=bool(row.qualifiers),
+        is_unexpected=cell.expectation is Expectation.UNEXPECTED or is_lost,
+    )
+
+
+_PASS = wording.VERDICTS[next(iter(wording.VERDICTS))]
+_CLEAN = Face(_PASS.symbol, _PASS.word, _PASS.tone)
+
+
+def stated_face(entry: Entry, index: int) -> Face:
+    """Say what a column shows of something that kernels list of themselves."""
+    return Face(*STATED[entry.outcomes[index]])
+
+
+@cache
+def inner(shown: Face) -> Markup:
+    """The sign, the word, and what stands beside them."""
+    sign = Markup('<span class="symbol" aria-hidden="true">{}</span> ').format(shown.symbol) if shown.symbol else ""
+    word = Markup('<span class="word">{}</span>').format(shown.word)
+    rest = (Markup(' <span class="qualifier">{}</span>').format(visible(one)) for one in shown.qualifiers)
+    return Markup("").join((sign, word, *rest))
+
+
+@cache
+def classes(shown: Face) -> str:
+    """The classes of its element."""
+    flags = (("qualified", shown.is_qualified), ("unexpected", shown.is_unexpected))
+    return " ".join(["cell", shown.tone, *(name for name, is_set in flags if is_set)])
+
+
+def td(shown: Face, href: str | None = None, purpose: str = "", label: str | None = None) -> Markup:
+    """One cell of a table.
+
+    Args:
+        shown: what is in it.
+        href: where it leads, if it does.
+        purpose: what to read out beside the word, where it leads somewhere.
+        label: the head of its column, which narrow screens show beside it.
+    """
+    if href is None:
+        return _plain_td(shown, label)
+    return Markup('<td class="{}"{}><a href="{}">{}<span class="unseen">: {}</span></a></td>').format(
+        classes(shown), _data(label), href, inner(shown), visible(purpose)
+    )
+
+
+@cache
+def _plain_td(shown: Face, label: str | None) -> Markup:
+    return Markup('<td class="{}"{}>{}</td>').format(classes(shown), _data(label), inner(shown))
+
+
+def _data(label: str | None) -> Markup:
+    return Markup("") if label is None else Markup(' data-on="{}"').format(escape(visible(label)))

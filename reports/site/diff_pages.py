@@ -1,0 +1,150 @@
+"""One page for two kernels of a run: what else differs, what was lost, what has no verdict any more, what was gained."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reports import wording
+from reports.capabilities import Entry
+from reports.folding import Move, move, stated_changes
+from reports.matrix import Cell, Column
+from reports.records import Kernel
+from reports.site.addresses import Pair
+from reports.site.cells import Face
+from reports.site.model import Model
+from reports.site.troubles import troubles
+
+_MOVES = {
+    Move.LOST: "Lost",
+    Move.UNKNOWN: "No verdict any more",
+    Move.GAINED: "Gained",
+    Move.KNOWN: "Known only on the later one",
+}
+# What the configuration of a kernel says, where it is not the same: more are in results.json.
+_OPTIONS_MAX = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row that is not the same on both kernels."""
+
+    entry: Entry
+    # The modes in which it changed this way; empty where there is only one
+    modes: str
+    was: Face
+    now: Face
+    # Pages with their evidence
+    before: str | None
+    after: str | None
+    reason: str
+
+
+def pages(model: Model) -> Iterator[tuple[str, str]]:
+    """Render the page of every pair of kernels that has one."""
+    template = model.template("kernels.html")
+    for pair, path in model.addresses.pairs.items():
+        older, newer = (model.matrix.kernels[index] for index in (pair.before, pair.after))
+        sections, alike = _sections(model, pair)
+        columns = [model.kernel_columns(kernel)[0][1] for kernel in (older, newer)]
+        yield (
+            path,
+            template.render(
+                root="../",
+                older=older,
+                newer=newer,
+                sections=sections,
+                alike=alike,
+                conclusion=_conclusion(sections, alike),
+                listed=list(_listed(model, *columns)),
+                differences=list(_differences(model, older, newer)),
+                troubles=troubles(model, kernels={newer.id}),
+                options=_options(older, newer),
+            ),
+        )
+
+
+def _sections(model: Model, pair: Pair) -> tuple[dict[str, list[Change]], int]:
+    """Sort what changed by what became of it; and count the cells that did not."""
+    found: dict[str, list[Change]] = {head: [] for head in (*_MOVES.values(), "Other changes of verdict")}
+    older, newer = (model.matrix.kernels[index] for index in (pair.before, pair.after))
+    theirs = {column.mode.id: index for index, column in model.kernel_columns(newer)}
+    shared = [
+        (index, theirs[column.mode.id], column.mode.id)
+        for index, column in model.kernel_columns(older)
+        if column.mode.id in theirs
+    ]
+    alike = 0
+    for entry in model.entries:
+        if entry.row is None:
+            continue
+        groups: dict[tuple[str, Face, Face], list[tuple[str, Cell | None, Cell | None]]] = {}
+        for before, after, mode in shared:
+            old, new = entry.row.cells[before], entry.row.cells[after]
+            if (old is None and new is None) or (old and new and old.row.status is new.row.status):
+                alike += 1
+                continue
+            kind = move(entry.outcomes[before], entry.outcomes[after])
+            head = _MOVES[kind] if kind else "Other changes of verdict"
+            groups.setdefault((head, model.face(old), model.face(new)), []).append((mode, old, new))
+        for (head, was, now), own in groups.items():
+            _, old, new = own[0]
+            modes = "" if len(shared) == 1 else "all modes" if len(own) == len(shared) else ", ".join(m for m, *_ in own)
+            reason = new.row.reason if new and new.row.reason else old.row.reason if old else ""
+            found[head].append(Change(entry, modes, was, now, model.evidence(old), model.evidence(new), reason))
+    return {head: own for head, own in found.items() if own}, alike
+
+
+def _listed(model: Model, older: Column, newer: Column) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+    """What only one of them lists: a head, and names with the pages about them."""
+    found = stated_changes(older, newer)
+    known = {
+        (one.fact, one.value): (one.symbols[0] if one.symbols else one.title, model.addresses.capabilities.get(one.id))
+        for one in model.results.capabilities
+    }
+    for column, kinds in ((newer, found.added), (older, found.gone)) if found else ():
+        for kind, values in kinds.items():
+            yield (
+                f"{kind.replace('_', ' ').capitalize()} that only {column.name} lists",
+                [known.get((kind, value), (value, None)) for value in values],
+            )
+
+
+def _conclusion(sections: dict[str, list[Change]], alike: int) -> str:
+    """Answer in one line: what is lost and what has no verdict before what is gained."""
+    parts = []
+    for kind, word in ((Move.LOST, "lost"), (Move.UNKNOWN, "without a verdict any more"), (Move.GAINED, "gained")):
+        own = sections.get(_MOVES[kind], [])
+        if own:
+            parts.append(f"{len(own):,} {word}")
+    if not parts:
+        return f"nothing lost or gained in {wording.count(alike, 'cell')}" if alike else "nothing to compare"
+    return ", ".join(parts)
+
+
+def _differences(model: Model, older: Kernel, newer: Kernel) -> Iterator[tuple[str, str, str]]:
+    """Name what differs beside the version, and may be the cause."""
+    hosts = [kernel.host or model.results.host for kernel in (older, newer)]
+    guests = [kernel.guest for kernel in (older, newer)]
+    pairs = (
+        ("Package", *(kernel.package_version or kernel.release or "" for kernel in (older, newer))),
+        ("Suite", older.suite or "", newer.suite or ""),
+        ("Accelerator", *(host.accel or "" for host in hosts)),
+        ("QEMU", *(host.qemu_version or host.qemu or "" for host in hosts)),
+        ("Host", *(host.kernel for host in hosts)),
+        *(
+            (name, *(str(getattr(guest, field)) if guest else "" for guest in guests))
+            for name, field in (("CPUs", "cpus"), ("Memory in MiB", "memory_mib"), ("Parameters", "append"))
+        ),
+        ("Run", *(wording.moment(kernel.started or model.results.started) for kernel in (older, newer))),
+    )
+    yield from ((name, before, after) for name, before, after in pairs if before != after)
+
+
+def _options(older: Kernel, newer: Kernel) -> list[tuple[str, str, str]]:
+    """The recorded options of their configurations that differ."""
+    names = dict.fromkeys([*newer.config, *older.config])
+    found = [
+        (name, older.config.get(name, "not set"), newer.config.get(name, "not set"))
+        for name in names
+        if older.config.get(name) != newer.config.get(name)
+    ]
+    return found[:_OPTIONS_MAX] if older.config and newer.config else []

@@ -1,0 +1,136 @@
+"""One page per kernel: what it lacks and has, what an upgrade brings, and where its column comes from."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from reports.capabilities import Basis, Entry
+from reports.folding import Move, moves
+from reports.matrix import Column, ColumnState, Line, Outcome
+from reports.records import Kernel
+from reports.site.cells import Face
+from reports.site.model import Model
+from reports.site.troubles import troubles
+
+# What a cell that is no clean pass is to a reader, by what it shows.
+_HEADS: Mapping[str, Callable[[Face], bool]] = {
+    "Failed or lost": lambda face: face.tone == "bad" or face.is_unexpected,
+    "Missing": lambda face: face.word == "unsupported",
+    "Without a verdict": lambda face: face.tone != "good",
+    "Passes, with something to know": lambda face: True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Another kernel that somebody may go to, or has to run on as well."""
+
+    kernel: Kernel
+    gained: int
+    lost: int
+    unknown: int
+    diff: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotPassing:
+    """Cells of one look that are no pass."""
+
+    entry: Entry
+    face: Face
+    evidence: str | None
+    # What is documented, and the reason
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModeView:
+    """One mode of the kernel."""
+
+    line: Line
+    column: Column
+    # By what they are, the worst first
+    sections: Mapping[str, tuple[NotPassing, ...]]
+    having: tuple[Entry, ...]
+
+
+def pages(model: Model) -> Iterator[tuple[str, str]]:
+    """Render the page of every kernel."""
+    template = model.template("kernel.html")
+    for kernel in model.matrix.kernels:
+        columns = model.kernel_columns(kernel)
+        yield (
+            model.addresses.kernels[kernel.id],
+            template.render(
+                root="../",
+                kernel=kernel,
+                column=columns[0][1],
+                modes=[_mode(model, index, column) for index, column in columns],
+                headline=_headline(model, columns),
+                later=list(_others(model, kernel, is_later=True)),
+                older=list(_others(model, kernel, is_later=False)),
+                stated=[
+                    (kind, _stated(model, columns[0][0], kind, Outcome.PASSES), _stated(model, columns[0][0], kind))
+                    for kind in dict.fromkeys(one.kind for one in model.of_basis(Basis.STATED))
+                ],
+                troubles=troubles(model, kernels={kernel.id}),
+                earlier_runs=model.earlier_runs(kernel),
+                is_judged=any(column.state is ColumnState.JUDGED for _, column in columns),
+            ),
+        )
+
+
+def _headline(model: Model, columns: Sequence[tuple[int, Column]]) -> str:
+    parts = []
+    for _, column in columns:
+        mode = f" in {column.mode.id}" if len(columns) > 1 else ""
+        if column.state is not ColumnState.JUDGED:
+            parts.append(f"no verdict{mode}")
+        else:
+            rest = column.total - column.judged
+            open_ = f", {rest:,} without a verdict" if rest else ""
+            parts.append(f"{column.passed:,} of {column.judged:,} pass{mode}{open_}")
+    return "; ".join(parts[:3]) + (f"; and {len(parts) - 3} more modes" if len(parts) > 3 else "")
+
+
+def _mode(model: Model, index: int, column: Column) -> ModeView:
+    sections: dict[str, list[NotPassing]] = {head: [] for head in _HEADS}
+    having = []
+    for entry in model.of_basis(Basis.TESTED):
+        cell = entry.row.cells[index] if entry.row else None
+        if cell is None:
+            continue
+        if cell.is_clean_pass:
+            having.append(entry)
+        else:
+            shown = model.face(cell)
+            head = next(head for head, is_there in _HEADS.items() if is_there(shown))
+            sections[head].append(NotPassing(entry, shown, model.evidence(cell), cell.row.reason))
+    return ModeView(
+        Line(column.kernel.arch, column.mode),
+        column,
+        {head: tuple(own) for head, own in sections.items() if own},
+        tuple(having),
+    )
+
+
+def _stated(model: Model, index: int, kind: str, wanted: Outcome = Outcome.LACKS) -> list[Entry]:
+    return [one for one in model.of_basis(Basis.STATED) if one.kind == kind and one.outcomes[index] is wanted]
+
+
+def _others(model: Model, kernel: Kernel, *, is_later: bool) -> Iterator[Neighbour]:
+    """Compare with every kernel that there is a page for."""
+    kernels = model.matrix.kernels
+    ids = [one.id for one in kernels]
+    own = ids.index(kernel.id)
+    for pair, path in model.addresses.pairs.items():
+        if own != (pair.before if is_later else pair.after):
+            continue
+        other = kernels[pair.after if is_later else pair.before]
+        mine, theirs = model.kernel_columns(kernel)[0], model.kernel_columns(other)
+        same = [one for one in theirs if one[1].mode.id == mine[1].mode.id]
+        if same:
+            found = moves(model.matrix.rows, mine[0], same[0][0])
+            counts = {kind: len(rows) for kind, rows in found.items()}
+            yield Neighbour(
+                other, counts.get(Move.GAINED, 0), counts.get(Move.LOST, 0), counts.get(Move.UNKNOWN, 0), path
+            )

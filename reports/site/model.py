@@ -1,0 +1,231 @@
+"""Everything that the pages of one site share: what is derived from results once, and asked by every page."""
+
+import shlex
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
+
+from jinja2 import Template
+
+from reports import wording
+from reports.capabilities import Basis, Entry, entries
+from reports.distributions import distribution_of
+from reports.folding import Fold, Loss, Step, fold_by, folds, losses, steps
+from reports.matrix import Cell, Column, Line, Matrix, Minimum, Row, derive, exact_name
+from reports.provenance import Provenance
+from reports.records import Kernel, Results, Run
+from reports.sentences import resume_command
+from reports.site.addresses import Pair, addresses
+from reports.site.cells import Face, face, inner, stated_face, td
+from reports.site.engine import environment
+
+
+class Model:
+    """One site's facts, and the engine that writes its pages."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.matrix: Matrix = derive(results)
+        self.names = self.matrix.names
+        self.provenance = Provenance(results)
+        self.tests = {test.id: test for test in results.tests}
+        self.entries = entries(results, self.matrix)
+        self.addresses = addresses(self.matrix, self.entries)
+        self.losses = losses(self.matrix)
+        self._lost = self._lost_cells()
+        versions = self.matrix.versions
+        self.engine = environment()
+        self.engine.globals |= {
+            "verdicts": wording.VERDICTS,
+            "results": results,
+            "matrix": self.matrix,
+            "names": self.names,
+            "addresses": self.addresses,
+            "line_name": lambda line: wording.line_name(line, self.matrix.lines),
+            "minimum_text": lambda minimum: wording.minimum_text(minimum, versions),
+            "has_modes": len({column.mode.id for column in self.matrix.columns}) > 1,
+            "has_architectures": len({column.kernel.arch for column in self.matrix.columns}) > 1,
+            # What is tested may be anything: only where kernels were asked about io_uring is the page about it.
+            "subject": "io_uring" if results.capabilities or any(test.zig for test in results.tests) else "Tests",
+            # This machine's own kernel is up without having been booted by us.
+            "is_up": lambda kernel: kernel.booted or kernel.source == "host",
+            # What its time says is how long it took to go on, not to boot.
+            "is_restored": lambda kernel: "restore" in kernel.phases and "boot" not in kernel.phases,
+            "state_word": lambda column: wording.STATES[column.state][0] if column.state in wording.STATES else "",
+            "resume_command": shlex.join(resume_command(results.command)),
+            "host_of": lambda kernel: kernel.host or results.host,
+            "distribution": self.distribution,
+            "exact": lambda kernel: exact_name(kernel, versions),
+            "inner": inner,
+            "features": features,
+        }
+
+    def template(self, name: str) -> Template:
+        """Load a template."""
+        return self.engine.get_template(name)
+
+    # -- columns -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def line(self) -> Line | None:
+        """What the front page shows: the first architecture and mode. None where there is no cell at all."""
+        return self.matrix.lines[0] if self.matrix.lines else None
+
+    @cached_property
+    def folds(self) -> tuple[Fold, ...]:
+        """The columns of the front page, by its tests' verdicts."""
+        return folds(self.matrix, self.line) if self.line else ()
+
+    @cached_property
+    def stated_folds(self) -> tuple[Fold, ...]:
+        """The same by what kernels list of themselves."""
+        if not self.line:
+            return ()
+        stated = self.of_basis(Basis.STATED)
+
+        def look(index: int) -> Hashable:
+            return tuple(one.outcomes[index] for one in stated)
+
+        return fold_by(self.matrix, self.line, look)
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """What changed from fold to fold of the front page."""
+        return steps(self.matrix, self.line) if self.line else ()
+
+    def line_columns(self, line: Line) -> list[tuple[int, Column]]:
+        """The columns of one architecture and mode, with where they stand."""
+        return [
+            (index, column)
+            for index, column in enumerate(self.matrix.columns)
+            if (column.kernel.arch, column.mode.id) == (line.arch, line.mode.id)
+        ]
+
+    def kernel_columns(self, kernel: Kernel) -> list[tuple[int, Column]]:
+        """The columns of one kernel, one for each mode."""
+        return [(index, one) for index, one in enumerate(self.matrix.columns) if one.kernel.id == kernel.id]
+
+    def distribution(self, kernel: Kernel) -> str:
+        """Whose kernel it is, as a reader says it; empty where it is no release's own."""
+        found = distribution_of(kernel)
+        return found.name if found else ""
+
+    def pair_address(self, before: Kernel, after: Kernel) -> str | None:
+        """The page that compares two kernels, if there is one."""
+        ids = [kernel.id for kernel in self.matrix.kernels]
+        return self.addresses.pairs.get(Pair(ids.index(before.id), ids.index(after.id)))
+
+    # -- cells ---------------------------------------------------------------------------------------------------------
+
+    def of_basis(self, basis: Basis) -> list[Entry]:
+        """The entries that rest on tests, or on the kernels' own word."""
+        return [one for one in self.entries if one.basis is basis]
+
+    @cached_property
+    def entry_of(self) -> Mapping[str, Entry]:
+        """The entry of each test, by the test's id."""
+        return {one.row.test.id: one for one in self.entries if one.row is not None}
+
+    def _lost_cells(self) -> frozenset[int]:
+        """Cells of kernels that lack what an older one has, by identity."""
+        found = set()
+        for row in {id(loss.row): loss.row for loss in self.losses}.values():
+            gone = {kernel.id for minimum in row.minimums.values() for kernel in minimum.regressions}
+            found |= {id(cell) for cell in row.cells if cell is not None and cell.row.kernel in gone}
+        return frozenset(found)
+
+    def face(self, cell: Cell | None) -> Face:
+        """What a tested cell shows."""
+        if cell is None or (cell.is_clean_pass and not cell.row.attempts):
+            return face(cell)
+        return face(cell, self.provenance.kernel_of(cell.row), is_lost=self.is_lost(cell))
+
+    def is_lost(self, cell: Cell) -> bool:
+        """Whether an older kernel has what this cell's lacks."""
+        return id(cell) in self._lost and not cell.is_clean_pass
+
+    def evidence(self, cell: Cell | None) -> str | None:
+        """The page with a cell's evidence; None for a clean pass."""
+        return self.addresses.evidence.get(id(cell)) if cell is not None else None
+
+    def purpose(self, cell: Cell) -> str:
+        """What a link to a cell's evidence is for."""
+        return f"evidence for {self.tests[cell.row.test].title} on {self.names[cell.row.kernel]}"
+
+    def cell_td(self, cell: Cell | None, root: str = "", label: str | None = None) -> str:
+        """A tested cell as a part of a table; a link to its evidence where there is a page."""
+        href = self.evidence(cell)
+        if cell is None or href is None:
+            return td(self.face(cell), label=label)
+        return td(self.face(cell), root + href, self.purpose(cell), label)
+
+    def entry_td(self, entry: Entry, fold: Fold) -> str:
+        """What several alike columns show of an entry; what they are in particular stands on the entry's page."""
+        if entry.row is None:
+            return td(stated_face(entry, fold.first), label=fold.name)
+        cell = entry.row.cells[fold.first]
+        if fold.count == 1 or cell is None or self.evidence(cell) is None:
+            return self.cell_td(cell, label=fold.name)
+        page = self.addresses.capabilities[entry.id]
+        return td(self.face(cell), page, f"{entry.title} on {fold.name}", fold.name)
+
+    # -- what went wrong -----------------------------------------------------------------------------------------------
+
+    def unexpected(self, cells: Sequence[Cell]) -> list[list[Cell]]:
+        """Unexpected verdicts that are not named as lost already, those of a test that are equal together."""
+        found: dict[tuple[object, ...], list[Cell]] = {}
+        for cell in cells:
+            if not self.is_lost(cell):
+                key = (cell.row.test, cell.row.status, cell.row.reason, self.face(cell).qualifiers)
+                found.setdefault(key, []).append(cell)
+        return list(found.values())
+
+    def earlier_runs(self, kernel: Kernel) -> list[tuple[Run, int]]:
+        """The runs, other than the column's own, that have verdicts in it, and how many each has."""
+        if not self.results.runs:
+            return []
+        counts = Counter(row.run for row in self.results.results if row.kernel == kernel.id)
+        return [(run, counts[run.id]) for run in self.results.runs if counts[run.id]]
+
+    def minimum(self, entry: Entry) -> Minimum | None:
+        """From which kernel on an entry works, for the front page's architecture and mode."""
+        return entry.minimums.get(self.line) if self.line else None
+
+    def differing_lines(self, row: Row) -> list[Line]:
+        """Architectures and modes in which a row's verdicts differ from the front page's."""
+        if len(self.matrix.lines) == 1 or self.line is None:
+            return []
+
+        def look(line: Line) -> dict[str, object]:
+            return {
+                column.kernel.series if line.arch != self.matrix.lines[0].arch else column.kernel.id: cell.row.status
+                for index, column in self._columns_by_line[line]
+                if (cell := row.cells[index]) is not None
+            }
+
+        first = look(self.line)
+        return [
+            line
+            for line in self.matrix.lines[1:]
+            if any(first.get(kernel, status) != status for kernel, status in look(line).items())
+        ]
+
+    @cached_property
+    def _columns_by_line(self) -> Mapping[Line, list[tuple[int, Column]]]:
+        return {line: self.line_columns(line) for line in self.matrix.lines}
+
+
+def features(kernel: Kernel) -> list[tuple[str, str]]:
+    """Lay out what a kernel says of io_uring, whatever its shape."""
+    return [(name, _flat(value)) for name, value in kernel.features.items()]
+
+
+def _flat(value: object) -> str:
+    """Write a JSON value as one readable line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(_flat(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_flat(item)}" for key, item in value.items())
+    return "" if value is None else str(value)
