@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from reports.capabilities import Entry
 from reports.distributions import distribution_of, longterm
@@ -62,7 +63,7 @@ def compared(matrix: Matrix) -> list[Pair]:
         archs.setdefault(kernel.arch, []).append(index)
     found: dict[Pair, None] = {}
     for indices in archs.values():
-        found |= dict.fromkeys(Pair(before, after) for before, after in zip(indices, indices[1:], strict=False))
+        found |= dict.fromkeys(Pair(before, after) for before, after in pairwise(indices))
         stayed_on = [index for index in indices if _is_stayed_on(matrix, index)]
         for place, before in enumerate(stayed_on):
             later = dict.fromkeys([*stayed_on[place + 1 :], indices[-1]])

@@ -43,7 +43,7 @@ class Support(Record, frozen=True, kw_only=True):
     # Kernels without a verdict on it
     unknown_on: tuple[str, ...] = ()
     # Distributions whose own kernel was tested, by what it said
-    distributions: dict[str, bool] = {}
+    distributions: dict[str, bool] = msgspec.field(default_factory=dict)
 
 
 class CanCapability(Record, frozen=True, kw_only=True):

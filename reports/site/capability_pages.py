@@ -73,7 +73,8 @@ def _answer(model: Model, entry: Entry, line: Line) -> Answer:
     needed = requirement([entry], model.matrix, line)
     minimum = needed.tested
     versions = model.matrix.versions
-    has, lacks = [], []
+    has: list[str] = []
+    lacks: list[str] = []
     for index, column in model.line_columns(line):
         name = model.distribution(column.kernel)
         if name and entry.outcomes[index] is not Outcome.OPEN:
@@ -148,7 +149,7 @@ def _distinct_lines(model: Model, entry: Entry) -> list[Line]:
 
 
 def _strip(model: Model, entry: Entry, line: Line) -> list[tuple[Column, Face, str | None]]:
-    found = []
+    found: list[tuple[Column, Face, str | None]] = []
     for index, column in model.line_columns(line):
         if entry.row is None:
             found.append((column, stated_face(entry, index), None))
@@ -189,9 +190,7 @@ def _remark(row: Result, release: str) -> str:
     return row.reason
 
 
-def _ways(
-    entry: Entry, stated: dict[str, Capability], of_symbol: dict[str, Capability]
-) -> Iterator[tuple[str, str]]:
+def _ways(entry: Entry, stated: dict[str, Capability], of_symbol: dict[str, Capability]) -> Iterator[tuple[str, str]]:
     """How a program finds out at run time: what it asks for each symbol that can be asked for by itself."""
     own = [stated[entry.id]] if entry.id in stated else []
     found = [*own, *(of_symbol[symbol] for symbol in entry.symbols if symbol in of_symbol)]

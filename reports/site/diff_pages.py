@@ -1,4 +1,4 @@
-"""One page for two kernels of a run: what else differs, what was lost, what has no verdict any more, what was gained."""
+"""One page for two kernels of a run: what else differs, what was lost or has no verdict any more, what was gained."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,7 +87,9 @@ def _sections(model: Model, pair: Pair) -> tuple[dict[str, list[Change]], int]:
             groups.setdefault((head, model.face(old), model.face(new)), []).append((mode, old, new))
         for (head, was, now), own in groups.items():
             _, old, new = own[0]
-            modes = "" if len(shared) == 1 else "all modes" if len(own) == len(shared) else ", ".join(m for m, *_ in own)
+            modes = (
+                "" if len(shared) == 1 else "all modes" if len(own) == len(shared) else ", ".join(m for m, *_ in own)
+            )
             reason = new.row.reason if new and new.row.reason else old.row.reason if old else ""
             found[head].append(Change(entry, modes, was, now, model.evidence(old), model.evidence(new), reason))
     return {head: own for head, own in found.items() if own}, alike

@@ -129,9 +129,7 @@ def _table(
     settled = [entry for entry in entries if _is_settled(model, entry)]
     apart = set(map(id, settled))
     moving = sorted((entry for entry in entries if id(entry) not in apart), key=lambda entry: _order(model, entry))
-    return Table(
-        anchor, name, folds, tuple(_rows(model, moving, folds)), tuple(_rows(model, settled, folds)), basis
-    )
+    return Table(anchor, name, folds, tuple(_rows(model, moving, folds)), tuple(_rows(model, settled, folds)), basis)
 
 
 def _rows(model: Model, entries: Sequence[Entry], folds: tuple[Fold, ...]) -> Iterable[RowView]:
@@ -217,9 +215,7 @@ def _steps(model: Model) -> list[StepView]:
                 moved.get(Move.UNKNOWN, ())[:_NAMED_MAX],
                 moved.get(Move.KNOWN, ())[:_NAMED_MAX],
                 more=max(0, len(gained) - _NAMED_MAX),
-                diff=(
-                    model.pair_address(before.fold.newest.kernel, step.fold.columns[0].kernel) if before else None
-                ),
+                diff=(model.pair_address(before.fold.newest.kernel, step.fold.columns[0].kernel) if before else None),
                 stated=tuple(_stated_words(step)),
             )
         )

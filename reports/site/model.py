@@ -10,7 +10,7 @@ from jinja2 import Template
 from reports import wording
 from reports.capabilities import Basis, Entry, entries
 from reports.distributions import distribution_of
-from reports.folding import Fold, Loss, Step, fold_by, folds, losses, steps
+from reports.folding import Fold, Step, fold_by, folds, losses, steps
 from reports.matrix import Cell, Column, Line, Matrix, Minimum, Row, derive, exact_name
 from reports.provenance import Provenance
 from reports.records import Kernel, Results, Run

@@ -1,4 +1,4 @@
-"""Pictures made from results: how many capabilities each kernel has, and a badge. Plain SVG, the same bytes each time."""
+"""Pictures made from results: how many capabilities each kernel has, and a badge. Plain SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Bar:
     width: float
     height: float
     label: str
-    # Of the kernels, `6.1` or `6.16–7.3`
+    # Of the kernels, `6.1`, or the first and the last
     name: str
     is_known: bool
     # The text below it has room

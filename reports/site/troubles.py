@@ -61,9 +61,7 @@ class Troubles:
         return bool(self.lost or self.unexpected or self.broken or self.open_count)
 
 
-def troubles(
-    model: Model, *, kernels: Collection[str] | None = None, tests: Collection[str] | None = None
-) -> Troubles:
+def troubles(model: Model, *, kernels: Collection[str] | None = None, tests: Collection[str] | None = None) -> Troubles:
     """Gather what is wrong.
 
     Args:
