@@ -68,7 +68,7 @@ def _group(model: Model, group: Group, line: Line, own: list[tuple[int, Column]]
                 model.addresses.capabilities[model.entry_of[row.test.id].id],
                 _text(model, row.minimums[line]),
                 tuple(_branch_notes(row, line, packages)),
-                Markup("").join(model.cell_td(row.cells[index]) for index, _ in own),
+                Markup("").join(model.cell_td(row.cells[index], label=column.name) for index, column in own),
             )
             for row in group.rows
         ),
@@ -76,7 +76,7 @@ def _group(model: Model, group: Group, line: Line, own: list[tuple[int, Column]]
 
 
 def _text(model: Model, minimum: Minimum) -> wording.MinimumText:
-    return wording.minimum_text(minimum, model.matrix.versions)
+    return wording.minimum_text(minimum, model.versions)
 
 
 def _branch_notes(row: Row, line: Line, names: Mapping[str, str]) -> Iterator[str]:

@@ -135,7 +135,7 @@ def badge_of(model: Model) -> str:
 
 
 def _kernels(model: Model) -> Iterator[CanKernel]:
-    for kernel in model.matrix.kernels:
+    for kernel in model.kernels:
         columns = model.kernel_columns(kernel)
         states = {column.state for _, column in columns}
         state = ColumnState.JUDGED if ColumnState.JUDGED in states else columns[0][1].state
@@ -166,7 +166,7 @@ def _capability(model: Model, entry: Entry) -> CanCapability:
 
 
 def _support(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Support:
-    versions = model.matrix.versions
+    versions = model.versions
 
     def exact(kernel: Kernel | None) -> str | None:
         return exact_name(kernel, versions) or None

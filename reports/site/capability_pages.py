@@ -1,30 +1,31 @@
 """One page per capability: from which kernel on, how a program finds out, and the verdict of every kernel."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
+from markupsafe import Markup
+
+from reports import wording
 from reports.capabilities import Entry, requirement
 from reports.distributions import untested
-from reports.matrix import Column, Line, Minimum, MinimumKind, Outcome, exact_name, kernel_name
-from reports.records import Capability, Qualifier, Result
-from reports.site.cells import Face, stated_face
+from reports.matrix import Cell, Column, Line, Minimum, MinimumKind, Outcome, exact_name, kernel_name
+from reports.records import Capability, Kernel, Qualifier, Result
+from reports.site.cells import Face, chip, stated_face, td
+from reports.site.engine import is_inside
 from reports.site.model import Model
 from reports.site.troubles import troubles
+from reports.untrusted import visible
 from reports.versions import parse_series
 
 
 @dataclass(frozen=True, slots=True)
-class KernelLine:
-    """What one kernel has to say of a capability, in one architecture and mode, or in several that agree."""
+class Strip:
+    """What all kernels of one architecture and mode say, side by side."""
 
-    column: Column
-    # The modes it speaks of; empty where there is only one
-    modes: str
-    face: Face
-    row: Result | None
-    evidence: str | None
-    # Where the verdict is not what is documented
-    remark: str
+    line: Line
+    head: Markup
+    cells: Markup
 
 
 def pages(model: Model) -> Iterator[tuple[str, str]]:
@@ -36,6 +37,8 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
             by_symbol.setdefault(symbol, []).append(entry)
     stated = {one.id: one for one in model.results.capabilities}
     of_symbol = {symbol: one for one in model.results.capabilities for symbol in one.symbols}
+    kernels = [_KernelParts(model, kernel) for kernel in model.kernels]
+    heads = {line: _strip_head(model, line) for line in model.matrix.lines}
     for entry in model.entries:
         related: dict[str, Entry] = {}
         for symbol in entry.symbols:
@@ -46,13 +49,13 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                 root="../",
                 entry=entry,
                 answers=[(line, _answer(model, entry, line)) for line in model.matrix.lines],
-                lines=list(_lines(model, entry)),
-                strips=[(line, _strip(model, entry, line)) for line in _distinct_lines(model, entry)],
+                rows=Markup("\n").join(_rows(model, entry, kernels)),
+                strips=[Strip(line, heads[line], _strip(model, entry, line)) for line in _distinct_lines(model, entry)],
                 ways=list(_ways(entry, stated, of_symbol)),
                 answered=_answered(entry),
                 related=list(related.values()),
                 troubles=troubles(model, tests={entry.row.test.id} if entry.row else set()),
-                untested=untested(model.matrix.kernels),
+                untested=untested(model.kernels),
             ),
         )
 
@@ -72,7 +75,7 @@ class Answer:
 def _answer(model: Model, entry: Entry, line: Line) -> Answer:
     needed = requirement([entry], model.matrix, line)
     minimum = needed.tested
-    versions = model.matrix.versions
+    versions = model.versions
     has: list[str] = []
     lacks: list[str] = []
     for index, column in model.line_columns(line):
@@ -106,7 +109,7 @@ def _require(documented: str | None, minimum: Minimum, versions: dict[str, str],
 
 def _notes(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Iterator[str]:
     """Say how exact the answer is, and what contradicts the documentation."""
-    versions = model.matrix.versions
+    versions = model.versions
     match minimum.kind:
         case MinimumKind.EXACT:
             yield f"{exact_name(minimum.after, versions)}, the series right before it, lacks it."
@@ -148,40 +151,81 @@ def _distinct_lines(model: Model, entry: Entry) -> list[Line]:
     return [*model.matrix.lines[:1], *model.differing_lines(entry.row)]
 
 
-def _strip(model: Model, entry: Entry, line: Line) -> list[tuple[Column, Face, str | None]]:
-    found: list[tuple[Column, Face, str | None]] = []
-    for index, column in model.line_columns(line):
-        if entry.row is None:
-            found.append((column, stated_face(entry, index), None))
-        else:
-            cell = entry.row.cells[index]
-            found.append((column, model.face(cell), model.evidence(cell)))
-    return found
+def _strip_head(model: Model, line: Line) -> Markup:
+    cells = (Markup('<th scope="col">{}</th>').format(visible(column.name)) for _, column in model.line_columns(line))
+    return Markup("<thead><tr>{}</tr></thead>").format(Markup("").join(cells))
 
 
-def _lines(model: Model, entry: Entry) -> Iterator[KernelLine]:
-    """One line per kernel; the modes of a kernel that agree together."""
-    versions = model.matrix.versions
-    is_one_mode = len(model.results.modes) == 1
-    for kernel in model.matrix.kernels:
-        groups: dict[tuple[Face, str], list[tuple[int, Column]]] = {}
-        for index, column in model.kernel_columns(kernel):
-            cell = entry.row.cells[index] if entry.row else None
-            shown = model.face(cell) if entry.row else stated_face(entry, index)
-            groups.setdefault((shown, cell.row.reason if cell else ""), []).append((index, column))
-        for (shown, _), own in groups.items():
-            index, column = own[0]
-            cell = entry.row.cells[index] if entry.row else None
-            names = [one.mode.id for _, one in own]
-            modes = "all modes" if len(names) == len(model.results.modes) else ", ".join(names)
-            yield KernelLine(
-                column,
-                "" if is_one_mode or entry.row is None else modes,
-                shown,
-                cell.row if cell else None,
-                model.evidence(cell),
-                _remark(cell.row, exact_name(kernel, versions)) if cell else "",
+def _strip(model: Model, entry: Entry, line: Line) -> Markup:
+    columns = model.line_columns(line)
+    if entry.row is None:
+        return Markup("").join(td(stated_face(entry, index), label=column.name) for index, column in columns)
+    return Markup("").join(model.cell_td(entry.row.cells[index], "../", column.name) for index, column in columns)
+
+
+class _KernelParts:
+    """What stands in the line of a kernel on every page: made once, since there may be a thousand pages."""
+
+    def __init__(self, model: Model, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.columns = model.kernel_columns(kernel)
+        self.exact = exact_name(kernel, model.versions)
+        name = visible(model.names[kernel.id])
+        arch = Markup(" {}").format(visible(kernel.arch)) if len({one.arch for one in model.kernels}) > 1 else ""
+        release = visible(kernel.package_version or kernel.release or "")
+        self.head = Markup('<tr><th scope="row"><a href="../{}">{}</a>{}</th><td><code>{}</code></td>').format(
+            model.addresses.kernels[kernel.id], name, arch, release
+        )
+        self.on = Markup('">evidence<span class="unseen"> on {}</span></a>').format(name)
+        self.console = Markup("")
+        if kernel.console and is_inside(kernel.console):
+            self.console = Markup(' <a href="../{}">console<span class="unseen"> of {}</span></a>').format(
+                quote(kernel.console), name
             )
+
+
+def _rows(model: Model, entry: Entry, kernels: Sequence[_KernelParts]) -> Iterator[Markup]:
+    """One line per kernel; the modes of a kernel that agree together."""
+    is_one_mode = len(model.results.modes) == 1
+    for parts in kernels:
+        if entry.row is None:
+            shown = stated_face(entry, parts.columns[0][0])
+            yield Markup("{}<td>{}</td><td>{}</td></tr>").format(parts.head, chip(shown), parts.console)
+            continue
+        groups: dict[tuple[Face, str], list[tuple[Column, Cell | None]]] = {}
+        for index, column in parts.columns:
+            cell = entry.row.cells[index]
+            groups.setdefault((model.face(cell), cell.row.reason if cell else ""), []).append((column, cell))
+        for (shown, _), own in groups.items():
+            _, cell = own[0]
+            modes = "all modes" if len(own) == len(model.results.modes) else ", ".join(one.mode.id for one, _ in own)
+            evidence = model.evidence(cell)
+            took = wording.span(cell.row.duration_s) if cell else ""
+            remark = _remark(cell.row, parts.exact) if cell else ""
+            yield _EMPTY.join(
+                (
+                    parts.head,
+                    _EMPTY if is_one_mode else Markup("<td>{}</td>").format(visible(modes)),
+                    _CELL,
+                    chip(shown),
+                    _NUMBER,
+                    took,
+                    _NEXT,
+                    visible(remark),
+                    *((_LINK, evidence, parts.on) if evidence else ()),
+                    parts.console,
+                    _END,
+                )
+            )
+
+
+# What a line is put together from: joined, since formatting takes several times as long.
+_EMPTY = Markup("")
+_CELL = Markup("<td>")
+_NEXT = Markup("</td><td>")
+_NUMBER = Markup('</td><td class="number">')
+_LINK = Markup(' <a href="../')
+_END = Markup("</td></tr>")
 
 
 def _remark(row: Result, release: str) -> str:

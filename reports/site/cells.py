@@ -84,6 +84,16 @@ def inner(shown: Face) -> Markup:
 
 
 @cache
+def chip(shown: Face) -> Markup:
+    """The same in a line of text."""
+    sign = Markup('<span aria-hidden="true">{}</span> ').format(shown.symbol) if shown.symbol else ""
+    qualified = " qualified" if shown.is_qualified else ""
+    body = Markup('<span class="chip {}{}">{}{}</span>').format(shown.tone, qualified, sign, shown.word)
+    rest = (Markup(' <span class="chip tag">{}</span>').format(visible(one)) for one in shown.qualifiers)
+    return Markup("").join((body, *rest))
+
+
+@cache
 def classes(shown: Face) -> str:
     """The classes of its element."""
     flags = (("qualified", shown.is_qualified), ("unexpected", shown.is_unexpected))
@@ -101,9 +111,20 @@ def td(shown: Face, href: str | None = None, purpose: str = "", label: str | Non
     """
     if href is None:
         return _plain_td(shown, label)
-    return Markup('<td class="{}"{}><a href="{}">{}<span class="unseen">: {}</span></a></td>').format(
-        classes(shown), _data(label), href, inner(shown), visible(purpose)
-    )
+    begin, middle = _linked_td(shown, label)
+    return _EMPTY.join((begin, href, middle, visible(purpose), _END))
+
+
+# Joined, since formatting takes several times as long.
+_EMPTY = Markup("")
+_END = Markup("</span></a></td>")
+
+
+@cache
+def _linked_td(shown: Face, label: str | None) -> tuple[Markup, Markup]:
+    """What stands before and after the address."""
+    begin = Markup('<td class="{}"{}><a href="').format(classes(shown), _data(label))
+    return begin, Markup('">{}<span class="unseen">: ').format(inner(shown))
 
 
 @cache

@@ -42,7 +42,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
     """Render the page of every pair of kernels that has one."""
     template = model.template("kernels.html")
     for pair, path in model.addresses.pairs.items():
-        older, newer = (model.matrix.kernels[index] for index in (pair.before, pair.after))
+        older, newer = (model.kernels[index] for index in (pair.before, pair.after))
         sections, alike = _sections(model, pair)
         columns = [model.kernel_columns(kernel)[0][1] for kernel in (older, newer)]
         yield (
@@ -65,7 +65,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
 def _sections(model: Model, pair: Pair) -> tuple[dict[str, list[Change]], int]:
     """Sort what changed by what became of it; and count the cells that did not."""
     found: dict[str, list[Change]] = {head: [] for head in (*_MOVES.values(), "Other changes of verdict")}
-    older, newer = (model.matrix.kernels[index] for index in (pair.before, pair.after))
+    older, newer = (model.kernels[index] for index in (pair.before, pair.after))
     theirs = {column.mode.id: index for index, column in model.kernel_columns(newer)}
     shared = [
         (index, theirs[column.mode.id], column.mode.id)

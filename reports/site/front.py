@@ -12,7 +12,6 @@ from markupsafe import Markup
 from reports import wording
 from reports.capabilities import Basis, Entry
 from reports.distributions import Distribution, distribution_of, untested
-from reports.events import kernel_order
 from reports.folding import Fold, Move, Step
 from reports.matrix import Column, Line, MinimumKind, Outcome, exact_name
 from reports.records import Kernel, Status
@@ -136,7 +135,7 @@ def _rows(model: Model, entries: Sequence[Entry], folds: tuple[Fold, ...]) -> It
     previous: object = None
     for entry in entries:
         minimum = model.minimum(entry)
-        text = wording.minimum_text(minimum, model.matrix.versions) if minimum else MinimumText("?")
+        text = wording.minimum_text(minimum, model.versions) if minimum else MinimumText("?")
         yield RowView(
             entry,
             model.addresses.capabilities[entry.id],
@@ -171,8 +170,7 @@ def _order(model: Model, entry: Entry) -> tuple[object, ...]:
     if minimum.at is None:
         return (1, minimum.kind is not MinimumKind.NEVER)
     # The newest first.
-    position = sorted(model.matrix.kernels, key=kernel_order).index(minimum.at)
-    return (2, -position)
+    return (2, -model.age(minimum.at))
 
 
 def _known(model: Model, entry: Entry) -> str:
@@ -182,7 +180,7 @@ def _known(model: Model, entry: Entry) -> str:
 
 def _picker(model: Model, columns: Sequence[tuple[int, Column]]) -> str:
     """What the picker's script has to know of the kernels, as JSON that cannot end the element it stands in."""
-    versions = model.matrix.versions
+    versions = model.versions
     data = [
         {
             "name": column.name,
@@ -265,7 +263,7 @@ class Machine:
 
 def _machines(model: Model) -> list[Machine]:
     found: dict[str, tuple[Distribution, Kernel]] = {}
-    for kernel in model.matrix.kernels:
+    for kernel in model.kernels:
         one = distribution_of(kernel)
         if one is not None:
             # Of several releases the newest, which comes last.
@@ -291,7 +289,7 @@ def _symbols(model: Model) -> list[Symbol]:
             # What an entry is about stands first among its symbols.
             if known is None or (place == 0 and known.symbols[0] != symbol):
                 about[symbol] = entry
-    versions = model.matrix.versions
+    versions = model.versions
     found = []
     for symbol, entry in sorted(about.items()):
         minimum = model.minimum(entry)

@@ -56,7 +56,7 @@ class ModeView:
 def pages(model: Model) -> Iterator[tuple[str, str]]:
     """Render the page of every kernel."""
     template = model.template("kernel.html")
-    for kernel in model.matrix.kernels:
+    for kernel in model.kernels:
         columns = model.kernel_columns(kernel)
         yield (
             model.addresses.kernels[kernel.id],
@@ -119,7 +119,7 @@ def _stated(model: Model, index: int, kind: str, wanted: Outcome = Outcome.LACKS
 
 def _others(model: Model, kernel: Kernel, *, is_later: bool) -> Iterator[Neighbour]:
     """Compare with every kernel that there is a page for."""
-    kernels = model.matrix.kernels
+    kernels = model.kernels
     ids = [one.id for one in kernels]
     own = ids.index(kernel.id)
     for pair, path in model.addresses.pairs.items():

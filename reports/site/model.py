@@ -16,7 +16,7 @@ from reports.provenance import Provenance
 from reports.records import Kernel, Results, Run
 from reports.sentences import resume_command
 from reports.site.addresses import Pair, addresses
-from reports.site.cells import Face, face, inner, stated_face, td
+from reports.site.cells import Face, chip, face, inner, stated_face, td
 from reports.site.engine import environment
 
 
@@ -33,7 +33,9 @@ class Model:
         self.addresses = addresses(self.matrix, self.entries)
         self.losses = losses(self.matrix)
         self._lost = self._lost_cells()
-        versions = self.matrix.versions
+        # Derived anew at each call, and asked for by every line of a table.
+        self.versions = versions = self.matrix.versions
+        self.kernels = self.matrix.kernels
         self.engine = environment()
         self.engine.globals |= {
             "verdicts": wording.VERDICTS,
@@ -56,6 +58,7 @@ class Model:
             "host_of": lambda kernel: kernel.host or results.host,
             "distribution": self.distribution,
             "exact": lambda kernel: exact_name(kernel, versions),
+            "chip": chip,
             "inner": inner,
             "features": features,
         }
@@ -63,6 +66,15 @@ class Model:
     def template(self, name: str) -> Template:
         """Load a template."""
         return self.engine.get_template(name)
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        """Where each kernel stands, by its id: the later the newer."""
+        return {kernel.id: place for place, kernel in enumerate(self.kernels)}
+
+    def age(self, kernel: Kernel) -> int:
+        """Order kernels: the newer the larger."""
+        return self._places[kernel.id]
 
     # -- columns -------------------------------------------------------------------------------------------------------
 
@@ -112,8 +124,7 @@ class Model:
 
     def pair_address(self, before: Kernel, after: Kernel) -> str | None:
         """The page that compares two kernels, if there is one."""
-        ids = [kernel.id for kernel in self.matrix.kernels]
-        return self.addresses.pairs.get(Pair(ids.index(before.id), ids.index(after.id)))
+        return self.addresses.pairs.get(Pair(self._places[before.id], self._places[after.id]))
 
     # -- cells ---------------------------------------------------------------------------------------------------------
 
