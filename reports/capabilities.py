@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reports.matrix import Column, Line, Matrix, Minimum, Outcome, Row, minimum, outcome
+from reports.matrix import Column, Line, Matrix, Minimum, Outcome, Row, minimum
 from reports.records import Capability, Results
 from reports.versions import parse_series
 
@@ -70,7 +70,7 @@ def _tested(row: Row) -> Entry:
         alias=test.zig if test.zig != test.title else None,
         group=test.group or "Tests",
         documented=test.since,
-        outcomes=tuple(outcome(cell.row if cell else None) for cell in row.cells),
+        outcomes=row.outcomes,
         minimums=row.minimums,
         row=row,
     )

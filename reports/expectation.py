@@ -46,12 +46,26 @@ def judge(row: Result, test: Test, kernel: Kernel, mode: Mode | None = None) -> 
 
     A kernel whose version cannot be read (a path, say) is held to no minimum, since there is nothing to hold it to.
     """
+    return judge_beside(row, documented_minimum(test, mode), version_of(kernel))
+
+
+def version_of(kernel: Kernel) -> tuple[int, int] | None:
+    """Return the series that a kernel is held to; None where none can be read."""
+    return parse_series(kernel.series) or parse_series(kernel.release)
+
+
+def judge_beside(row: Result, minimum: tuple[int, int] | None, version: tuple[int, int] | None) -> Expectation:
+    """Compare one verdict with a documented minimum and a kernel's series that are known already.
+
+    Args:
+        row: the verdict.
+        minimum: what `documented_minimum` says of its test and mode.
+        version: what `version_of` says of its kernel.
+    """
     if row.status in FAILURES or Qualifier.FLAKY in row.qualifiers:
         return Expectation.UNEXPECTED
     if row.status in OPEN:
         return Expectation.OPEN
-    minimum = documented_minimum(test, mode)
-    version = parse_series(kernel.series) or parse_series(kernel.release)
     if minimum is None or version is None:
         return Expectation.AS_EXPECTED
     if row.status is Status.UNSUPPORTED and version >= minimum:

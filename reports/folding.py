@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby, pairwise
 
-from reports.matrix import Cell, Column, Line, Matrix, Outcome, Row, outcome
+from reports.matrix import Cell, Column, Line, Matrix, Outcome, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def moves(rows: Sequence[Row], before: int, after: int) -> dict[Move, tuple[Row,
     """
     found: dict[Move, list[Row]] = {kind: [] for kind in Move}
     for row in rows:
-        kind = move(_outcome(row.cells[before]), _outcome(row.cells[after]))
+        kind = move(row.outcomes[before], row.outcomes[after])
         if kind is not None:
             found[kind].append(row)
     return {kind: tuple(own) for kind, own in found.items() if own}
@@ -177,10 +177,6 @@ def stated_changes(before: Column, after: Column) -> Stated | None:
     return Stated(after, added, gone) if added or gone else None
 
 
-def _outcome(cell: Cell | None) -> Outcome:
-    return outcome(cell.row if cell else None)
-
-
 @dataclass(frozen=True, slots=True)
 class Loss:
     """A row that passes on a kernel and does not on later ones."""
@@ -208,7 +204,7 @@ def losses(matrix: Matrix) -> tuple[Loss, ...]:
                 known = [
                     (index, one)
                     for index in indices[line.arch, line.mode.id]
-                    if (one := _outcome(row.cells[index])) is not Outcome.OPEN
+                    if (one := row.outcomes[index]) is not Outcome.OPEN
                 ]
                 found += list(_losses_of(row, known))
     return tuple(found)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
 from reports.events import kernel_order
-from reports.expectation import Expectation, judge
-from reports.records import CellKey, Kernel, Mode, Qualifier, Result, Results, Status, Test
+from reports.expectation import Expectation, documented_minimum, judge_beside, version_of
+from reports.records import Kernel, Mode, Qualifier, Result, Results, Status, Test
 from reports.versions import is_next_series, parse_series, upstream
 
 
@@ -176,11 +176,8 @@ class Cell:
 
     row: Result
     expectation: Expectation
-
-    @property
-    def is_clean_pass(self) -> bool:
-        """A pass with nothing to add; all others have an evidence page."""
-        return self.row.status is Status.PASS and not self.row.qualifiers
+    # A pass with nothing to add; all others have an evidence page
+    is_clean_pass: bool
 
 
 class ColumnState(StrEnum):
@@ -263,6 +260,8 @@ class Row:
     test: Test
     # In column order; None where the cell was never planned
     cells: tuple[Cell | None, ...]
+    # What they say about the kernels
+    outcomes: tuple[Outcome, ...]
     minimums: Mapping[Line, Minimum]
     # Per series, where a series has more than one kernel
     branches: Mapping[Line, Mapping[str, Minimum]]
@@ -355,13 +354,6 @@ def derive(results: Results) -> Matrix:
     """Derive the matrix from results."""
     kernels = sorted(results.kernels, key=kernel_order)
     names = kernel_names(kernels)
-    tests = {test.id: test for test in results.tests}
-    kernels_by_id = {kernel.id: kernel for kernel in kernels}
-    modes = {mode.id: mode for mode in results.modes}
-    cells = {
-        row.key: Cell(row, judge(row, tests[row.test], kernels_by_id[row.kernel], modes[row.mode]))
-        for row in results.results
-    }
     counts: dict[tuple[str, str], Counter[Status]] = {}
     for row in results.results:
         counts.setdefault((row.kernel, row.mode), Counter())[row.status] += 1
@@ -377,44 +369,67 @@ def derive(results: Results) -> Matrix:
         for mode in results.modes
         if any(column.kernel.arch == arch and column.mode.id == mode.id for column in columns)
     )
-    rows = [_row(test, columns, lines, cells) for test in results.tests]
+    places = {line: tuple(index for index, column in enumerate(columns) if _is_on(column, line)) for line in lines}
+    grid = _grid(results, columns)
+    rows = [_row(test, tuple(grid[test.id]), columns, places) for test in results.tests]
+    groups = _groups(rows, columns, places)
+    cells = [cell for own in grid.values() for cell in own if cell is not None and not cell.is_clean_pass]
     return Matrix(
         columns=columns,
         lines=lines,
-        groups=_groups(rows, columns, lines),
-        overall={line: _minimum(_overall_outcomes(line, rows, columns)) for line in lines},
+        groups=groups,
+        overall={line: _minimum(_overall_outcomes(own, rows, columns)) for line, own in places.items()},
         counts=Counter(row.status for row in results.results),
-        sums=_sums(rows, columns),
-        unexpected=tuple(cell for cell in cells.values() if cell.expectation is Expectation.UNEXPECTED),
-        open=tuple(cell for cell in cells.values() if cell.expectation is Expectation.OPEN),
+        sums=tuple(_total([group.sums[index] for group in groups]) for index in range(len(columns))),
+        unexpected=tuple(cell for cell in cells if cell.expectation is Expectation.UNEXPECTED),
+        open=tuple(cell for cell in cells if cell.expectation is Expectation.OPEN),
     )
 
 
-def _row(test: Test, columns: Sequence[Column], lines: Sequence[Line], cells: Mapping[CellKey, Cell]) -> Row:
-    """Collect one test's cells and derive its minimums."""
-    own = tuple(cells.get(CellKey(test.id, column.kernel.id, column.kernel.arch, column.mode.id)) for column in columns)
+def _grid(results: Results, columns: Sequence[Column]) -> dict[str, list[Cell | None]]:
+    """Put every row into its place: by test, then by column. There may be a million."""
+    places = {(column.kernel.id, column.mode.id): index for index, column in enumerate(columns)}
+    versions = {kernel.id: version_of(kernel) for kernel in results.kernels}
+    minimums = {(test.id, mode.id): documented_minimum(test, mode) for test in results.tests for mode in results.modes}
+    grid: dict[str, list[Cell | None]] = {test.id: [None] * len(columns) for test in results.tests}
+    for row in results.results:
+        grid[row.test][places[row.kernel, row.mode]] = Cell(
+            row,
+            judge_beside(row, minimums[row.test, row.mode], versions[row.kernel]),
+            row.status is Status.PASS and not row.qualifiers,
+        )
+    return grid
+
+
+# Per line, where its columns stand.
+_Places = Mapping[Line, tuple[int, ...]]
+
+
+def _row(test: Test, own: tuple[Cell | None, ...], columns: Sequence[Column], places: _Places) -> Row:
+    """Derive one test's minimums."""
+    every = tuple(Outcome.OPEN if cell is None else outcome(cell.row) for cell in own)
     minimums: dict[Line, Minimum] = {}
     branches: dict[Line, dict[str, Minimum]] = {}
-    for line in lines:
-        outcomes = [
-            (column.kernel, outcome(cell.row if cell else None))
-            for column, cell in zip(columns, own, strict=True)
-            if _is_on(column, line)
-        ]
+    for line, indices in places.items():
+        outcomes = [(columns[index].kernel, every[index]) for index in indices]
         # Columns are in order, and so are their outcomes.
         minimums[line] = _minimum(outcomes)
-        several = {name for name, count in Counter(kernel.series for kernel, _ in outcomes).items() if count > 1}
-        branches[line] = (
-            {name: one for name, one in branch_minimums(outcomes).items() if name in several} if several else {}
-        )
-    return Row(test, own, minimums, branches)
+        several = len({kernel.series for kernel, _ in outcomes}) < len(outcomes)
+        branches[line] = _branches(outcomes) if several else {}
+    return Row(test, own, every, minimums, branches)
+
+
+def _branches(outcomes: Sequence[tuple[Kernel, Outcome]]) -> dict[str, Minimum]:
+    """The minimums of those series that have more than one kernel."""
+    several = {name for name, count in Counter(kernel.series for kernel, _ in outcomes).items() if count > 1}
+    return {name: one for name, one in branch_minimums(outcomes).items() if name in several}
 
 
 def _is_on(column: Column, line: Line) -> bool:
     return column.kernel.arch == line.arch and column.mode.id == line.mode.id
 
 
-def _groups(rows: Sequence[Row], columns: Sequence[Column], lines: Sequence[Line]) -> tuple[Group, ...]:
+def _groups(rows: Sequence[Row], columns: Sequence[Column], places: _Places) -> tuple[Group, ...]:
     """Gather rows by group, in the order in which the groups first occur."""
     gathered: dict[str, list[Row]] = {}
     for row in rows:
@@ -423,7 +438,7 @@ def _groups(rows: Sequence[Row], columns: Sequence[Column], lines: Sequence[Line
         Group(
             name,
             tuple(own),
-            {line: _minimum(_overall_outcomes(line, own, columns)) for line in lines},
+            {line: _minimum(_overall_outcomes(indices, own, columns)) for line, indices in places.items()},
             sums=_sums(own, columns),
         )
         for name, own in gathered.items()
@@ -435,31 +450,43 @@ def _sums(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[Sum, ...]:
     found = []
     for index, column in enumerate(columns):
         cells = [(row, cell) for row in rows if (cell := row.cells[index]) is not None]
-        statuses = Counter(cell.row.status for _, cell in cells)
+        clean = sum(cell.is_clean_pass for _, cell in cells)
+        rest = [(row, cell) for row, cell in cells if not cell.is_clean_pass] if clean < len(cells) else []
+        statuses = Counter(cell.row.status for _, cell in rest)
         found.append(
             Sum(
-                passed=statuses[Status.PASS],
-                judged=sum(count for status, count in statuses.items() if is_judged(status)),
+                passed=clean + statuses[Status.PASS],
+                judged=clean + sum(count for status, count in statuses.items() if is_judged(status)),
                 total=len(cells),
-                worse=Counter(cell.row.status for row, cell in cells if _is_worse(row, cell, column)),
+                worse=Counter(cell.row.status for row, cell in rest if _is_worse(row, cell, column)),
             )
         )
     return tuple(found)
 
 
+def _total(sums: Sequence[Sum]) -> Sum:
+    """Add up what several groups come to on one kernel."""
+    worse: Counter[Status] = Counter()
+    for one in sums:
+        worse.update(one.worse)
+    return Sum(sum(one.passed for one in sums), sum(one.judged for one in sums), sum(one.total for one in sums), worse)
+
+
 def _is_worse(row: Row, cell: Cell, column: Column) -> bool:
+    if cell.expectation is Expectation.UNEXPECTED:
+        return True
     lost = (minimum.regressions for line, minimum in row.minimums.items() if _is_on(column, line))
-    return cell.expectation is Expectation.UNEXPECTED or any(column.kernel in kernels for kernels in lost)
+    return any(column.kernel in kernels for kernels in lost)
 
 
-def _overall_outcomes(line: Line, rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[Kernel, Outcome]]:
+def _overall_outcomes(
+    indices: Sequence[int], rows: Sequence[Row], columns: Sequence[Column]
+) -> list[tuple[Kernel, Outcome]]:
     """Say of each kernel whether all tests pass: one that does not is enough, and one that is open leaves it open."""
     outcomes = []
-    for index, column in enumerate(columns):
-        if not _is_on(column, line):
-            continue
-        cells = [row.cells[index] for row in rows]
-        found = {outcome(cell.row if cell else None) for cell in cells}
+    for index in indices:
+        column = columns[index]
+        found = {row.outcomes[index] for row in rows}
         if Outcome.LACKS in found:
             outcomes.append((column.kernel, Outcome.LACKS))
         elif Outcome.OPEN in found or not found:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from functools import cmp_to_key
+from functools import cmp_to_key, lru_cache
 
 # The last minor release of every finished major: what comes right after 5.19 is 6.0. Needed to tell "the first series
 # that passes" from "somewhere in a gap of series that nobody tested".
@@ -12,6 +12,7 @@ _SERIES = re.compile(r"v?(\d+)\.(\d+)(?![\d])")
 _PARTS = re.compile(r"(\D*)(\d*)")
 
 
+@lru_cache(maxsize=4096)  # asked of every cell, and there are few versions
 def parse_series(text: str | None) -> tuple[int, int] | None:
     """Read the leading `major.minor` of a series, release or package version.
 

@@ -68,7 +68,7 @@ def _group(model: Model, group: Group, line: Line, own: list[tuple[int, Column]]
                 model.addresses.capabilities[model.entry_of[row.test.id].id],
                 _text(model, row.minimums[line]),
                 tuple(_branch_notes(row, line, packages)),
-                Markup("").join(model.cell_td(row.cells[index], label=column.name) for index, column in own),
+                model.cell_tds(row, own),
             )
             for row in group.rows
         ),

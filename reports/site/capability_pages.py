@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from reports import wording
-from reports.capabilities import Entry, requirement
+from reports.capabilities import Entry
 from reports.distributions import untested
 from reports.matrix import Cell, Column, Line, Minimum, MinimumKind, Outcome, exact_name, kernel_name
 from reports.records import Capability, Kernel, Qualifier, Result
-from reports.site.cells import Face, chip, stated_face, td
+from reports.site.cells import CLEAN, Face, chip, joined, stated_face, td
 from reports.site.engine import is_inside
 from reports.site.model import Model
 from reports.site.troubles import troubles
@@ -48,8 +48,8 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
             template.render(
                 root="../",
                 entry=entry,
-                answers=[(line, _answer(model, entry, line)) for line in model.matrix.lines],
-                rows=Markup("\n").join(_rows(model, entry, kernels)),
+                answers=list(_answers(model, entry)),
+                rows=joined(_rows(model, entry, kernels)),
                 strips=[Strip(line, heads[line], _strip(model, entry, line)) for line in _distinct_lines(model, entry)],
                 ways=list(_ways(entry, stated, of_symbol)),
                 answered=_answered(entry),
@@ -72,9 +72,16 @@ class Answer:
     lacks: tuple[str, ...]
 
 
-def _answer(model: Model, entry: Entry, line: Line) -> Answer:
-    needed = requirement([entry], model.matrix, line)
-    minimum = needed.tested
+def _answers(model: Model, entry: Entry) -> Iterator[tuple[Line, Answer]]:
+    """The answer of the first architecture and mode, and those that differ from it."""
+    first = None
+    for line, minimum in entry.minimums.items():
+        if first is None or minimum != first:
+            yield line, _answer(model, entry, line, minimum)
+        first = minimum if first is None else first
+
+
+def _answer(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Answer:
     versions = model.versions
     has: list[str] = []
     lacks: list[str] = []
@@ -84,7 +91,7 @@ def _answer(model: Model, entry: Entry, line: Line) -> Answer:
             (has if entry.outcomes[index] is Outcome.PASSES else lacks).append(name)
     return Answer(
         minimum,
-        _require(needed.documented, minimum, versions, is_tested=entry.row is not None),
+        _require(entry.documented, minimum, versions, is_tested=entry.row is not None),
         tuple(_notes(model, entry, line, minimum)),
         tuple(dict.fromkeys(has)),
         tuple(dict.fromkeys(lacks)),
@@ -160,7 +167,16 @@ def _strip(model: Model, entry: Entry, line: Line) -> Markup:
     columns = model.line_columns(line)
     if entry.row is None:
         return Markup("").join(td(stated_face(entry, index), label=column.name) for index, column in columns)
-    return Markup("").join(model.cell_td(entry.row.cells[index], "../", column.name) for index, column in columns)
+    return model.cell_tds(entry.row, columns, "../")
+
+
+# What a line is put together from: joined, since formatting takes several times as long.
+_EMPTY = Markup("")
+_CELL = Markup("<td>")
+_NEXT = Markup("</td><td>")
+_NUMBER = Markup('</td><td class="number">')
+_LINK = Markup(' <a href="../')
+_END = Markup("</td></tr>")
 
 
 class _KernelParts:
@@ -176,12 +192,24 @@ class _KernelParts:
         self.head = Markup('<tr><th scope="row"><a href="../{}">{}</a>{}</th><td><code>{}</code></td>').format(
             model.addresses.kernels[kernel.id], name, arch, release
         )
+        modes = (
+            _EMPTY
+            if len(model.results.modes) == 1
+            else Markup("<td>{}</td>").format(_modes([(column, None) for _, column in self.columns], model))
+        )
+        # What stands there where it passes in every mode, up to how long it took
+        self.clean = joined((self.head, modes, _CELL, chip(CLEAN), _NUMBER))
         self.on = Markup('">evidence<span class="unseen"> on {}</span></a>').format(name)
         self.console = Markup("")
         if kernel.console and is_inside(kernel.console):
             self.console = Markup(' <a href="../{}">console<span class="unseen"> of {}</span></a>').format(
                 quote(kernel.console), name
             )
+
+
+def _modes(own: Sequence[tuple[Column, Cell | None]], model: Model) -> str:
+    """Name the modes of some columns of one kernel."""
+    return "all modes" if len(own) == len(model.results.modes) else ", ".join(column.mode.id for column, _ in own)
 
 
 def _rows(model: Model, entry: Entry, kernels: Sequence[_KernelParts]) -> Iterator[Markup]:
@@ -193,39 +221,35 @@ def _rows(model: Model, entry: Entry, kernels: Sequence[_KernelParts]) -> Iterat
             yield Markup("{}<td>{}</td><td>{}</td></tr>").format(parts.head, chip(shown), parts.console)
             continue
         groups: dict[tuple[Face, str], list[tuple[Column, Cell | None]]] = {}
+        own_cells = [entry.row.cells[index] for index, _ in parts.columns]
+        if all(cell is not None and cell.is_clean_pass and not cell.row.attempts for cell in own_cells):
+            took = wording.span(own_cells[0].row.duration_s if own_cells[0] else None)
+            yield joined((parts.clean, escape(took), _NEXT, parts.console, _END))
+            continue
         for index, column in parts.columns:
             cell = entry.row.cells[index]
             groups.setdefault((model.face(cell), cell.row.reason if cell else ""), []).append((column, cell))
         for (shown, _), own in groups.items():
             _, cell = own[0]
-            modes = "all modes" if len(own) == len(model.results.modes) else ", ".join(one.mode.id for one, _ in own)
+            modes = _modes(own, model)
             evidence = model.evidence(cell)
             took = wording.span(cell.row.duration_s) if cell else ""
             remark = _remark(cell.row, parts.exact) if cell else ""
-            yield _EMPTY.join(
+            yield joined(
                 (
                     parts.head,
                     _EMPTY if is_one_mode else Markup("<td>{}</td>").format(visible(modes)),
                     _CELL,
                     chip(shown),
                     _NUMBER,
-                    took,
+                    escape(took),
                     _NEXT,
-                    visible(remark),
-                    *((_LINK, evidence, parts.on) if evidence else ()),
+                    escape(visible(remark)),
+                    *((_LINK, escape(evidence), parts.on) if evidence else ()),
                     parts.console,
                     _END,
                 )
             )
-
-
-# What a line is put together from: joined, since formatting takes several times as long.
-_EMPTY = Markup("")
-_CELL = Markup("<td>")
-_NEXT = Markup("</td><td>")
-_NUMBER = Markup('</td><td class="number">')
-_LINK = Markup(' <a href="../')
-_END = Markup("</td></tr>")
 
 
 def _remark(row: Result, release: str) -> str:

@@ -3,6 +3,7 @@
 Made here and not by a template: a site may have a million of them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -37,6 +38,11 @@ class Face:
     is_unexpected: bool = False
 
 
+def joined(parts: Iterable[Markup]) -> Markup:
+    """Put markup together without looking at each piece again: they are markup, as their type says."""
+    return Markup("".join(parts))  # noqa: S704
+
+
 NONE = Face("", "not planned", "none")
 
 
@@ -52,7 +58,7 @@ def face(cell: Cell | None, kernel: Kernel | None = None, *, is_lost: bool = Fal
         return NONE
     row = cell.row
     if cell.is_clean_pass and not row.attempts:
-        return _CLEAN
+        return CLEAN
     verdict = wording.VERDICTS[row.status]
     words = tuple(wording.qualifier_words(row, kernel))
     return Face(
@@ -66,7 +72,7 @@ def face(cell: Cell | None, kernel: Kernel | None = None, *, is_lost: bool = Fal
 
 
 _PASS = wording.VERDICTS[next(iter(wording.VERDICTS))]
-_CLEAN = Face(_PASS.symbol, _PASS.word, _PASS.tone)
+CLEAN = Face(_PASS.symbol, _PASS.word, _PASS.tone)
 
 
 def stated_face(entry: Entry, index: int) -> Face:
@@ -112,11 +118,10 @@ def td(shown: Face, href: str | None = None, purpose: str = "", label: str | Non
     if href is None:
         return _plain_td(shown, label)
     begin, middle = _linked_td(shown, label)
-    return _EMPTY.join((begin, href, middle, visible(purpose), _END))
+    return joined((begin, escape(href), middle, escape(visible(purpose)), _END))
 
 
 # Joined, since formatting takes several times as long.
-_EMPTY = Markup("")
 _END = Markup("</span></a></td>")
 
 

@@ -15,6 +15,7 @@ from reports.distributions import Distribution, distribution_of, untested
 from reports.folding import Fold, Move, Step
 from reports.matrix import Column, Line, MinimumKind, Outcome, exact_name
 from reports.records import Kernel, Status
+from reports.site.cells import joined
 from reports.site.engine import TEMPLATES
 from reports.site.model import Model
 from reports.site.pictures import Plot, plot
@@ -140,7 +141,7 @@ def _rows(model: Model, entries: Sequence[Entry], folds: tuple[Fold, ...]) -> It
             entry,
             model.addresses.capabilities[entry.id],
             text,
-            Markup("").join(model.entry_td(entry, fold) for fold in folds),
+            joined(model.entry_td(entry, fold) for fold in folds),
             tuple(model.differing_lines(entry.row)) if entry.row else (),
             is_first=previous is not None and previous != text.figure,
             known=_known(model, entry),

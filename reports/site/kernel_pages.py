@@ -1,7 +1,7 @@
 """One page per kernel: what it lacks and has, what an upgrade brings, and where its column comes from."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from reports.capabilities import Basis, Entry
 from reports.folding import Move, moves
@@ -51,6 +51,8 @@ class ModeView:
     # By what they are, the worst first
     sections: Mapping[str, tuple[NotPassing, ...]]
     having: tuple[Entry, ...]
+    # Modes with the same verdicts
+    alike: tuple[Column, ...] = ()
 
 
 def pages(model: Model) -> Iterator[tuple[str, str]]:
@@ -64,7 +66,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                 root="../",
                 kernel=kernel,
                 column=columns[0][1],
-                modes=[_mode(model, index, column) for index, column in columns],
+                modes=list(_modes(model, columns)),
                 headline=_headline(model, columns),
                 later=list(_others(model, kernel, is_later=True)),
                 older=list(_others(model, kernel, is_later=False)),
@@ -90,6 +92,23 @@ def _headline(model: Model, columns: Sequence[tuple[int, Column]]) -> str:
             open_ = f", {rest:,} without a verdict" if rest else ""
             parts.append(f"{column.passed:,} of {column.judged:,} pass{mode}{open_}")
     return "; ".join(parts[:3]) + (f"; and {len(parts) - 3} more modes" if len(parts) > 3 else "")
+
+
+def _modes(model: Model, columns: Sequence[tuple[int, Column]]) -> Iterator[ModeView]:
+    """The first mode; and of the others, those in which anything differs from it."""
+    rows = model.matrix.rows
+    first: Hashable = None
+    alike: list[Column] = []
+    views = []
+    for index, column in columns:
+        look = tuple(cell.row.status if (cell := row.cells[index]) else None for row in rows)
+        if first == look:
+            alike.append(column)
+        else:
+            views.append(_mode(model, index, column))
+            first = look if first is None else first
+    for place, view in enumerate(views):
+        yield replace(view, alike=tuple(alike)) if place == 0 else view
 
 
 def _mode(model: Model, index: int, column: Column) -> ModeView:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 
 from jinja2 import Template
+from markupsafe import Markup
 
 from reports import wording
 from reports.capabilities import Basis, Entry, entries
@@ -16,7 +17,7 @@ from reports.provenance import Provenance
 from reports.records import Kernel, Results, Run
 from reports.sentences import resume_command
 from reports.site.addresses import Pair, addresses
-from reports.site.cells import Face, chip, face, inner, stated_face, td
+from reports.site.cells import CLEAN, Face, chip, face, inner, joined, stated_face, td
 from reports.site.engine import environment
 
 
@@ -33,6 +34,7 @@ class Model:
         self.addresses = addresses(self.matrix, self.entries)
         self.losses = losses(self.matrix)
         self._lost = self._lost_cells()
+        self._distributions: dict[str, str] = {}
         # Derived anew at each call, and asked for by every line of a table.
         self.versions = versions = self.matrix.versions
         self.kernels = self.matrix.kernels
@@ -107,20 +109,33 @@ class Model:
 
     def line_columns(self, line: Line) -> list[tuple[int, Column]]:
         """The columns of one architecture and mode, with where they stand."""
-        return [
-            (index, column)
-            for index, column in enumerate(self.matrix.columns)
-            if (column.kernel.arch, column.mode.id) == (line.arch, line.mode.id)
-        ]
+        return self._by_line[line]
+
+    @cached_property
+    def _by_line(self) -> Mapping[Line, list[tuple[int, Column]]]:
+        keys = {(line.arch, line.mode.id): line for line in self.matrix.lines}
+        found: dict[Line, list[tuple[int, Column]]] = {line: [] for line in self.matrix.lines}
+        for index, column in enumerate(self.matrix.columns):
+            found[keys[column.kernel.arch, column.mode.id]].append((index, column))
+        return found
 
     def kernel_columns(self, kernel: Kernel) -> list[tuple[int, Column]]:
         """The columns of one kernel, one for each mode."""
-        return [(index, one) for index, one in enumerate(self.matrix.columns) if one.kernel.id == kernel.id]
+        return self._by_kernel[kernel.id]
+
+    @cached_property
+    def _by_kernel(self) -> Mapping[str, list[tuple[int, Column]]]:
+        found: dict[str, list[tuple[int, Column]]] = {}
+        for index, column in enumerate(self.matrix.columns):
+            found.setdefault(column.kernel.id, []).append((index, column))
+        return found
 
     def distribution(self, kernel: Kernel) -> str:
         """Whose kernel it is, as a reader says it; empty where it is no release's own."""
-        found = distribution_of(kernel)
-        return found.name if found else ""
+        if kernel.id not in self._distributions:
+            found = distribution_of(kernel)
+            self._distributions[kernel.id] = found.name if found else ""
+        return self._distributions[kernel.id]
 
     def pair_address(self, before: Kernel, after: Kernel) -> str | None:
         """The page that compares two kernels, if there is one."""
@@ -163,14 +178,29 @@ class Model:
         """What a link to a cell's evidence is for."""
         return f"evidence for {self.tests[cell.row.test].title} on {self.names[cell.row.kernel]}"
 
-    def cell_td(self, cell: Cell | None, root: str = "", label: str | None = None) -> str:
+    def cell_td(self, cell: Cell | None, root: str = "", label: str | None = None) -> Markup:
         """A tested cell as a part of a table; a link to its evidence where there is a page."""
         href = self.evidence(cell)
         if cell is None or href is None:
             return td(self.face(cell), label=label)
         return td(self.face(cell), root + href, self.purpose(cell), label)
 
-    def entry_td(self, entry: Entry, fold: Fold) -> str:
+    def cell_tds(self, row: Row, columns: Sequence[tuple[int, Column]], root: str = "") -> Markup:
+        """A row's cells in some columns: what nearly all of them are is made once."""
+        found = []
+        for index, column in columns:
+            cell = row.cells[index]
+            if cell is not None and cell.is_clean_pass and not cell.row.attempts:
+                found.append(self._clean_tds[column.name])
+            else:
+                found.append(self.cell_td(cell, root, column.name))
+        return joined(found)
+
+    @cached_property
+    def _clean_tds(self) -> Mapping[str, Markup]:
+        return {column.name: td(CLEAN, label=column.name) for column in self.matrix.columns}
+
+    def entry_td(self, entry: Entry, fold: Fold) -> Markup:
         """What several alike columns show of an entry; what they are in particular stands on the entry's page."""
         if entry.row is None:
             return td(stated_face(entry, fold.first), label=fold.name)
@@ -210,20 +240,19 @@ class Model:
         def look(line: Line) -> dict[str, object]:
             return {
                 column.kernel.series if line.arch != self.matrix.lines[0].arch else column.kernel.id: cell.row.status
-                for index, column in self._columns_by_line[line]
+                for index, column in self._by_line[line]
                 if (cell := row.cells[index]) is not None
             }
 
+        statuses = {cell.row.status for cell in row.cells if cell is not None}
+        if len(statuses) == 1 and None not in row.cells:
+            return []
         first = look(self.line)
         return [
             line
             for line in self.matrix.lines[1:]
             if any(first.get(kernel, status) != status for kernel, status in look(line).items())
         ]
-
-    @cached_property
-    def _columns_by_line(self) -> Mapping[Line, list[tuple[int, Column]]]:
-        return {line: self.line_columns(line) for line in self.matrix.lines}
 
 
 def features(kernel: Kernel) -> list[tuple[str, str]]:
