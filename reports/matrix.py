@@ -355,8 +355,10 @@ def derive(results: Results) -> Matrix:
     kernels = sorted(results.kernels, key=kernel_order)
     names = kernel_names(kernels)
     counts: dict[tuple[str, str], Counter[Status]] = {}
-    for row in results.results:
-        counts.setdefault((row.kernel, row.mode), Counter())[row.status] += 1
+    for (kernel_id, mode_id, status), number in Counter(
+        (row.kernel, row.mode, row.status) for row in results.results
+    ).items():
+        counts.setdefault((kernel_id, mode_id), Counter())[status] = number
     columns = tuple(
         Column(kernel, mode, names[kernel.id], counts[kernel.id, mode.id])
         for kernel in kernels
@@ -379,7 +381,7 @@ def derive(results: Results) -> Matrix:
         lines=lines,
         groups=groups,
         overall={line: _minimum(_overall_outcomes(own, rows, columns)) for line, own in places.items()},
-        counts=Counter(row.status for row in results.results),
+        counts=sum((counts[column.kernel.id, column.mode.id] for column in columns), Counter()),
         sums=tuple(_total([group.sums[index] for group in groups]) for index in range(len(columns))),
         unexpected=tuple(cell for cell in cells if cell.expectation is Expectation.UNEXPECTED),
         open=tuple(cell for cell in cells if cell.expectation is Expectation.OPEN),

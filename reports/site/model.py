@@ -35,6 +35,7 @@ class Model:
         self.losses = losses(self.matrix)
         self._lost = self._lost_cells()
         self._distributions: dict[str, str] = {}
+        self._differing: dict[str, list[Line]] = {}
         # Derived anew at each call, and asked for by every line of a table.
         self.versions = versions = self.matrix.versions
         self.kernels = self.matrix.kernels
@@ -234,6 +235,11 @@ class Model:
 
     def differing_lines(self, row: Row) -> list[Line]:
         """Architectures and modes in which a row's verdicts differ from the front page's."""
+        if row.test.id not in self._differing:
+            self._differing[row.test.id] = self._differing_lines(row)
+        return self._differing[row.test.id]
+
+    def _differing_lines(self, row: Row) -> list[Line]:
         if len(self.matrix.lines) == 1 or self.line is None:
             return []
 

@@ -6,6 +6,7 @@ import re
 from itertools import product
 from urllib.parse import unquote, urldefrag
 
+import html5lib
 import pytest
 import sample
 from msgspec.structs import replace
@@ -68,6 +69,19 @@ def test_pages_are_well_formed_and_say_what_they_are(pages):
 BESIDE = re.compile(r"results\.json|can\.json|badge\.svg|consoles/[A-Za-z0-9./_-]+")
 # Whatever makes a browser load something.
 LOADS = re.compile(r"""(?:src|href|action)=["']?(?:https?:)?//|url\(|@import|<script[^>]* src|<iframe|\son\w+=""")
+
+
+def test_pages_are_valid_html(pages):
+    """By the parser of the standard, which browsers follow; and ids are what links can name."""
+    for path, text in pages.items():
+        parser = html5lib.HTMLParser(strict=True)
+        try:
+            parser.parse(text)
+        except html5lib.html5parser.ParseError as error:
+            pytest.fail(f"{path}: {error}")
+        for element in parse(text).all("*"):
+            assert not re.search(r"\s", element.attributes.get("id", "")), path
+            assert "" not in (element.attributes.get("id"), element.attributes.get("href")), path
 
 
 def test_every_link_leads_somewhere(pages):
