@@ -1,4 +1,4 @@
-"""The JSON Schema of results.json, generated from the records: `python -m reports.schema` writes it anew."""
+"""The JSON Schemas of results.json and can.json, generated from the records: `python -m reports.schema` writes both."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 
 from reports.records import SCHEMA_VERSION, Results
+from reports.site.can_json import Can
 
 PATH = Path(__file__).with_name("results.schema.json")
+CAN_PATH = Path(__file__).with_name("can.schema.json")
 
 # What every results.json of schema_version 1 has. Readers forgive what is missing and does not matter; writers owe
 # all of it. Fields beyond these may come and go with the program's version.
@@ -49,10 +51,26 @@ def results_schema() -> dict[str, Any]:
     }
 
 
-def schema_text() -> str:
-    """Return the schema as the checked-in file has it."""
-    return msgspec.json.format(msgspec.json.encode(results_schema()), indent=2).decode() + "\n"
+def can_schema() -> dict[str, Any]:
+    """Return the schema of the answers that a site has for programs."""
+    (reference,), definitions = msgspec.json.schema_components((Can,), ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "can.json of uring-matrix, schema_version 1",
+        "description": (
+            "From which kernel on each capability works, per architecture and mode. Versions are kernel series; the "
+            "fields named _exact, _on and _removed are releases. Unknown fields are to be ignored."
+        ),
+        **reference,
+        "$defs": definitions,
+    }
+
+
+def schema_text(schema: dict[str, Any] | None = None) -> str:
+    """Return a schema (that of results.json) as the checked-in file has it."""
+    return msgspec.json.format(msgspec.json.encode(schema or results_schema()), indent=2).decode() + "\n"
 
 
 if __name__ == "__main__":
     PATH.write_text(schema_text(), encoding="utf-8")
+    CAN_PATH.write_text(schema_text(can_schema()), encoding="utf-8")

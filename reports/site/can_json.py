@@ -6,7 +6,6 @@ One record per capability, with a statement of support per architecture and mode
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,8 +16,6 @@ from reports.records import Generator, Kernel, Record, Timestamp
 from reports.site.model import Model
 from reports.site.pictures import badge
 from reports.untrusted import visible
-
-SCHEMA_PATH = Path(__file__).parent.parent / "can.schema.json"
 
 
 class Support(Record, frozen=True, kw_only=True):
@@ -109,11 +106,6 @@ def text(model: Model) -> str:
     )
     plain = _plain(msgspec.to_builtins(can))
     return msgspec.json.format(msgspec.json.encode(plain), indent=1).decode() + "\n"
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of can.json."""
-    return msgspec.json.schema(Can) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 
 
 def badge_of(model: Model) -> str:

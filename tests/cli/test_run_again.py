@@ -41,7 +41,7 @@ def test_a_narrower_run_keeps_the_rest_and_says_so(command: Call, matrix: Path) 
     assert [row.key for row in read(matrix).results] == [row.key for row in before.results]
     count = len(before.results) - 1
     assert f"{count} cells of an earlier run are kept: host" in ended.out
-    page = (matrix / "index.html").read_text()
+    page = (matrix / "kernel/host.html").read_text()
     assert f"{count} verdicts of this column are of an earlier run" in page
     assert "test_nop" in page
 
