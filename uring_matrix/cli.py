@@ -348,6 +348,26 @@ def report(results: tuple[Path, ...], out: Path) -> int:
 
 
 @cli.command(
+    short_help="Write pages of several runs in time: what changed when.",
+    epilog="\b\nExample:\n  uring-matrix history monday/ tuesday/ wednesday/ --out runs",
+)
+@click.argument("results", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where index.html and the comparisons are written.",
+)
+def history(results: tuple[Path, ...], out: Path) -> int:
+    """Compare runs, each with the one before it: what was lost and gained when, and on which release.
+
+    RESULTS are results.json files, or directories that hold one, in any order.
+    """
+    return _call("history", "history", results, out)
+
+
+@cli.command(
     short_help="Compare two runs, or two kernels.",
     epilog=_epilog(
         """\b

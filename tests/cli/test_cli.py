@@ -60,6 +60,7 @@ PROMISED = {
     "kernels lock": ["-o"],
     "kernels prune": [],
     "report": ["--out"],
+    "history": ["--out"],
     "diff": ["--json", "--markdown", "--html", "--fail-on"],
     "probe": ["--kernel", "--json"],
     "doctor": ["--json"],
