@@ -16,7 +16,7 @@ from vm.fetch import Kernels
 from vm.kernel import Kernel, KernelRef
 from vm.lock import pin, render_lock
 from vm.settings import Settings
-from vm.specs import HOST
+from vm.specs import HOST, spec_of
 
 # Count up when a field goes or changes its meaning; new fields may come at any time.
 SCHEMA_VERSION = 1
@@ -141,7 +141,7 @@ def describe(kernels: Kernels, refs: Sequence[KernelRef], cached: frozenset[tupl
         rows.append(
             Row(
                 id=ref.id,
-                spec=_spec(ref),
+                spec=spec_of(ref),
                 series=ref.series,
                 arch=ref.arch,
                 source=ref.source,
@@ -163,15 +163,6 @@ def _kernels(arch: str) -> tuple[Settings, Kernels]:
     settings = Settings.load()
     shown = progress()
     return settings, Kernels(Cache(settings.cache, shown), settings, shown, arch=arch)
-
-
-def _spec(ref: KernelRef) -> str:
-    if ref.location is not None:
-        return ref.location
-    # Only an id that stands for itself can be asked for again; one that was made longer to be unique cannot.
-    if ref.id in {ref.series, ref.release, HOST}:
-        return ref.id
-    return f"{ref.package}={ref.package_version}"
 
 
 def _cached_packages(directory: Path) -> frozenset[tuple[str, str]]:

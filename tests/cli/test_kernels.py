@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from own_archive import RELEASES, FakeArchive, bzimage
 
-from uring_matrix.kernels import Row, _spec
+from uring_matrix.kernels import Row
 from vm.kernel import KernelRef
+from vm.specs import spec_of
 
 from .conftest import Ended
 
@@ -153,4 +154,4 @@ def test_an_architecture_nobody_knows_is_a_usage_error(cli: Call) -> None:
     ],
 )
 def test_the_spec_of_a_row_asks_for_that_row(ref: KernelRef, spec: str) -> None:
-    assert _spec(ref) == spec
+    assert spec_of(ref) == spec
