@@ -110,17 +110,34 @@ class Setup:
     def runtime(self) -> image.Runtime:
         """The guest image's first layer."""
         if self._runtime is None:
-            self._runtime = image.runtime(
-                self._image_archive,
-                self.architecture,
-                self.cache,
-                trees=payload.trees(),
-                preload=payload.PRELOAD,
-                main=_MAIN,
-                progress=self.progress,
-                is_wanted=payload.is_wanted,
-            )
+            self._runtime = image.runtime(self._image_archive, self._recipe, self.cache, self.progress)
         return self._runtime
+
+    def fetch(self) -> None:
+        """Have in the cache what guests need beside kernels: the guest image and its packages, and QEMU.
+
+        Raises:
+            VmError: something of it cannot be had.
+        """
+        self.runtime()
+        if not self.settings.offline:
+            image.fetch_packages(self._image_archive)
+        self.qemu()
+
+    @property
+    def is_image_at_hand(self) -> bool:
+        """Whether the guest image needs no download."""
+        return image.is_at_hand(self._image_archive, self._recipe, self.cache)
+
+    @cached_property
+    def _recipe(self) -> image.Recipe:
+        return image.Recipe(
+            self.architecture,
+            trees=payload.trees(),
+            preload=payload.PRELOAD,
+            main=_MAIN,
+            is_wanted=payload.is_wanted,
+        )
 
     def machine(self, qemu: Qemu, accelerator: str, kernel: Path, initrd: Path) -> MachineConfig:
         """A guest's machine."""
