@@ -2,9 +2,7 @@
 
 import contextlib
 import gzip
-import itertools
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from vm import image
 from vm.apt import Archive
 from vm.apt_text import Package
-from vm.archives import decompress, members
+from vm.archives import decompress
 from vm.cache import Cache, Entry, hash_file
 from vm.catalogue import Candidate, Catalogue, Index, find_candidates, is_newer, series_of
 from vm.errors import CacheError, FetchError, PackageGoneError, SignatureError, UnfitKernel, VmError
@@ -24,15 +23,8 @@ from vm.kernelimage import check_fit, inspect, read_config
 from vm.progress import SILENT, Progress
 from vm.settings import Settings
 from vm.specs import BUILD_IMAGES, reference, resolve, spec_of
+from vm.unpack import load_order, module_name, unpack_files, wanted_modules
 
-# What a guest may want to load, if the kernel has it as a module: block devices to put a real file system on.
-_MODULES = ("loop", "nvme")
-# Where those and what they depend on are, in every kernel so far.
-_MODULE_FILES = re.compile(
-    r"/kernel/(drivers/(block/loop|nvme/(host|common)/)|lib/|crypto/|block/).*\.ko(\.xz|\.zst|\.gz)?$"
-)
-_IMAGES = re.compile(r"boot/vmlinu[xz]-[^/]+|usr/lib/modules/[^/]+/vmlinuz")
-_CONFIGS = re.compile(r"boot/config-[^/]+|usr/lib/modules/[^/]+/config")
 _UNPACKING_THREADS = 2
 _UPDATE = "`uring-matrix kernels list --update` brings the lists up to date; another mirror may have it (--mirror)"
 _UNUSED_S = 30 * 24 * 60 * 60
@@ -212,7 +204,9 @@ class Kernels:
         return [reference(candidate, candidate.release) for candidate in self._cached()]
 
     def prune(self, *, everything: bool = False) -> list[tuple[str, int]]:
-        """Remove kernels that a run of `all` would not use, downloaded packages, and what nobody used for a month.
+        """Remove kernels that a run of `all` would not use, and what nobody used for a month.
+
+        Of downloaded packages, those of guest images that stay are kept: another one can be made of them.
 
         Args:
             everything: remove whatever no run is using at the moment.
@@ -232,7 +226,7 @@ class Kernels:
                     is_wanted = not everything and self._cache.unused_for_s(kind, key) < _UNUSED_S
                 if not is_wanted and (size_bytes := self._cache.remove(kind, key)) is not None:
                     removed.append((f"{kind}/{key}", size_bytes))
-        return removed + self._cache.clear_folder("packages")
+        return removed + self._cache.clear_folder("packages", image.package_files(self._cache))
 
     # -- what is there already ----------------------------------------------------------------------------------------
 
@@ -433,24 +427,24 @@ class Kernels:
         digest = hash_file(path)
 
         def build(target: Path) -> Mapping[str, Any]:
-            return _unpack_files([path], target, ref.arch)
+            return unpack_files([path], target, ref.arch)
 
         entry = self._cache.get_or_build("kernels", f"path_{digest[:32]}", build)
         return _kernel(ref, entry)
 
     def _modules_of(self, folders: Sequence[Path], config: Mapping[str, str]) -> dict[str, Path]:
         """Find a guest's modules in a build tree or in the machine's own modules."""
-        wanted = _wanted_modules(config)
+        wanted = wanted_modules(config)
         found: dict[str, Path] = {}
         for folder in folders:
             for source in (folder, folder / "kernel"):
                 for path in [*source.glob("drivers/block/loop.ko*"), *source.glob("drivers/nvme/host/*.ko*")]:
-                    found.setdefault(_module_name(path), path)
+                    found.setdefault(module_name(path), path)
         if not wanted or not found:
             return {}
         plain = {name: path for name, path in found.items() if path.suffix == ".ko"}
         try:
-            order = _load_order(wanted, {name: decompress(p.name, p.read_bytes()) for name, p in found.items()})
+            order = load_order(wanted, {name: decompress(p.name, p.read_bytes()) for name, p in found.items()})
             packed = {name: found[name] for name in order if name not in plain}
             if packed:
                 key = "_".join(hash_file(path)[:16] for path in packed.values())
@@ -561,79 +555,7 @@ def _kernel(ref: KernelRef, entry: Entry, note: str = "") -> Kernel:
 
 
 def _unpack(files: Sequence[Path], target: Path, candidate: Candidate) -> Mapping[str, Any]:
-    return {**_unpack_files(files, target, candidate.arch, are_verified=True), "candidate": asdict(candidate)}
-
-
-def _unpack_files(files: Sequence[Path], target: Path, arch: str, *, are_verified: bool = False) -> dict[str, Any]:
-    """Take image, configuration and modules out of packages. Returns what to remember about them.
-
-    Args:
-        files: the packages.
-        target: where to.
-        arch: Debian's name of the architecture.
-        are_verified: that they are whole is known: then they are read until everything is there, and no further.
-    """
-    image, config = target / "vmlinuz", target / "config"
-    modules: dict[str, bytes] = {}
-    known: Mapping[str, str] = {}
-    wanted: list[str] = []
-    for member in itertools.chain.from_iterable(map(members, files)):
-        if not member.info.isreg():
-            continue
-        if _IMAGES.fullmatch(member.name):
-            member.save(image)
-        elif _CONFIGS.fullmatch(member.name):
-            member.save(config)
-            known = read_config(config.read_text(errors="replace"))
-            wanted = _wanted_modules(known)
-        elif _MODULE_FILES.search(member.name):
-            path = Path(member.name)
-            modules[_module_name(path)] = decompress(path.name, member.read())
-        else:
-            continue
-        if are_verified and known and image.exists() and set(wanted) <= set(_load_order(wanted, modules)):
-            break
-    if not image.exists():
-        raise UnfitKernel(
-            f"{' and '.join(path.name for path in files)} hold no kernel image; name a linux-image package"
-        )
-    facts = inspect(image, arch)
-    order = _load_order(wanted, modules)
-    for name in order:
-        (target / "modules").mkdir(exist_ok=True)
-        (target / "modules" / f"{name}.ko").write_bytes(modules[name])
-    return {"release": facts.release, "format": facts.format, "modules": order}
-
-
-def _wanted_modules(config: Mapping[str, str]) -> list[str]:
-    return [name for name in _MODULES if config.get(f"CONFIG_BLK_DEV_{name.upper()}") == "m"]
-
-
-def _module_name(path: Path) -> str:
-    return path.name.partition(".ko")[0].replace("-", "_")
-
-
-def _load_order(wanted: Iterable[str], modules: Mapping[str, bytes]) -> list[str]:
-    """Put modules into the order they have to be loaded; one whose dependencies are not all there is left out."""
-    order: list[str] = []
-
-    def add(name: str, above: tuple[str, ...]) -> bool:
-        if name in order:
-            return True
-        if name not in modules or name in above:
-            return False
-        match = re.search(rb"\0depends=([^\0]*)\0", b"\0" + modules[name])
-        needed = [part.replace("-", "_") for part in match[1].decode().split(",") if part] if match else []
-        mark = len(order)
-        if all(add(part, (*above, name)) for part in needed):
-            order.append(name)
-            return True
-        del order[mark:]
-        return False
-
-    for name in wanted:
-        add(name, ())
-    return order
+    return {**unpack_files(files, target, candidate.arch, are_verified=True), "candidate": asdict(candidate)}
 
 
 def _configs_beside(image: Path, release: str) -> list[Path]:

@@ -221,7 +221,7 @@ def runtime(archive: Archive, recipe: Recipe, cache: Cache, progress: Progress) 
     except SignatureError:
         raise
     except (FetchError, CacheError) as error:
-        earlier = _earlier_packages(archive, recipe, cache)
+        earlier = _at_hand(_earlier_packages(recipe, cache), archive, recipe, cache)
         if earlier is None:
             raise
         progress.note(f"the guest image has the packages of an earlier one: {error}")
@@ -235,22 +235,36 @@ def fetch_packages(archive: Archive) -> None:
 
 def is_at_hand(archive: Archive, recipe: Recipe, cache: Cache) -> bool:
     """Whether the first layer is in the cache, or can be made of what is."""
-    return _earlier_packages(archive, recipe, cache) is not None
+    made = _earlier_packages(recipe, cache)
+    with contextlib.suppress(FetchError, CacheError):
+        made.insert(0, _resolve(archive))
+    return _at_hand(made, archive, recipe, cache) is not None
 
 
 def _resolve(archive: Archive) -> list[Package]:
     return [package for package in archive.resolve(_PACKAGES) if package.name not in _UNWANTED_PACKAGES]
 
 
-def _earlier_packages(archive: Archive, recipe: Recipe, cache: Cache) -> list[Package] | None:
-    """What an earlier layer was made of: one that fits as it is, else one whose packages are still there."""
-    keys = sorted(cache.keys(_KIND), key=lambda key: cache.unused_for_s(_KIND, key))
-    made: list[list[Package]] = []
-    for key in keys:
+def _earlier_packages(recipe: Recipe, cache: Cache) -> list[list[Package]]:
+    """What earlier layers were made of, the one that was used last first."""
+    return [packages for arch, packages in _recorded(cache) if arch == recipe.architecture.name]
+
+
+def package_files(cache: Cache) -> set[str]:
+    """The files, among downloaded packages, that the layers in the cache are made of."""
+    return {package.file for _arch, packages in _recorded(cache) for package in packages}
+
+
+def _recorded(cache: Cache) -> Iterator[tuple[str, list[Package]]]:
+    """The architecture and the packages of each layer in the cache."""
+    for key in sorted(cache.keys(_KIND), key=lambda key: cache.unused_for_s(_KIND, key)):
         meta = cache.meta(_KIND, key)
-        # An older version of this program remembered other things.
-        if meta.get("recipe") == _RECIPE and meta["arch"] == recipe.architecture.name:
-            made.append([Package(**fields) for fields in meta["packages"]])
+        if meta.get("recipe") == _RECIPE:  # an older version of this program remembered other things
+            yield meta["arch"], [Package(**fields) for fields in meta["packages"]]
+
+
+def _at_hand(made: Sequence[list[Package]], archive: Archive, recipe: Recipe, cache: Cache) -> list[Package] | None:
+    """Choose packages for which nothing has to be downloaded: a layer of them is there, else they are themselves."""
     fitting = (packages for packages in made if cache.get(_KIND, recipe.key(packages)) is not None)
     return next(fitting, None) or next((packages for packages in made if archive.has(packages)), None)
 

@@ -17,7 +17,7 @@ from conftest import Recorder
 from fake_archive import FakeArchive, deb
 from kernel_samples import bzimage, config, module
 
-from vm import apt, fetch
+from vm import apt
 from vm.apt import Archive
 from vm.cache import Cache, hash_file
 from vm.catalogue import Catalogue
@@ -25,6 +25,7 @@ from vm.errors import CacheError, FetchError, PackageGoneError, SignatureError, 
 from vm.fetch import Kernels
 from vm.kernel import Kernel
 from vm.settings import Settings
+from vm.unpack import unpack_files
 
 Connect = Callable[..., Archive]
 CATALOGUE = dataclasses.replace(Catalogue.load(), suites=("old", "new"), suites_to_come=("next",))
@@ -616,7 +617,7 @@ def test_a_package_is_read_to_its_end_unless_its_hash_is_known(
     with pytest.raises(VmError, match=r"amd64\.deb is damaged"):
         own(open_kernels, package_file)
     (tmp_path / "target").mkdir()
-    found = fetch._unpack_files([package_file], tmp_path / "target", "amd64", are_verified=True)
+    found = unpack_files([package_file], tmp_path / "target", "amd64", are_verified=True)
     assert (found["release"], found["modules"]) == (OWN_RELEASE, ["loop"])
 
 
