@@ -49,7 +49,7 @@ class PendingKernels:
         missing: list[KernelRef] = []
         for ref in refs:
             try:
-                kernel = kernels.at_hand(ref)
+                kernel = kernels.at_hand(ref, exact=bool(pins))
             except VmError as error:
                 self._keep(ref, error)
             else:

@@ -10,6 +10,7 @@ import msgspec
 from harness import cell_inputs, kernel_records
 from harness.cells import HOST, Cell
 from harness.guests import Column, PendingOutcome
+from harness.report_attributes import NOTES_OF_FETCHING
 from harness.resume import EarlierCell
 from harness.suites import Mode
 from reports.results import Host, Kernel
@@ -140,7 +141,8 @@ class Plan:
             guest = guest.with_kernel(kernel, cache)
         except VmError as error:
             return PendingOutcome(kernel_records.facts(error), why_not=str(error))
-        known = {**kernel_records.facts(kernel), **self._inputs(guest, kernel.image)}
+        facts = kernel_records.facts(kernel)
+        known = {**facts, NOTES_OF_FETCHING: facts["notes"], **self._inputs(guest, kernel.image)}
         return PendingOutcome(known, self._column(guest, kernel.image, paths))
 
     def is_fetching(self, cell: Cell) -> bool:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import platform
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -12,8 +12,9 @@ from typing import Literal
 import psutil
 import pytest
 
-from harness import cell_inputs, durations, kernel_records, options, payload
+from harness import cell_inputs, durations, guest_packages, kernel_records, options, payload
 from harness.cells import HOST, Cell, native_architecture
+from harness.guest_packages import GuestPackages
 from harness.guest_shape import GuestShape
 from harness.names import tree_of
 from harness.pending_kernels import PendingKernels
@@ -110,17 +111,68 @@ class Setup:
     def runtime(self) -> image.Runtime:
         """The guest image's first layer."""
         if self._runtime is None:
-            self._runtime = image.runtime(
-                self._image_archive,
-                self.architecture,
-                self.cache,
-                trees=payload.trees(),
-                preload=payload.PRELOAD,
-                main=_MAIN,
-                progress=self.progress,
-                is_wanted=payload.is_wanted,
-            )
+            self._runtime = image.runtime(self._image_archive, self._recipe, self.cache, self.progress)
         return self._runtime
+
+    def fetch(self) -> Iterator[tuple[str, str | VmError]]:
+        """Have in the cache what guests need beside kernels.
+
+        Yields:
+            Each part by name, and what it is now, or why it cannot be had.
+        """
+        parts: list[tuple[str, Callable[[], str]]] = [
+            ("guest image", self._fetch_image),
+            ("QEMU", lambda: str(self.qemu())),
+        ]
+        if self.settings.packages:
+            parts.append(("guest packages", self._fetch_guest_packages))
+        for name, fetch in parts:
+            try:
+                yield name, fetch()
+            except VmError as error:
+                yield name, error
+
+    def _fetch_image(self) -> str:
+        runtime = self.runtime()
+        if not self.settings.offline:
+            image.fetch_packages(self._image_archive)
+        return str(runtime.initramfs)
+
+    def _fetch_guest_packages(self) -> str:
+        try:
+            fitted = self.fitted(guest_packages.find(self.settings.packages))
+        except pytest.UsageError as error:
+            raise VmError(str(error)) from error
+        return ", ".join(f"{package.name} {package.version}" for package in fitted.packages)
+
+    def fitted(self, packages: GuestPackages) -> GuestPackages:
+        """Third-party packages as guests can use them.
+
+        Raises:
+            pytest.UsageError: one cannot be had.
+        """
+        return packages.fitted(
+            self.runtime().python,
+            self.architecture.machine,
+            self.cache,
+            is_offline=self.settings.offline,
+            progress=self.progress,
+        )
+
+    @property
+    def is_image_at_hand(self) -> bool:
+        """Whether the guest image needs no download."""
+        return image.is_at_hand(self._image_archive, self._recipe, self.cache)
+
+    @cached_property
+    def _recipe(self) -> image.Recipe:
+        return image.Recipe(
+            self.architecture,
+            trees=payload.trees(),
+            preload=payload.PRELOAD,
+            main=_MAIN,
+            is_wanted=payload.is_wanted,
+        )
 
     def machine(self, qemu: Qemu, accelerator: str, kernel: Path, initrd: Path) -> MachineConfig:
         """A guest's machine."""
@@ -250,13 +302,7 @@ def _equip(
 ) -> tuple[list[GuestPlan], Qemu, Accel | None]:
     """Give every kernel, there or still coming, what its guests need; nothing if none comes after all."""
     runtime = setup.runtime()
-    packages = sent.packages.fitted(
-        runtime.python,
-        setup.architecture.machine,
-        setup.cache,
-        is_offline=setup.settings.offline,
-        progress=setup.progress,
-    )
+    packages = setup.fitted(sent.packages)
     archive = image.payload(
         runtime,
         setup.cache,

@@ -5,7 +5,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,7 @@ from harness.attempts import GOOD
 from harness.cells import Cell, split_node_id
 from harness.names import TestNames, short_ids
 from harness.plan import Plan
-from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, RESUMED, ROW, ROW_SO_FAR, TEST
+from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, NOTES_OF_FETCHING, RESUMED, ROW, ROW_SO_FAR, TEST
 from harness.reproduce import Command
 from harness.resume import EarlierCell, Sorted, earlier_cells
 from reports.results import (
@@ -195,6 +195,8 @@ class Recorder:
                 self._journal.note(note)
             modes = {cell.mode: self._plan.modes[cell.mode] for cell in self._cells.values()}
             kernels = {cell.kernel for cell in self._planned}
+            for kernel in self._plan.kernels:
+                self._tell(kernel.id, kernel.notes if kernel.id in kernels else ())
             self._journal.plan(
                 kernels=[kernel for kernel in self._kernels.values() if kernel.id in kernels],
                 tests=self._tests.values(),
@@ -262,9 +264,15 @@ class Recorder:
             self._tests[test] = described
             self._journal.plan(tests=[described])
 
+    def _tell(self, kernel: str, notes: Iterable[str]) -> None:
+        """Have the run say what was fetched instead of what was asked for: its column is of another version."""
+        for note in notes:
+            self._journal.note(f"{kernel}: {note}")
+
     def _update_kernel(self, update: Mapping[str, Any]) -> None:
         facts = dict(update)
         kernel = self._kernels[facts.pop("id")]
+        self._tell(kernel.id, facts.pop(NOTES_OF_FETCHING, ()))
         if console := facts.get("console"):
             facts["console"] = os.path.relpath(console, self._directory)
         facts["notes"] = (*kernel.notes, *facts.get("notes", ()))

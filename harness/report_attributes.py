@@ -9,6 +9,8 @@ ROW, TEST = "matrix_row", "matrix_test"
 ROW_SO_FAR = "matrix_row_so_far"
 # Of any report: update about its kernel.
 KERNEL_UPDATE = "matrix_kernel"
+# In that: which other version than the one that was asked for was fetched, and why.
+NOTES_OF_FETCHING = "notes_of_fetching"
 # Of a worker's output: what became of the cells that a resumed run was asked for.
 RESUMED = "uring_matrix_resumed"
 # Of a guest's report: keywords that its item got while it ran; how many of its subtests failed; whether its text is

@@ -11,6 +11,7 @@ from tree import ROOT
 sys.path.append(str(ROOT / "tests" / "vm"))
 
 from fake_archive import FakeArchive, serve
+from fake_guest import add_guest, add_qemu
 
 RELEASES = {"6.1": "6.1.0-9-cloud-amd64", "6.12": "6.12.1-3-cloud-amd64"}
 _SUITES = {"6.1": "bookworm", "6.12": "trixie"}
@@ -29,6 +30,13 @@ def bzimage(release: str) -> bytes:
     text = f"{release} (builder)".encode() + b"\0"
     content[0x300 : 0x300 + len(text)] = text
     return bytes(content)
+
+
+def add_what_guests_need(archive: FakeArchive) -> None:
+    """Add a guest image's packages and a QEMU, in which every program is a script."""
+    add_guest(archive, _SUITES["6.12"])
+    add_qemu(archive, suite=_SUITES["6.12"])
+    archive.publish()
 
 
 @contextlib.contextmanager

@@ -295,7 +295,10 @@ def list_kernels(specs: tuple[str, ...], as_json: bool, update: bool, arch: str 
 @arch_option
 @settings
 def fetch(specs: tuple[str, ...], arch: str | None) -> int:
-    """Download kernels into the cache, so that a later run needs no network for them."""
+    """Download all that runs of these kernels need, so that later ones need no network.
+
+    That is the kernels, the guest image and its packages, and QEMU.
+    """
     return _call("kernels", "fetch", specs, arch=arch_of(arch))
 
 
@@ -415,13 +418,22 @@ def probe(kernels: tuple[str, ...], accel: str | None, as_json: bool) -> int:
 
 @cli.command(
     short_help="Say what this machine can do, and what mends it.",
-    epilog="Exit code 3 means that no kernel can be run on this machine as it is.",
+    epilog="""\b
+Examples:
+  uring-matrix doctor
+  uring-matrix doctor --offline 6.1 6.12   whether these run without a network
+
+Exit code 3 means that no kernel can be run on this machine as it is; with --offline, that something is missing which
+such a run needs.""",
+)
+@kernels_option(
+    "A kernel to look for in the cache, as KERNEL is; may be given several times. Offline, the default: all."
 )
 @json_option
 @settings
-def doctor(as_json: bool) -> int:
+def doctor(kernels: tuple[str, ...], as_json: bool) -> int:
     """Say what this machine can do, what it lacks, and the command that mends it."""
-    return _call("doctor", "doctor", as_json=as_json)
+    return _call("doctor", "doctor", kernels=kernels, as_json=as_json)
 
 
 @cli.command(short_help="Open a Python prompt inside a kernel.", epilog=_SPECS)

@@ -9,6 +9,7 @@ import errno
 import os
 import platform
 import resource
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -19,16 +20,23 @@ from typing import Literal
 
 import click
 import psutil
+import pytest
 
 import uring
+from harness.guest_packages import find
+from harness.prepare import Setup
 from uring_matrix import output
+from vm.architectures import ARCHITECTURES
 from vm.cache import Cache
 from vm.catalogue import Catalogue
-from vm.errors import FetchError, QemuError, SettingsError, VmError
+from vm.errors import FetchError, QemuError, SettingsError, SpecError, VmError
+from vm.fetch import Kernels
+from vm.kernel import KernelRef
 from vm.progress import SILENT
 from vm.qemu import Qemu, choose_accel, find_qemu, host_arch, kvm_obstacle
 from vm.settings import Settings
 from vm.sources import Sources, find_sources, without_credentials
+from vm.specs import ALL, is_path, spec_of
 
 SCHEMA_VERSION = 1
 Status = Literal["ok", "warn", "fail"]
@@ -42,6 +50,8 @@ _MEMORY_PER_GUEST_MB = 400
 _MEMLOCK_NEEDED_BYTES = 1 << 20
 _MIRROR_TIMEOUT_S = 20
 _APT_HELPER = "/usr/lib/apt/apt-helper"
+# Whatever says that nothing is to be fetched, the environment outweighs it, but for an option.
+_FETCH = "URING_MATRIX_OFFLINE=0 uring-matrix kernels fetch"
 _STYLES = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
 
 
@@ -72,6 +82,9 @@ class Machine:
     # None where QEMU would have to be fetched first.
     qemu: Qemu | None
     qemu_problem: str
+    # What is in the cache: a guest image, or what it is made of, and kernels.
+    has_image: bool = False
+    has_kernels: bool = False
 
     @property
     def has_apt(self) -> bool:
@@ -81,16 +94,25 @@ class Machine:
     @property
     def can_run_offline(self) -> bool:
         """There is a QEMU, and the cache holds a kernel and a guest image: something can be run without fetching."""
-        return self.qemu is not None and bool(self.cache.keys("kernels")) and bool(self.cache.keys("runtime"))
+        return self.qemu is not None and self.has_kernels and self.has_image
+
+    @property
+    def offline_settings(self) -> Settings:
+        """A doctor does not start downloads."""
+        return dataclasses.replace(self.settings, offline=True)
 
 
-def doctor(*, as_json: bool) -> int:
+def doctor(*, kernels: Sequence[str] = (), as_json: bool) -> int:
     """Look at everything and say what was found.
 
+    Args:
+        kernels: those to look for in the cache.
+        as_json: whether to write JSON.
+
     Returns:
-        3 where something makes runs impossible, else 0.
+        3 where something makes runs impossible, or lacks for one that is offline, else 0.
     """
-    checks = list(examine())
+    checks = list(examine(kernels))
     is_ready = all(check.status != "fail" for check in checks)
     if as_json:
         found = [dataclasses.asdict(check) for check in checks]
@@ -99,8 +121,14 @@ def doctor(*, as_json: bool) -> int:
         for line in lines(checks):
             output.say(line)
         output.say()
-        output.say("This machine can run the matrix." if is_ready else "This machine cannot run the matrix as it is.")
+        output.say(_verdict(checks, is_ready))
     return output.EXPECTED if is_ready else output.INFRASTRUCTURE
+
+
+def _verdict(checks: Sequence[Check], is_ready: bool) -> str:
+    if any(check.id == "image" for check in checks):
+        return "An offline run has all it needs." if is_ready else "An offline run lacks something, see above."
+    return "This machine can run the matrix." if is_ready else "This machine cannot run the matrix as it is."
 
 
 def lines(checks: Sequence[Check]) -> Iterator[str]:
@@ -114,8 +142,12 @@ def lines(checks: Sequence[Check]) -> Iterator[str]:
             yield f"{'':<4}  {'':<{width}}  → {output.bold(check.mend)}"
 
 
-def examine() -> Iterator[Check]:
-    """Make every check, those that others rest on first."""
+def examine(kernels: Sequence[str] = ()) -> Iterator[Check]:
+    """Make every check, those that others rest on first.
+
+    Args:
+        kernels: those to look for in the cache; without any, all, if nothing may be fetched.
+    """
     yield check_python()
     try:
         machine = look()
@@ -135,6 +167,10 @@ def examine() -> Iterator[Check]:
     )
     for check in checks:
         yield check(machine)
+    if machine.settings.offline:
+        yield from check_guests(machine, kernels)
+    if machine.settings.offline or kernels:
+        yield from check_kernels(machine, kernels)
     yield check_io_uring()
     yield check_memlock()
 
@@ -161,7 +197,23 @@ def look() -> Machine:
         qemu = find_qemu(arch, cache, dataclasses.replace(settings, offline=True), SILENT, catalogue=catalogue)
     except VmError as error:
         qemu_problem = str(error)
-    return Machine(settings, cache, catalogue, arch, sources, sources_problem, qemu, qemu_problem)
+    machine = Machine(settings, cache, catalogue, arch, sources, sources_problem, qemu, qemu_problem)
+    setup = _setup(machine)
+    return dataclasses.replace(
+        machine,
+        has_image=setup is not None and setup.is_image_at_hand,
+        has_kernels=bool(_kernels(machine).cached()),
+    )
+
+
+def _setup(machine: Machine) -> Setup | None:
+    """What guests need, without the network; None where there is no such thing for this machine's architecture."""
+    known = ARCHITECTURES.get(machine.arch)
+    return Setup(known, machine.offline_settings, SILENT) if known is not None else None
+
+
+def _kernels(machine: Machine) -> Kernels:
+    return Kernels(machine.cache, machine.offline_settings, SILENT, arch=machine.arch)
 
 
 # -- programs and packages --------------------------------------------------------------------------------------------
@@ -260,7 +312,62 @@ def check_qemu(machine: Machine) -> Check:
     package = " ".join(machine.catalogue.qemu_packages.get(machine.arch, ("qemu-system",)))
     if machine.sources is not None and machine.has_apt and not machine.settings.offline:
         return Check("qemu", "QEMU", "ok", "none is here; the first run fetches one of its own (about 40 MB, no root)")
-    return Check("qemu", "QEMU", "fail", machine.qemu_problem, f"sudo apt-get install {package}")
+    install = f"sudo apt-get install {package}"
+    mend = f"{_FETCH} all (or {install})" if machine.settings.offline else install
+    return Check("qemu", "QEMU", "fail", machine.qemu_problem, mend)
+
+
+def check_guests(machine: Machine, specs: Sequence[str]) -> Iterator[Check]:
+    """Say whether guests can be had without fetching anything."""
+    mend = f"{_FETCH} {shlex.join(specs) or ALL}"
+    setup = _setup(machine)
+    if setup is None:
+        known = ", ".join(ARCHITECTURES)
+        yield Check("image", "Guest image", "fail", f"guests of {machine.arch} are not supported; there are {known}")
+    elif not machine.has_image:
+        message = "neither the guest image nor the packages that it is made of are in the cache"
+        yield Check("image", "Guest image", "fail", message, mend)
+    else:
+        yield Check("image", "Guest image", "ok", "it, or what it is made of, is in the cache")
+        if machine.settings.packages:
+            names = ", ".join(machine.settings.packages)
+            try:
+                setup.fitted(find(machine.settings.packages))
+                yield Check("packages", "Guest packages", "ok", f"{names}: nothing has to be fetched")
+            except (pytest.UsageError, VmError) as error:
+                yield Check("packages", "Guest packages", "fail", str(error), mend)
+
+
+def check_kernels(machine: Machine, specs: Sequence[str]) -> Iterator[Check]:
+    """Say of each kernel whether it can be run without fetching anything."""
+    bad: Status = "fail" if machine.settings.offline else "warn"
+    kernels = _kernels(machine)
+    refs: list[KernelRef] = []
+    for spec in specs or (ALL,):
+        try:
+            refs += kernels.resolve([spec])
+        except FetchError as error:  # there are no lists, and the cache is empty
+            yield Check(f"kernel-{spec}", f"Kernel {spec}", bad, str(error), f"{_FETCH} {shlex.quote(spec)}")
+        except SpecError as error:
+            if is_path(spec) or not kernels.index.limit:
+                raise  # there is no such kernel, here or elsewhere
+            yield Check(f"kernel-{spec}", f"Kernel {spec}", bad, str(error), f"{_FETCH} {shlex.quote(spec)}")
+    if refs and not specs and kernels.index.limit:
+        message = f"only those in the cache are known: {kernels.index.limit}"
+        yield Check("kernels", "Kernels", "warn", message, f"{_FETCH} {ALL}")
+    for ref in refs:
+        name, title = f"kernel-{ref.id}", f"Kernel {ref.id}"
+        what = ref.package_version or ref.location or ref.release
+        try:
+            kernel = kernels.at_hand(ref)
+        except VmError as error:
+            yield Check(name, title, "fail", str(error), f"name another kernel than {ref.id}")
+            continue
+        if kernel is None:
+            yield Check(name, title, bad, f"{what} is not in the cache", f"{_FETCH} {shlex.quote(spec_of(ref))}")
+        else:
+            where = "is in the cache" if ref.source == "debian" else "is here"
+            yield Check(name, title, "ok", f"{what} {where}{f' ({kernel.note})' if kernel.note else ''}")
 
 
 class _NotProved(Exception):  # noqa: N818 -- an answer, not a mistake

@@ -1,7 +1,6 @@
 """`uring-matrix kernels`: what there is to test, fetching it, pinning it, and cleaning up."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,14 @@ import click
 
 from uring_matrix import output
 from uring_matrix.progress import progress
+from vm.architectures import ARCHITECTURES
 from vm.cache import Cache
 from vm.errors import VmError
 from vm.fetch import Kernels
 from vm.kernel import Kernel, KernelRef
 from vm.lock import pin, render_lock
 from vm.settings import Settings
-from vm.specs import HOST
+from vm.specs import HOST, spec_of
 
 # Count up when a field goes or changes its meaning; new fields may come at any time.
 SCHEMA_VERSION = 1
@@ -68,10 +68,10 @@ def list_kernels(specs: Sequence[str], *, arch: str, as_json: bool, update: bool
 
 
 def fetch(specs: Sequence[str], *, arch: str) -> int:
-    """Make kernels ready to boot.
+    """Have in the cache what a run of these kernels needs: their images, the guest image, QEMU.
 
     Returns:
-        3 where one of them could not be had; the others are kept all the same.
+        3 where something could not be had; the rest is kept all the same.
     """
     _, kernels = _kernels(arch)
     named = kernels.resolve(specs)
@@ -87,6 +87,19 @@ def fetch(specs: Sequence[str], *, arch: str) -> int:
             exit_code = output.INFRASTRUCTURE
         else:
             output.say(f"{ref.id}  {outcome.release}  {outcome.image}")
+    if arch not in ARCHITECTURES:
+        output.tell(f"guests of {arch} are not supported: there is no guest image for these kernels")
+        return exit_code
+    # It knows of pytest, which takes longer to load than a list takes to print.
+    from harness.prepare import Setup  # noqa: PLC0415
+
+    for name, found in Setup(ARCHITECTURES[arch], Settings.load(), progress()).fetch():
+        if isinstance(found, VmError):
+            output.error_line(f"{name}: {found}")
+            exit_code = output.INFRASTRUCTURE
+        else:
+            # Standard output has a line per kernel.
+            output.tell(f"{name}: {found}")
     return exit_code
 
 
@@ -141,7 +154,7 @@ def describe(kernels: Kernels, refs: Sequence[KernelRef], cached: frozenset[tupl
         rows.append(
             Row(
                 id=ref.id,
-                spec=_spec(ref),
+                spec=spec_of(ref),
                 series=ref.series,
                 arch=ref.arch,
                 source=ref.source,
@@ -165,29 +178,15 @@ def _kernels(arch: str) -> tuple[Settings, Kernels]:
     return settings, Kernels(Cache(settings.cache, shown), settings, shown, arch=arch)
 
 
-def _spec(ref: KernelRef) -> str:
-    if ref.location is not None:
-        return ref.location
-    # Only an id that stands for itself can be asked for again; one that was made longer to be unique cannot.
-    if ref.id in {ref.series, ref.release, HOST}:
-        return ref.id
-    return f"{ref.package}={ref.package_version}"
-
-
 def _cached_packages(directory: Path) -> frozenset[tuple[str, str]]:
     """List what the cache holds by package and version, from the manifests alone.
 
     Opening the entries would verify them, which for eleven kernels takes longer than everything else here; whoever
     boots one verifies it then.
     """
-    found = set()
-    for manifest in (directory / "kernels").glob("*/manifest.json"):
-        try:
-            candidate = json.loads(manifest.read_bytes())["meta"]["candidate"]
-            found.add((candidate["packages"][0]["name"], candidate["version"]))
-        except (OSError, ValueError, KeyError, IndexError, TypeError):
-            continue
-    return frozenset(found)
+    cache = Cache(directory)
+    candidates = (cache.meta("kernels", key).get("candidate") for key in cache.keys("kernels"))
+    return frozenset((one["packages"][0]["name"], one["version"]) for one in candidates if one)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -74,6 +74,8 @@ class Archive:
         self._optional = frozenset(optional)
         self._is_refreshed = False
         self._given_sources = sources
+        # Why there are no lists and never will be.
+        self._problem: FetchError | None = None
         try:
             origin = f"{self._sources}\n{arch}"
             self._root = f"apt/{arch}-{_digest(origin)}"
@@ -81,7 +83,10 @@ class Archive:
             # No apt, or no Debian here: what another machine, or another day, left in the cache is still good.
             roots = sorted(cache.directory.glob(f"apt/{arch}-*/suites.json"), key=lambda path: path.stat().st_mtime)
             if not roots:
-                raise
+                # Packages that are in the cache can still be used, and whatever was made of them.
+                self._problem = error
+                self._root = f"apt/{arch}-none"
+                return
             progress.note(f"only what is in the cache can be used: {error}")
             self._root = f"apt/{roots[-1].parent.name}"
             self._is_refreshed = True
@@ -99,6 +104,8 @@ class Archive:
             SignatureError: a suite is not signed by a key this machine trusts, or is damaged.
             FetchError: a suite could not be had and there is no older list of it.
         """
+        if self._problem is not None:
+            raise self._problem
         if self._is_refreshed and not force:
             return
         state = self._state()
@@ -182,23 +189,27 @@ class Archive:
         if directory is not None:
             self._fetch(packages, directory, on_file, what)
             return [directory / package.file for package in packages]
-        shelf = self._cache.directory / "packages"
-        missing = [
-            package
-            for package in packages
-            if file_size(shelf / package.file) != package.size_bytes or not _is_right(shelf / package.file, package)
-        ]
+        missing = [package for package in packages if not self.has([package])]
 
         def keep(package: Package, path: Path) -> None:
-            with self._cache.writing(f"write {shelf / package.file}"):
-                path.replace(self._cache.folder("packages") / package.file)
+            with self._cache.writing(f"write {self._shelf / package.file}"):
+                path.replace(self._cache.folder(self._shelf.name) / package.file)
             if on_file is not None:
-                on_file(package, shelf / package.file)
+                on_file(package, self._shelf / package.file)
 
         if missing:
             with self._cache.temporary() as workspace:
                 self._fetch(missing, workspace, keep, what)
-        return [shelf / package.file for package in packages]
+        return [self._shelf / package.file for package in packages]
+
+    def has(self, packages: Iterable[Package]) -> bool:
+        """Whether these packages are in the cache, whole and right."""
+        paths = ((package, self._shelf / package.file) for package in packages)
+        return all(file_size(path) == package.size_bytes and _is_right(path, package) for package, path in paths)
+
+    @property
+    def _shelf(self) -> Path:
+        return self._cache.directory / "packages"
 
     def _fetch(
         self, packages: Sequence[Package], directory: Path, on_file: Callable[[Package, Path], None] | None, what: str

@@ -151,6 +151,14 @@ class Cache:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def meta(self, kind: str, key: str) -> Mapping[str, Any]:
+        """What is remembered about an entry, unverified, and much quicker so; nothing where that cannot be read."""
+        try:
+            found = json.loads((self._place(kind, key) / _MANIFEST).read_bytes())["meta"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def unused_for_s(self, kind: str, key: str) -> float:
         """How long ago an entry was last opened; infinite if it is not there."""
         try:
@@ -158,10 +166,10 @@ class Cache:
         except OSError:
             return math.inf
 
-    def clear_folder(self, name: str) -> list[tuple[str, int]]:
-        """Remove the files of a folder of the cache. Returns what was removed and its bytes."""
+    def clear_folder(self, name: str, keep: Collection[str] = ()) -> list[tuple[str, int]]:
+        """Remove the files of a folder of the cache, but for some. Returns what was removed and its bytes."""
         removed = []
-        for path in sorted((self.directory / name).glob("*")):
+        for path in sorted(path for path in (self.directory / name).glob("*") if path.name not in keep):
             with self.writing(f"remove {path}"):
                 removed.append((f"{name}/{path.name}", path.stat().st_size))
                 path.unlink()

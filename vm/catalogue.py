@@ -101,11 +101,23 @@ class Index:
         candidates: in any order.
         flavours: which to prefer, best first; others are found by their release only.
         catalogue: what is known about series.
+        first: of a series, whatever its version: what needs no download, where nothing may be downloaded.
+        limit: why there may be others than these, if so.
     """
 
-    def __init__(self, candidates: Iterable[Candidate], flavours: Iterable[str], catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        candidates: Iterable[Candidate],
+        flavours: Iterable[str],
+        catalogue: Catalogue,
+        *,
+        first: Iterable[Candidate] = (),
+        limit: str = "",
+    ) -> None:
         self.candidates = tuple(candidates)
         self.catalogue = catalogue
+        self.limit = limit
+        self._first = frozenset(first)
         self._rank = {flavour: rank for rank, flavour in enumerate(flavours)}
 
     @cached_property
@@ -121,7 +133,7 @@ class Index:
             # A series that has the preferred flavour at all is only ever that flavour: one thing varies, the version.
             best = min(self._rank[candidate.flavour] for candidate in candidates)
             candidates[:] = [candidate for candidate in candidates if self._rank[candidate.flavour] == best]
-            candidates.sort(key=lambda candidate: Version(candidate.version), reverse=True)
+            candidates.sort(key=lambda candidate: (candidate in self._first, Version(candidate.version)), reverse=True)
         return found
 
     @property
@@ -130,7 +142,7 @@ class Index:
         return sorted(self._by_series, key=series_key)
 
     def of_series(self, series: str) -> list[Candidate]:
-        """The kernels of a series, newest first; empty for a series that is not there."""
+        """The kernels of a series, the one that stands for it first, else newest first; empty for no series."""
         return self._by_series.get(series, [])
 
     def find(self, package: str | None, version: str | None) -> Candidate | None:
@@ -188,6 +200,11 @@ def find_candidates(packages: Iterable[Package], arch: str) -> list[Candidate]:
         if (release, version) not in found or rank < found[release, version][0]:
             found[release, version] = (rank, candidate)
     return [candidate for _rank, candidate in found.values()]
+
+
+def is_newer(one: Candidate, other: Candidate) -> bool:
+    """Whether a kernel has a higher version than another one."""
+    return bool(Version(one.version) > Version(other.version))
 
 
 def series_of(release: str) -> str:

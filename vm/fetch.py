@@ -2,9 +2,7 @@
 
 import contextlib
 import gzip
-import itertools
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,27 +11,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from vm import image
 from vm.apt import Archive
 from vm.apt_text import Package
-from vm.archives import decompress, members
+from vm.archives import decompress
 from vm.cache import Cache, Entry, hash_file
-from vm.catalogue import Candidate, Catalogue, Index, find_candidates, series_of
+from vm.catalogue import Candidate, Catalogue, Index, find_candidates, is_newer, series_of
 from vm.errors import CacheError, FetchError, PackageGoneError, SignatureError, UnfitKernel, VmError
 from vm.kernel import Kernel, KernelRef
 from vm.kernelimage import check_fit, inspect, read_config
 from vm.progress import SILENT, Progress
 from vm.settings import Settings
-from vm.specs import BUILD_IMAGES, reference, resolve
+from vm.specs import BUILD_IMAGES, reference, resolve, spec_of
+from vm.unpack import load_order, module_name, unpack_files, wanted_modules
 
-# What a guest may want to load, if the kernel has it as a module: block devices to put a real file system on.
-_MODULES = ("loop", "nvme")
-# Where those and what they depend on are, in every kernel so far.
-_MODULE_FILES = re.compile(
-    r"/kernel/(drivers/(block/loop|nvme/(host|common)/)|lib/|crypto/|block/).*\.ko(\.xz|\.zst|\.gz)?$"
-)
-_IMAGES = re.compile(r"boot/vmlinu[xz]-[^/]+|usr/lib/modules/[^/]+/vmlinuz")
-_CONFIGS = re.compile(r"boot/config-[^/]+|usr/lib/modules/[^/]+/config")
 _UNPACKING_THREADS = 2
+_UPDATE = "`uring-matrix kernels list --update` brings the lists up to date; another mirror may have it (--mirror)"
 _UNUSED_S = 30 * 24 * 60 * 60
 
 
@@ -91,16 +84,35 @@ class Kernels:
 
     def _find_index(self) -> Index:
         flavours = self.catalogue.flavours.get(self.arch, (self.arch,))
+        limit = ""
         try:
-            candidates = find_candidates(self.archive.kernel_packages(), self.arch)
+            listed = self.archive.kernel_packages()
+            if not self._settings.offline:
+                return Index(find_candidates(listed, self.arch), flavours, self.catalogue)
+            cached = self._cached()
         except SignatureError:
             raise
         except (FetchError, CacheError) as error:
-            candidates = self._cached()
-            if not candidates:
+            listed, cached, limit = [], self._cached(), str(error)
+            if not cached:
                 raise
-            self._progress.note(f"only the kernels in the cache are known: {error}")
-        return Index(candidates, flavours, self.catalogue)
+        # What is in the cache is all that can run; what else is listed is known to be missing.
+        packages = (package for candidate in cached for package in candidate.packages)
+        candidates = find_candidates([*packages, *listed], self.arch)
+        at_hand = [candidate for candidate in candidates if self._has(candidate)]
+        index = Index(candidates, flavours, self.catalogue, first=at_hand, limit=limit)
+        self._tell_what_is_cached(index, limit or "offline was asked for")
+        return index
+
+    def _tell_what_is_cached(self, index: Index, why: str) -> None:
+        newest = {series: index.of_series(series)[0] for series in index.series}
+        missing = [series for series, candidate in newest.items() if not self._has(candidate)]
+        cached = [f"{series} is {newest[series].version}" for series in newest if series not in missing]
+        self._progress.note(
+            f"a series is the newest kernel of it in the cache: {', '.join(cached) or 'there is none'}"
+            + (f"; not in the cache: {', '.join(missing)}" if missing else "")
+            + f". No other is fetched: {why}"
+        )
 
     def resolve(self, specs: Sequence[str]) -> list[KernelRef]:
         """Find the kernels that specs name; see `vm.specs`."""
@@ -142,7 +154,7 @@ class Kernels:
         missing: dict[KernelRef, Candidate] = {}
         for ref in refs:
             try:
-                at_hand = self._at_hand(ref)
+                at_hand = self._at_hand(ref, exact)
             except VmError as error:
                 outcomes.put(ref, error)
                 continue
@@ -150,7 +162,17 @@ class Kernels:
                 missing[ref] = at_hand
             else:
                 outcomes.put(ref, at_hand)
-        if missing:
+        if self._settings.offline:
+            for ref in missing:
+                outcomes.put(
+                    ref,
+                    FetchError(
+                        f"{ref.package} {ref.package_version} is not in the cache, and is not fetched because offline "
+                        f"was asked for; `uring-matrix kernels fetch {spec_of(ref, exact=exact)}` fetches it, with the "
+                        "network"
+                    ),
+                )
+        elif missing:
             try:
                 with self._cache.lock("kernels"):
                     self._download(missing, exact, outcomes)
@@ -159,13 +181,17 @@ class Kernels:
                     outcomes.put(ref, error)
         return outcomes.all
 
-    def at_hand(self, ref: KernelRef) -> Kernel | None:
+    def at_hand(self, ref: KernelRef, *, exact: bool = False) -> Kernel | None:
         """Find a kernel that needs no download; None when it needs one.
+
+        Args:
+            ref: which.
+            exact: that very kernel is wanted, whether it stands for its series or not.
 
         Raises:
             VmError: it can never be had, or not be booted.
         """
-        found = self._at_hand(ref)
+        found = self._at_hand(ref, exact)
         if isinstance(found, Candidate):
             return None
         fit = _fit(found)
@@ -178,7 +204,9 @@ class Kernels:
         return [reference(candidate, candidate.release) for candidate in self._cached()]
 
     def prune(self, *, everything: bool = False) -> list[tuple[str, int]]:
-        """Remove kernels that a run of `all` would not use, downloaded packages, and what nobody used for a month.
+        """Remove kernels that a run of `all` would not use, and what nobody used for a month.
+
+        Of downloaded packages, those of guest images that stay are kept: another one can be made of them.
 
         Args:
             everything: remove whatever no run is using at the moment.
@@ -198,11 +226,11 @@ class Kernels:
                     is_wanted = not everything and self._cache.unused_for_s(kind, key) < _UNUSED_S
                 if not is_wanted and (size_bytes := self._cache.remove(kind, key)) is not None:
                     removed.append((f"{kind}/{key}", size_bytes))
-        return removed + self._cache.clear_folder("packages")
+        return removed + self._cache.clear_folder("packages", image.package_files(self._cache))
 
     # -- what is there already ----------------------------------------------------------------------------------------
 
-    def _at_hand(self, ref: KernelRef) -> Kernel | Candidate:
+    def _at_hand(self, ref: KernelRef, exact: bool) -> Kernel | Candidate:
         """Find a kernel without the network, or what to download for it."""
         if ref.source == "host":
             return host_kernel(ref)
@@ -219,7 +247,19 @@ class Kernels:
                 "see `uring-matrix kernels list` for what it has"
             )
         entry = self._cache.get("kernels", _key(candidate))
-        return _kernel(ref, entry) if entry is not None else candidate
+        note = "" if exact else self._older(ref, candidate)
+        return _kernel(ref, entry, note) if entry is not None else candidate
+
+    def _has(self, candidate: Candidate) -> bool:
+        """Whether the cache has a kernel; whoever opens it, verifies it."""
+        return _key(candidate) in self._cache.keys("kernels")
+
+    def _older(self, ref: KernelRef, candidate: Candidate) -> str:
+        """Say that the lists have a newer kernel than the one that stands for its series, if so."""
+        newer = [one for one in self.index.of_series(candidate.series) if is_newer(one, candidate)]
+        if ref.id != ref.series or not newer:
+            return ""
+        return f"{candidate.version} from the cache is used instead of {newer[0].version}, which is not fetched offline"
 
     def _cached(self) -> list[Candidate]:
         found = []
@@ -236,13 +276,15 @@ class Kernels:
     def _download(self, wanted: Mapping[KernelRef, Candidate], exact: bool, outcomes: "_Outcomes") -> None:
         """Download kernels, taking the next newest of a series for one that the archive does not have any more."""
         pending = dict(wanted)
-        gone: dict[KernelRef, set[str]] = {ref: set() for ref in wanted}
-        notes: dict[KernelRef, str] = {}
+        tried: dict[KernelRef, set[str]] = {ref: set() for ref in wanted}
+        # Packages that are listed and are not there, in the order they were asked for.
+        gone: dict[KernelRef, list[str]] = {ref: [] for ref in wanted}
 
         def keep(candidate: Candidate, entry: Entry) -> None:
             for ref, one in pending.items():
                 if one == candidate:
-                    outcomes.put(ref, _kernel(_as_fetched(ref, candidate), entry, notes.get(ref, "")))
+                    note = f"{_gone(gone[ref])}; {one.version} is used instead. {_UPDATE}" if gone[ref] else ""
+                    outcomes.put(ref, _kernel(_as_fetched(ref, candidate), entry, note))
 
         while pending:
             failures, error = self._download_once(dict.fromkeys(pending.values()), keep)
@@ -250,27 +292,29 @@ class Kernels:
                 if ref in outcomes:
                     pass
                 elif candidate in failures:
-                    outcomes.put(ref, failures[candidate])
-                elif isinstance(error, PackageGoneError) and _is_hit(candidate, error):
-                    gone[ref].add(candidate.version)
-                    following = None if exact else self._next(ref, gone[ref])
+                    outcomes.put(ref, _after(gone[ref], failures[candidate]))
+                elif isinstance(error, PackageGoneError) and (hits := _hits(candidate, error)):
+                    tried[ref].add(candidate.version)
+                    gone[ref] += hits
+                    following = None if exact else self._next(ref, tried[ref])
                     if following is not None:
-                        notes[ref] = (
-                            f"the archive no longer has {candidate.package} {candidate.version}; "
-                            f"taking the next newest, {following.version}"
-                        )
-                        self._progress.note(f"{ref.id}: {notes[ref]}")
                         pending[ref] = following
                         continue
-                    outcomes.put(ref, error)
+                    is_series = not exact and ref.id == ref.series
+                    rest = f", and lists no other kernel of {ref.series}" if is_series else ""
+                    outcome = PackageGoneError(f"{_gone(gone[ref])}{rest}. {_UPDATE}", tuple(gone[ref]))
+                    outcomes.put(ref, outcome if exact else self._instead(ref, outcome))
                 elif error is not None and not isinstance(error, PackageGoneError):
-                    outcomes.put(ref, error if exact else self._instead(ref, error))
+                    failure = _after(gone[ref], error)
+                    outcomes.put(ref, failure if exact else self._instead(ref, failure))
                 elif error is None:
                     raise VmError(
                         f"{candidate.package} was downloaded, but neither unpacked nor refused: a mistake of ours"
                     )
                 else:
                     continue  # it was not reached because others are gone: it comes with the next round
+                if note := outcomes.note(ref):
+                    self._progress.note(f"{ref.id}: {note}")
                 del pending[ref]
 
     def _download_once(
@@ -346,14 +390,15 @@ class Kernels:
         """Take an older kernel of the same series out of the cache when the network does not give the newest."""
         if ref.id != ref.series or isinstance(error, (SignatureError, CacheError)):
             return error
-        for candidate in self.index.of_series(ref.series):
+        # Of what is there, also that which no list has any more: archives drop versions.
+        flavours = self.catalogue.flavours.get(self.arch, (self.arch,))
+        for candidate in Index(self._cached(), flavours, self.catalogue).of_series(ref.series):
             entry = self._cache.get("kernels", _key(candidate))
             if entry is not None:
                 note = (
                     f"{ref.package_version} could not be fetched, {candidate.version} from the cache is used instead. "
                     f"{error}"
                 )
-                self._progress.note(f"{ref.id}: {note}")
                 return _kernel(_as_fetched(ref, candidate), entry, note)
         return error
 
@@ -382,24 +427,24 @@ class Kernels:
         digest = hash_file(path)
 
         def build(target: Path) -> Mapping[str, Any]:
-            return _unpack_files([path], target, ref.arch)
+            return unpack_files([path], target, ref.arch)
 
         entry = self._cache.get_or_build("kernels", f"path_{digest[:32]}", build)
         return _kernel(ref, entry)
 
     def _modules_of(self, folders: Sequence[Path], config: Mapping[str, str]) -> dict[str, Path]:
         """Find a guest's modules in a build tree or in the machine's own modules."""
-        wanted = _wanted_modules(config)
+        wanted = wanted_modules(config)
         found: dict[str, Path] = {}
         for folder in folders:
             for source in (folder, folder / "kernel"):
                 for path in [*source.glob("drivers/block/loop.ko*"), *source.glob("drivers/nvme/host/*.ko*")]:
-                    found.setdefault(_module_name(path), path)
+                    found.setdefault(module_name(path), path)
         if not wanted or not found:
             return {}
         plain = {name: path for name, path in found.items() if path.suffix == ".ko"}
         try:
-            order = _load_order(wanted, {name: decompress(p.name, p.read_bytes()) for name, p in found.items()})
+            order = load_order(wanted, {name: decompress(p.name, p.read_bytes()) for name, p in found.items()})
             packed = {name: found[name] for name in order if name not in plain}
             if packed:
                 key = "_".join(hash_file(path)[:16] for path in packed.values())
@@ -433,6 +478,11 @@ class _Outcomes:
         if ref not in self._known:
             self._known[ref] = _fit(outcome)
             self._tell(self._refs.index(ref), self._known[ref])
+
+    def note(self, ref: KernelRef) -> str:
+        """What there is to say of a kernel that is known: another version of it was taken, say."""
+        found = self._known[ref]
+        return found.note if isinstance(found, Kernel) else ""
 
     @property
     def all(self) -> list[Kernel | VmError]:
@@ -477,8 +527,17 @@ def _as_fetched(ref: KernelRef, candidate: Candidate) -> KernelRef:
     return reference(candidate, ref.id)
 
 
-def _is_hit(candidate: Candidate, error: PackageGoneError) -> bool:
-    return any(package.exact in error.packages for package in candidate.packages)
+def _hits(candidate: Candidate, error: PackageGoneError) -> list[str]:
+    return [package.exact for package in candidate.packages if package.exact in error.packages]
+
+
+def _gone(packages: Sequence[str]) -> str:
+    return f"the archive no longer has {', '.join(packages)} (404)"
+
+
+def _after(gone: Sequence[str], error: VmError) -> VmError:
+    """An error that came when other packages had been found to be gone."""
+    return type(error)(f"{_gone(gone)}; {error}") if gone else error
 
 
 def _kernel(ref: KernelRef, entry: Entry, note: str = "") -> Kernel:
@@ -496,79 +555,7 @@ def _kernel(ref: KernelRef, entry: Entry, note: str = "") -> Kernel:
 
 
 def _unpack(files: Sequence[Path], target: Path, candidate: Candidate) -> Mapping[str, Any]:
-    return {**_unpack_files(files, target, candidate.arch, are_verified=True), "candidate": asdict(candidate)}
-
-
-def _unpack_files(files: Sequence[Path], target: Path, arch: str, *, are_verified: bool = False) -> dict[str, Any]:
-    """Take image, configuration and modules out of packages. Returns what to remember about them.
-
-    Args:
-        files: the packages.
-        target: where to.
-        arch: Debian's name of the architecture.
-        are_verified: that they are whole is known: then they are read until everything is there, and no further.
-    """
-    image, config = target / "vmlinuz", target / "config"
-    modules: dict[str, bytes] = {}
-    known: Mapping[str, str] = {}
-    wanted: list[str] = []
-    for member in itertools.chain.from_iterable(map(members, files)):
-        if not member.info.isreg():
-            continue
-        if _IMAGES.fullmatch(member.name):
-            member.save(image)
-        elif _CONFIGS.fullmatch(member.name):
-            member.save(config)
-            known = read_config(config.read_text(errors="replace"))
-            wanted = _wanted_modules(known)
-        elif _MODULE_FILES.search(member.name):
-            path = Path(member.name)
-            modules[_module_name(path)] = decompress(path.name, member.read())
-        else:
-            continue
-        if are_verified and known and image.exists() and set(wanted) <= set(_load_order(wanted, modules)):
-            break
-    if not image.exists():
-        raise UnfitKernel(
-            f"{' and '.join(path.name for path in files)} hold no kernel image; name a linux-image package"
-        )
-    facts = inspect(image, arch)
-    order = _load_order(wanted, modules)
-    for name in order:
-        (target / "modules").mkdir(exist_ok=True)
-        (target / "modules" / f"{name}.ko").write_bytes(modules[name])
-    return {"release": facts.release, "format": facts.format, "modules": order}
-
-
-def _wanted_modules(config: Mapping[str, str]) -> list[str]:
-    return [name for name in _MODULES if config.get(f"CONFIG_BLK_DEV_{name.upper()}") == "m"]
-
-
-def _module_name(path: Path) -> str:
-    return path.name.partition(".ko")[0].replace("-", "_")
-
-
-def _load_order(wanted: Iterable[str], modules: Mapping[str, bytes]) -> list[str]:
-    """Put modules into the order they have to be loaded; one whose dependencies are not all there is left out."""
-    order: list[str] = []
-
-    def add(name: str, above: tuple[str, ...]) -> bool:
-        if name in order:
-            return True
-        if name not in modules or name in above:
-            return False
-        match = re.search(rb"\0depends=([^\0]*)\0", b"\0" + modules[name])
-        needed = [part.replace("-", "_") for part in match[1].decode().split(",") if part] if match else []
-        mark = len(order)
-        if all(add(part, (*above, name)) for part in needed):
-            order.append(name)
-            return True
-        del order[mark:]
-        return False
-
-    for name in wanted:
-        add(name, ())
-    return order
+    return {**unpack_files(files, target, candidate.arch, are_verified=True), "candidate": asdict(candidate)}
 
 
 def _configs_beside(image: Path, release: str) -> list[Path]:

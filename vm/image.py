@@ -17,16 +17,18 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from vm import bytecode, cpio, userland
 from vm.apt import Archive
+from vm.apt_text import Package
 from vm.architectures import Architecture
 from vm.archives import extract
 from vm.cache import Cache, digest_of
-from vm.errors import VmError
+from vm.errors import CacheError, FetchError, SignatureError, VmError
 from vm.members import members
 from vm.progress import Progress
 
@@ -62,8 +64,9 @@ _PACKAGES_PATH = "usr/lib/python3/dist-packages"
 WORK, SITE = "work", "site"
 # How long a program of the guest's may take on the host where it runs the user's code.
 _RUN_TIMEOUT_S = 300.0
+_KIND = "runtime"
 _MOUNT_POINTS = ("dev", "proc", "sys", WORK)
-_RECIPE = 3  # count up when the recipe below changes what it makes
+_RECIPE = 4  # count up when the recipe below changes what it makes
 
 # With `site`, as any Python has it: what it costs is one part in a hundred of a boot, and tests can tell.
 _INIT = """#!/usr/bin/{python} -u
@@ -171,36 +174,105 @@ class Runtime:
         return said
 
 
-def runtime(
-    archive: Archive,
-    architecture: Architecture,
-    cache: Cache,
-    *,
-    trees: Mapping[str, Path],
-    preload: Sequence[str],
-    main: str = "",
-    progress: Progress,
-    is_wanted: Callable[[str], bool] = lambda _: True,
-) -> Runtime:
+@dataclass(frozen=True)
+class Recipe:
+    """What goes into the first layer beside Debian's packages."""
+
+    # The guest's.
+    architecture: Architecture
+    # Module or package name to its file or directory on the host; pure Python.
+    trees: Mapping[str, Path]
+    # Modules that PID 1 imports before it says that it is ready; those that there are not are left out.
+    preload: Sequence[str]
+    # The package that entry points look as if they had been started as, with `python -m`.
+    main: str = ""
+    # Asked about every file of `trees`, as `package/module.py`.
+    is_wanted: Callable[[str], bool] = lambda _: True
+
+    @property
+    def sources(self) -> Mapping[str, Path]:
+        """The trees, PID 1's own among them."""
+        return {**self.trees, "vm/guest": Path(__file__).parent / "guest"}
+
+    @cached_property
+    def _sources_digest(self) -> str:
+        return _digest(_tree_digests(self.sources, self.is_wanted))
+
+    def key(self, packages: Iterable[Package]) -> str:
+        """The content hash of a layer that is made of these packages."""
+        return _digest(
+            [f"recipe {_RECIPE} {self.architecture.name} {self.main} {' '.join(self.preload)}", self._sources_digest],
+            [f"{package.name} {package.version}" for package in packages],
+        )
+
+
+def runtime(archive: Archive, recipe: Recipe, cache: Cache, progress: Progress) -> Runtime:
     """Make the first layer, or take it from the cache.
 
     Args:
-        archive: the suite that the guest's Python comes from.
-        architecture: the guest's.
+        archive: the suites that the guest's Python comes from. Where they cannot be asked, or do not give what they
+            list, the layer has the packages that an earlier one was made of.
+        recipe: what else goes into it.
         cache: where it is kept.
-        trees: module or package name to its file or directory on the host; pure Python.
-        preload: modules that PID 1 imports before it says that it is ready; those that there are not are left out.
-        main: the package that entry points look as if they had been started as, with ``python -m``.
         progress: told what is going on.
-        is_wanted: asked about every file of `trees`, as `package/module.py`.
     """
-    packages = [package for package in archive.resolve(_PACKAGES) if package.name not in _UNWANTED_PACKAGES]
-    sources = {**trees, "vm/guest": Path(__file__).parent / "guest"}
-    key = _digest(
-        [f"recipe {_RECIPE} {architecture.name} {main} {' '.join(preload)}"],
-        [f"{package.name} {package.version}" for package in packages],
-        _tree_digests(sources, is_wanted),
-    )
+    try:
+        return _runtime(archive, _resolve(archive), recipe, cache, progress)
+    except SignatureError:
+        raise
+    except (FetchError, CacheError) as error:
+        earlier = _at_hand(_earlier_packages(recipe, cache), archive, recipe, cache)
+        if earlier is None:
+            raise
+        progress.note(f"the guest image has the packages of an earlier one: {error}")
+        return _runtime(archive, earlier, recipe, cache, progress)
+
+
+def fetch_packages(archive: Archive) -> None:
+    """Have the packages of the first layer in the cache: with them it can be made anew when pytest changes, say."""
+    archive.download(_resolve(archive))
+
+
+def is_at_hand(archive: Archive, recipe: Recipe, cache: Cache) -> bool:
+    """Whether the first layer is in the cache, or can be made of what is."""
+    made = _earlier_packages(recipe, cache)
+    with contextlib.suppress(FetchError, CacheError):
+        made.insert(0, _resolve(archive))
+    return _at_hand(made, archive, recipe, cache) is not None
+
+
+def _resolve(archive: Archive) -> list[Package]:
+    return [package for package in archive.resolve(_PACKAGES) if package.name not in _UNWANTED_PACKAGES]
+
+
+def _earlier_packages(recipe: Recipe, cache: Cache) -> list[list[Package]]:
+    """What earlier layers were made of, the one that was used last first."""
+    return [packages for arch, packages in _recorded(cache) if arch == recipe.architecture.name]
+
+
+def package_files(cache: Cache) -> set[str]:
+    """The files, among downloaded packages, that the layers in the cache are made of."""
+    return {package.file for _arch, packages in _recorded(cache) for package in packages}
+
+
+def _recorded(cache: Cache) -> Iterator[tuple[str, list[Package]]]:
+    """The architecture and the packages of each layer in the cache."""
+    for key in sorted(cache.keys(_KIND), key=lambda key: cache.unused_for_s(_KIND, key)):
+        meta = cache.meta(_KIND, key)
+        if meta.get("recipe") == _RECIPE:  # an older version of this program remembered other things
+            yield meta["arch"], [Package(**fields) for fields in meta["packages"]]
+
+
+def _at_hand(made: Sequence[list[Package]], archive: Archive, recipe: Recipe, cache: Cache) -> list[Package] | None:
+    """Choose packages for which nothing has to be downloaded: a layer of them is there, else they are themselves."""
+    fitting = (packages for packages in made if cache.get(_KIND, recipe.key(packages)) is not None)
+    return next(fitting, None) or next((packages for packages in made if archive.has(packages)), None)
+
+
+def _runtime(
+    archive: Archive, packages: Sequence[Package], recipe: Recipe, cache: Cache, progress: Progress
+) -> Runtime:
+    key = recipe.key(packages)
 
     def build(directory: Path) -> Mapping[str, object]:
         debs = archive.download(packages)
@@ -210,22 +282,27 @@ def runtime(
             for deb in debs:
                 extract(deb, root, _is_wanted)
             python = _find_python(root)
-            for name, path in sources.items():
-                _copy_tree(path, root / _PACKAGES_PATH / (path.name if path.is_file() else name), is_wanted)
-            made = Runtime(directory / "runtime.cpio", root, architecture, python, key, {})
+            for name, path in recipe.sources.items():
+                _copy_tree(path, root / _PACKAGES_PATH / (path.name if path.is_file() else name), recipe.is_wanted)
+            made = Runtime(directory / "runtime.cpio", root, recipe.architecture, python, key, {})
             add_bytecode(made, [root / "usr/lib" / python, root / _PACKAGES_PATH], root=root)
             with made.initramfs.open("wb") as file:
-                cpio.write_cpio(file, _runtime_entries(made, main, preload))
-        return {"python": python, "packages": {package.name: package.version for package in packages}}
+                cpio.write_cpio(file, _runtime_entries(made, recipe.main, recipe.preload))
+        return {
+            "recipe": _RECIPE,
+            "arch": recipe.architecture.name,
+            "python": python,
+            "packages": [asdict(package) for package in packages],
+        }
 
-    entry = cache.get_or_build("runtime", key, build)
+    entry = cache.get_or_build(_KIND, key, build)
     return Runtime(
         entry.path("runtime.cpio"),
         entry.directory / "root",
-        architecture,
+        recipe.architecture,
         str(entry.meta["python"]),
         key,
-        dict(entry.meta["packages"]),
+        {package["name"]: package["version"] for package in entry.meta["packages"]},
     )
 
 

@@ -67,6 +67,21 @@ def reference(candidate: Candidate, kernel_id: str) -> KernelRef:
     )
 
 
+def spec_of(ref: KernelRef, *, exact: bool = False) -> str:
+    """What to write for a kernel so that it comes of it.
+
+    Args:
+        ref: which.
+        exact: whether it has to be this version for ever, and not what its series has as its newest.
+    """
+    if ref.location is not None:
+        return ref.location
+    # Only an id that stands for itself can be asked for again; one that was made longer to be unique cannot.
+    if ref.id in {ref.release, HOST} or (ref.id == ref.series and not exact):
+        return ref.id
+    return f"{ref.package}={ref.package_version}"
+
+
 def _resolve_one(spec: str, load_index: Callable[[], Index], arch: str) -> list[KernelRef]:
     if not spec:
         raise SpecError("an empty kernel spec; name a series (6.1), a release, a path, all, latest or host")
@@ -137,6 +152,11 @@ def _unknown(spec: str, index: Index) -> str:
         names = [*index.series, ALL, LATEST, HOST, *sorted({candidate.release for candidate in index.candidates})]
         near = difflib.get_close_matches(spec, names, n=3, cutoff=0.5)
     meant = f"; nearest: {', '.join(near)}" if near else ""
+    if index.limit:
+        return (
+            f"no kernel in the cache is called {spec!r}{meant}. There are the series {', '.join(index.series)}; which "
+            f"others there are is not known: {index.limit}"
+        )
     return (
         f"no kernel is called {spec!r}{meant}. There are the series {', '.join(index.series)}; "
         "`uring-matrix kernels list` shows all, and a path needs a slash (./bzImage)"

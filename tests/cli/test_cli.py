@@ -63,7 +63,7 @@ PROMISED = {
     "history": ["--out"],
     "diff": ["--json", "--markdown", "--html", "--fail-on"],
     "probe": ["--kernel", "--json"],
-    "doctor": ["--json"],
+    "doctor": ["--kernel", "--json"],
     "shell": ["--kernel"],
 }
 # What costs more to load than a short command may take.

@@ -4,13 +4,14 @@ import errno
 import json
 import os
 import resource
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from own_archive import FakeArchive
+from own_archive import FakeArchive, add_what_guests_need
 
 from uring_matrix import doctor
 from uring_matrix.doctor import Check, Machine, explain_refusal, look
@@ -40,9 +41,7 @@ def machine(tmp_path: Path, archive: FakeArchive) -> Machine:
 @pytest.fixture
 def stocked(machine: Machine) -> Machine:
     """The same machine after its first run."""
-    for kind in ("kernels", "runtime"):
-        (machine.settings.cache / kind / "one").mkdir(parents=True)
-    return replace(machine, qemu=QEMU)
+    return replace(machine, qemu=QEMU, has_image=True, has_kernels=True)
 
 
 def test_every_check_is_made_once_and_in_order(cli: Call, archive: FakeArchive) -> None:
@@ -55,7 +54,7 @@ def test_every_check_is_made_once_and_in_order(cli: Call, archive: FakeArchive) 
 
 def test_the_exit_code_is_3_exactly_if_a_check_failed(cli: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = [Check("a", "A", "ok", "fine"), Check("b", "B", "warn", "so so", "do this")]
-    monkeypatch.setattr(doctor, "examine", lambda: iter(checks))
+    monkeypatch.setattr(doctor, "examine", lambda _kernels: iter(checks))
     ended = cli("doctor")
     assert ended.code == 0
     assert [line.split() for line in ended.out.splitlines()[:3]] == [
@@ -150,7 +149,8 @@ def test_a_missing_qemu_is_fetched_if_it_can_be(machine: Machine) -> None:
     assert doctor.check_qemu(machine).status == "ok"
     offline = replace(machine, settings=replace(machine.settings, offline=True), qemu_problem="there is none")
     assert doctor.check_qemu(offline) == Check(
-        "qemu", "QEMU", "fail", "there is none", "sudo apt-get install qemu-system-x86"
+        *("qemu", "QEMU", "fail", "there is none"),
+        "URING_MATRIX_OFFLINE=0 uring-matrix kernels fetch all (or sudo apt-get install qemu-system-x86)",
     )
     assert "QEMU 10.0 (system" in doctor.check_qemu(replace(machine, qemu=QEMU)).message
 
@@ -179,6 +179,80 @@ def test_what_a_run_found_out_about_kvm_is_repeated(
     monkeypatch.setattr(doctor, "choose_accel", lambda *_: SimpleNamespace(name=name, reason="a run tried it"))
     found = doctor.check_kvm(replace(machine, qemu=QEMU))
     assert (found.status, found.message.startswith("a run tried it")) == (status, True)
+
+
+# -- offline ----------------------------------------------------------------------------------------------------------
+
+
+def missing(ended: Ended) -> dict[str, str]:
+    """What an offline run lacks, and what mends it."""
+    checks = json.loads(ended.out)["checks"]
+    return {check["id"]: check["mend"] for check in checks if check["status"] == "fail"}
+
+
+@pytest.fixture
+def no_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the system's, wherever the tests run."""
+    original = doctor.shutil.which
+    monkeypatch.setattr(
+        doctor.shutil, "which", lambda name, **how: None if name.startswith("qemu-") else original(name, **how)
+    )
+
+
+@pytest.mark.usefixtures("no_qemu")
+def test_offline_each_missing_part_is_named_with_what_fetches_it(
+    cli: Call, archive: FakeArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said "ready" as soon as the cache had any kernel and any guest image."""
+    add_what_guests_need(archive)
+    fetch = "URING_MATRIX_OFFLINE=0 uring-matrix kernels fetch"
+    ended = cli("--offline", "doctor", "--json")
+    assert ended.code == 3
+    assert missing(ended).items() >= {"image": f"{fetch} all", "kernel-all": f"{fetch} all"}.items()
+    assert missing(ended)["qemu"].startswith(f"{fetch} all")
+    monkeypatch.setenv("URING_MATRIX_OFFLINE", "0")  # the option has exported it
+    cli("kernels", "list")
+    ended = cli("--offline", "doctor", "--json")
+    assert missing(ended).items() >= {f"kernel-{name}": f"{fetch} {name}" for name in ("6.1", "6.12")}.items()
+    assert archive.requests[-1].startswith("dists/")
+
+
+@pytest.mark.usefixtures("no_qemu")
+def test_offline_what_a_fetch_has_brought_is_not_missing(cli: Call, archive: FakeArchive) -> None:
+    add_what_guests_need(archive)
+    assert cli("kernels", "fetch", "6.1").code == 0
+    ended = cli("doctor", "--offline", "--json")
+    assert (ended.code, missing(ended)) == (
+        3,
+        {"kernel-6.12": "URING_MATRIX_OFFLINE=0 uring-matrix kernels fetch 6.12"},
+    ), ended
+    assert "An offline run has all it needs." in cli("doctor", "--offline", "6.1").out
+    # Whoever names no kernel is told that there may be others.
+    shutil.rmtree("../cache/apt")
+    checks = {one["id"]: one["status"] for one in json.loads(cli("doctor", "--offline", "--json").out)["checks"]}
+    assert (checks["image"], checks["qemu"], checks["kernel-6.1"], checks["kernels"]) == ("ok", "ok", "ok", "warn")
+    assert list(missing(cli("doctor", "--offline", "--json", "6.1", "6.12"))) == ["kernel-6.12"]
+    for folder in ("runtime", "packages", "qemu"):
+        shutil.rmtree(f"../cache/{folder}")
+    ended = cli("doctor", "--offline", "--json", "6.1")
+    assert (ended.code, sorted(missing(ended))) == (3, ["image", "qemu"]), ended
+
+
+def test_a_damaged_kernel_is_missing(cli: Call, archive: FakeArchive) -> None:
+    add_what_guests_need(archive)
+    assert cli("kernels", "fetch", "6.1").code == 0
+    for image in Path("../cache/kernels").glob("*/vmlinuz"):
+        image.write_bytes(b"something else")
+    assert list(missing(cli("doctor", "--offline", "--json", "6.1"))) == ["kernel-6.1"]
+
+
+def test_a_kernel_that_is_named_is_looked_for_and_a_wrong_word_refused(cli: Call, archive: FakeArchive) -> None:
+    cli("kernels", "list")
+    checks = {one["id"]: one["status"] for one in json.loads(cli("doctor", "--json", "6.1").out)["checks"]}
+    assert checks["kernel-6.1"] == "warn"
+    for name in ("6.l", "./nothing"):
+        ended = cli("doctor", "--offline", name)
+        assert (ended.code, name in ended.err) == (2, True), ended
 
 
 # -- room -------------------------------------------------------------------------------------------------------------

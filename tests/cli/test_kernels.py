@@ -2,23 +2,33 @@
 
 import json
 import re
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from own_archive import RELEASES, FakeArchive, bzimage
+from own_archive import RELEASES, FakeArchive, add_what_guests_need, bzimage
 
-from uring_matrix.kernels import Row, _spec
+from uring_matrix.kernels import Row
 from vm.kernel import KernelRef
+from vm.specs import spec_of
 
 from .conftest import Ended
 
 Call = Callable[..., Ended]
+GONE = "linux-image-6.12.1-3-cloud-amd64=6.12.1-1"
 FIELDS = {
     *("id", "spec", "series", "arch", "source", "release", "package", "package_version", "suite"),
     *("size_bytes", "is_cached", "is_lts", "released", "location"),
 }
+
+
+@pytest.fixture
+def archive(archive: FakeArchive) -> FakeArchive:
+    """An archive that has what guests need as well."""
+    add_what_guests_need(archive)
+    return archive
 
 
 def test_list_shows_the_newest_of_every_series(cli: Call, archive: FakeArchive) -> None:
@@ -59,12 +69,46 @@ def test_fetch_makes_a_kernel_cached(cli: Call, archive: FakeArchive) -> None:
     assert image.read_bytes() == bzimage(RELEASES["6.1"])
 
 
+def test_fetch_brings_what_guests_need(cli: Call, archive: FakeArchive) -> None:
+    """The guest image and its packages, and QEMU: with them, and without the archive, nothing is missing."""
+    ended = cli("kernels", "fetch", "6.1")
+    assert (ended.code, ended.out.count("\n")) == (0, 1), ended
+    assert re.search(r"^guest image: \S+/runtime\.cpio$", ended.err, re.MULTILINE)
+    assert re.search(r"^QEMU: QEMU ", ended.err, re.MULTILINE)
+    assert list(Path("../cache/packages").glob("python3.13_*"))
+    shutil.rmtree("../cache/apt")
+    asked = len(archive.requests)
+    assert cli("doctor", "--offline", "6.1").code == 0
+    again = cli("kernels", "fetch", "6.1", "--offline")
+    assert (again.code, again.out) == (0, ended.out), again
+    assert len(archive.requests) == asked
+
+
+def test_what_guests_need_and_cannot_be_had_is_named_and_costs_no_kernel(cli: Call, archive: FakeArchive) -> None:
+    for suite in archive.stanzas:
+        archive.stanzas[suite] = [one for one in archive.stanzas[suite] if "Package: busybox" not in one]
+    archive.publish()
+    ended = cli("kernels", "fetch", "6.1")
+    assert (ended.code, ended.out.startswith("6.1 ")) == (3, True), ended
+    assert "guest image: apt cannot install" in ended.err
+    assert "QEMU: QEMU " in ended.err
+
+
+def test_kernels_of_an_architecture_without_guests_are_fetched_alone(cli: Call, archive: FakeArchive) -> None:
+    name = archive.add("bookworm", "linux-image-6.1.0-9-arm64", "6.1.1-1", {}, architecture="arm64")
+    archive.publish(architecture="arm64")
+    archive.gone.add(name)
+    ended = cli("kernels", "fetch", "6.1", "--arch", "arm64")
+    assert ended.code == 3, ended
+    assert "guests of arm64 are not supported" in ended.err
+
+
 def test_a_fetch_that_fails_names_the_kernel_and_keeps_the_others(cli: Call, archive: FakeArchive) -> None:
     archive.gone.add(next(iter(archive.root.glob("pool/linux-image-6.12*"))).relative_to(archive.root).as_posix())
     ended = cli("kernels", "fetch", "all")
     assert ended.code == 3
     assert ended.out.startswith("6.1 ")
-    assert "6.12: " in ended.err
+    assert f"6.12: the archive no longer has {GONE} (404), and lists no other kernel of 6.12" in ended.err
 
 
 def test_an_unknown_spec_is_a_usage_error_that_names_the_nearest(cli: Call, archive: FakeArchive) -> None:
@@ -153,4 +197,4 @@ def test_an_architecture_nobody_knows_is_a_usage_error(cli: Call) -> None:
     ],
 )
 def test_the_spec_of_a_row_asks_for_that_row(ref: KernelRef, spec: str) -> None:
-    assert _spec(ref) == spec
+    assert spec_of(ref) == spec

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import pytest
 from msgspec.structs import replace
-from own_archive import FakeArchive
+from own_archive import FakeArchive, add_what_guests_need
 from sample import whole, with_cell
 
 from reports.results import Status, read, write
@@ -137,7 +137,7 @@ def is_of_the_architecture(command: str) -> Check:
     """That archive has kernels of this machine's architecture only."""
 
     def check(world: World) -> None:
-        world.archive()
+        add_what_guests_need(world.archive())
         assert world.cli(*command.split()).code == 0
         ended = world.cli(*command.split(), "--arch", "arm64")
         assert (ended.code, "has none of the suites" in ended.err) == (3, True), ended
@@ -258,6 +258,13 @@ def examines_in_json(world: World) -> None:
     assert json.loads(world.cli("doctor", "--json").out)["schema_version"] == 1
 
 
+def examines_a_kernel(world: World) -> None:
+    world.archive()
+    assert world.cli("kernels", "list").code == 0
+    checks = json.loads(world.cli("doctor", "--json", "--kernel", "6.1").out)["checks"]
+    assert [check["id"] for check in checks if check["id"].startswith("kernel")] == ["kernel-6.1"]
+
+
 def opens_with_an_accelerator(world: World) -> None:
     calls = world.replace("shell", "shell")
     assert world.cli("shell", "6.1", "--accel", "tcg").code == 0
@@ -317,6 +324,7 @@ EFFECTS: dict[tuple[str, str], Check] = {
     ("probe", "--kernel"): probes_a_kernel,
     ("probe", "--accel"): probes_with_an_accelerator,
     ("probe", "--json"): probes_in_json,
+    ("doctor", "--kernel"): examines_a_kernel,
     ("doctor", "--json"): examines_in_json,
     ("shell", "--accel"): opens_with_an_accelerator,
     ("shell", "--kernel"): opens_a_kernel,

@@ -77,7 +77,7 @@ def test_an_interruption_before_there_is_any_kernel(group: bool, world: World, a
     assert [*cache.glob("kernels/*"), *cache.glob("packages/*")] == []
     # The next one has it whole.
     archive.stalled.clear()
-    ended = world.matrix("kernels", "fetch", "6.1")
+    ended = world.matrix("kernels", "lock", "6.1")
     assert ended.code == 0, ended
     (image,) = cache.glob("kernels/*/vmlinuz")
     assert image.stat().st_size > SIZE

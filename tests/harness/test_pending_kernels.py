@@ -34,7 +34,7 @@ class Archive:
         self._at_hand = at_hand
         self.fetched: list[str] = []
 
-    def at_hand(self, ref: KernelRef) -> Kernel | None:
+    def at_hand(self, ref: KernelRef, *, exact: bool) -> Kernel | None:
         found = self._at_hand.get(ref.id)
         if isinstance(found, VmError):
             raise found

@@ -262,7 +262,7 @@ def test_a_cache_that_was_copied_serves_where_there_is_no_apt(
     with pytest.raises(FetchError, match="apt"):
         elsewhere.download(packages)
     with pytest.raises(FetchError, match="apt is not to be had"):
-        Archive(["new"], "amd64", Cache(tmp_path / "empty"), Settings(cache=tmp_path / "empty"))
+        Archive(["new"], "amd64", Cache(tmp_path / "empty"), Settings(cache=tmp_path / "empty")).update()
 
 
 def test_a_broken_record_of_suites_is_as_good_as_none(stocked: FakeArchive, connect: Connect, cache: Cache) -> None:

@@ -19,15 +19,13 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> MachineConfig:
     """A guest whose PID 1 loads a module that cannot be loaded."""
     (tmp_path / "broken.py").write_text("import no_such_module\n")
     setup = setup_for(None)
-    runtime = image.runtime(
-        setup._image_archive,
+    recipe = image.Recipe(
         setup.architecture,
-        setup.cache,
         trees={**payload.trees(), "broken": tmp_path / "broken.py"},
         preload=("broken",),
-        progress=setup.progress,
         is_wanted=payload.is_wanted,
     )
+    runtime = image.runtime(setup._image_archive, recipe, setup.cache, setup.progress)
     sound = machine(request.param)
     return MachineConfig(sound.architecture, sound.emulator, sound.kernel, runtime.initramfs)
 

@@ -17,7 +17,7 @@ from conftest import Recorder
 from fake_archive import FakeArchive, deb
 from kernel_samples import bzimage, config, module
 
-from vm import apt, fetch
+from vm import apt
 from vm.apt import Archive
 from vm.cache import Cache, hash_file
 from vm.catalogue import Catalogue
@@ -25,6 +25,7 @@ from vm.errors import CacheError, FetchError, PackageGoneError, SignatureError, 
 from vm.fetch import Kernels
 from vm.kernel import Kernel
 from vm.settings import Settings
+from vm.unpack import unpack_files
 
 Connect = Callable[..., Archive]
 CATALOGUE = dataclasses.replace(Catalogue.load(), suites=("old", "new"), suites_to_come=("next",))
@@ -193,8 +194,28 @@ def test_a_kernel_that_is_gone_is_replaced_by_the_next_newest(
     old, new = fetched(kernels.fetch_all(kernels.resolve(["5.10", "7.3"])))
     assert (old.ref.id, old.ref.package_version, old.release) == ("5.10", "5.10.1-1", "5.10.0-1-cloud-amd64")
     assert new.release == "7.3.4-cloud-amd64"
-    why = "the archive no longer has linux-image-5.10.0-2-cloud-amd64 5.10.2-1; taking the next newest, 5.10.1-1"
+    why = (
+        "the archive no longer has linux-image-5.10.0-2-cloud-amd64=5.10.2-1 (404); 5.10.1-1 is used instead. "
+        "`uring-matrix kernels list --update` brings the lists up to date; another mirror may have it (--mirror)"
+    )
     assert (recorder.notes, old.note, new.note) == ([f"5.10: {why}"], why, "")
+
+
+def test_every_package_that_is_gone_is_named(fake: FakeArchive, open_kernels: Open, recorder: Recorder) -> None:
+    """It named the last one only, and the package of the image for whichever it was."""
+    for number in (1, 2, 3):
+        add_newer(fake, f"7.3.{number}-cloud-amd64", f"7.3.{number}-1")
+    fake.publish()
+    gone = ["linux-binary-7.3.3-cloud-amd64", "linux-base-7.3.2-cloud-amd64"]
+    fake.gone |= {f"pool/{name}_{name.split('-')[2]}-1_amd64.deb" for name in gone}
+    kernels = open_kernels()
+    (kernel,) = fetched(kernels.fetch_all(kernels.resolve(["7.3"])))
+    assert kernel.ref.package_version == "7.3.1-1"
+    assert kernel.note.startswith(
+        "the archive no longer has linux-binary-7.3.3-cloud-amd64=7.3.3-1, linux-base-7.3.2-cloud-amd64=7.3.2-1 (404); "
+        "7.3.1-1 is used instead. `uring-matrix kernels list --update`"
+    )
+    assert recorder.notes[-1] == f"7.3: {kernel.note}"
 
 
 def test_a_series_that_is_gone_altogether_costs_only_itself(stocked: FakeArchive, open_kernels: Open) -> None:
@@ -202,7 +223,27 @@ def test_a_series_that_is_gone_altogether_costs_only_itself(stocked: FakeArchive
     kernels = open_kernels()
     old, new = kernels.fetch_all(kernels.resolve(["5.10", "7.3"]))
     assert isinstance(old, PackageGoneError)
+    assert old.packages == tuple(f"linux-image-5.10.0-{n}-cloud-amd64=5.10.{n}-1" for n in (2, 1))
+    assert f"no longer has {', '.join(old.packages)} (404), and lists no other kernel of 5.10. `uring" in str(old)
     assert isinstance(new, Kernel)
+
+
+def test_what_was_gone_is_named_as_well_where_the_next_fails_otherwise(
+    stocked: FakeArchive, open_kernels: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stocked.gone.add("pool/linux-image-5.10.0-2-cloud-amd64_5.10.2-1_amd64.deb")
+    kernels = open_kernels()
+    (ref,) = kernels.resolve(["5.10"])
+    original = Archive.download
+
+    def download(archive: Archive, packages: Any, *arguments: Any, **options: Any) -> Any:
+        if any("5.10.1-1" in package.exact for package in packages):
+            raise FetchError("the network is down")
+        return original(archive, packages, *arguments, **options)
+
+    monkeypatch.setattr(Archive, "download", download)
+    with pytest.raises(FetchError, match=r"has linux-image-5\.10\.0-2\S+=5\.10\.2-1 \(404\); the network is down"):
+        kernels.fetch(ref)
 
 
 def test_an_exact_kernel_that_is_gone_is_not_replaced(stocked: FakeArchive, open_kernels: Open) -> None:
@@ -278,9 +319,62 @@ def test_without_lists_the_cached_kernels_are_all_there_is(
         path.unlink()
     offline = open_kernels(offline=True)
     assert [kernel.ref.id for kernel in fetched(offline.fetch_all(offline.resolve(["all"])))] == ["5.10", "7.0"]
-    assert recorder.notes[-1].startswith("only the kernels in the cache are known: offline was asked for")
-    with pytest.raises(SpecError, match=r"There are the series 5\.10, 7\.0"):
+    assert recorder.notes[-1].startswith(
+        "a series is the newest kernel of it in the cache: 5.10 is 5.10.2-1, 7.0 is 7.0.1-1. No other is fetched: "
+        "offline was asked for, and no package list of"
+    )
+    with pytest.raises(SpecError, match=r"no kernel in the cache .* 5\.10, 7\.0; which others there are is not known"):
         offline.resolve(["7.3"])
+
+
+@pytest.mark.parametrize("has_lists", [True, False])
+def test_offline_a_series_is_its_newest_kernel_in_the_cache(
+    has_lists: bool, stocked: FakeArchive, open_kernels: Open, cache: Cache, recorder: Recorder
+) -> None:
+    """What the lists have beside it is not fetched, and said to be missing: on its record, and with what to do."""
+    kernels = open_kernels()
+    kernels.fetch(kernels.resolve(["5.10.1-1"])[0])
+    if not has_lists:
+        for path in cache.directory.glob("apt/*/suites.json"):
+            path.unlink()
+    offline = open_kernels(offline=True)
+    old, *others = offline.fetch_all(offline.resolve(["all"]))
+    assert isinstance(old, Kernel)
+    assert (old.ref.id, old.ref.package_version) == ("5.10", "5.10.1-1")
+    said = "a series is the newest kernel of it in the cache: 5.10 is 5.10.1-1"
+    if has_lists:
+        said += "; not in the cache: 7.0, 7.3. No other is fetched: offline was asked for"
+        assert "5.10.1-1 from the cache is used instead of 5.10.2-1" in old.note
+        assert [type(other) for other in others] == [FetchError, FetchError]
+        assert "`uring-matrix kernels fetch 7.3` fetches it" in str(others[-1])
+    assert [note for note in recorder.notes if note.startswith(said)] != []
+    assert len(others) == (2 if has_lists else 0)
+
+
+def test_a_pinned_kernel_is_used_instead_of_no_other(stocked: FakeArchive, open_kernels: Open) -> None:
+    kernels = open_kernels()
+    kernels.fetch(kernels.resolve(["5.10.1-1"])[0])
+    offline = open_kernels(offline=True)
+    pinned = offline.resolve(["5.10", "7.3"])
+    old, new = offline.fetch_all(pinned, exact=True)
+    assert isinstance(old, Kernel)
+    assert old.note == ""
+    assert "`uring-matrix kernels fetch linux-binary-7.3.4-cloud-amd64=7.3.4-1`" in str(new)
+
+
+def test_without_network_a_kernel_that_no_list_has_any_more_stands_in(
+    stocked: FakeArchive, open_kernels: Open, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = open_kernels()
+    kernels.fetch(kernels.resolve(["5.10.1-1"])[0])
+    stocked.stanzas["old"] = [stanza for stanza in stocked.stanzas["old"] if "5.10.2-1" in stanza]
+    stocked.publish()
+    kernels.archive.update(force=True)
+    cut_network(monkeypatch)
+    kernels = open_kernels()
+    (old,) = fetched(kernels.fetch_all(kernels.resolve(["5.10"])))
+    assert old.ref.package_version == "5.10.1-1"
+    assert "5.10.2-1 could not be fetched, 5.10.1-1 from the cache is used instead. " in old.note
 
 
 def test_with_nothing_at_all_the_archives_error_is_told(stocked: FakeArchive, open_kernels: Open) -> None:
@@ -523,7 +617,7 @@ def test_a_package_is_read_to_its_end_unless_its_hash_is_known(
     with pytest.raises(VmError, match=r"amd64\.deb is damaged"):
         own(open_kernels, package_file)
     (tmp_path / "target").mkdir()
-    found = fetch._unpack_files([package_file], tmp_path / "target", "amd64", are_verified=True)
+    found = unpack_files([package_file], tmp_path / "target", "amd64", are_verified=True)
     assert (found["release"], found["modules"]) == (OWN_RELEASE, ["loop"])
 
 
