@@ -1,7 +1,6 @@
 """What guests are given beside a kernel: processors, memory, kernel parameters, a debugger."""
 
 import shlex
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -9,8 +8,8 @@ from typing import Self
 import psutil
 import pytest
 
-from vm.errors import SpecError
-from vm.machine import LOOPBACK, port_refused
+from vm.errors import BootError, SpecError
+from vm.machine import listen
 
 # Parameters that a guest cannot do without, as we set them: what its console, its first process and its end depend on.
 _OURS = frozenset({"console", "init", "initrd", "panic", "rdinit", "reboot", "root", "rootfstype"})
@@ -60,9 +59,9 @@ class GuestShape:
                 raise SpecError(f"the kernel parameter {word!r} has characters that no kernel reads")
         if gdb_port:
             try:
-                socket.create_server((LOOPBACK, gdb_port)).close()
-            except OSError as error:
-                raise SpecError(port_refused(gdb_port, error)) from error
+                listen(gdb_port).close()
+            except BootError as error:
+                raise SpecError(str(error)) from error
         return cls(cpus or 1, memory_mib, tuple(parameters), gdb_port)
 
     def memory_for(self, needed_mib: int) -> int:

@@ -260,7 +260,7 @@ class Guest:
 
     def _start(self, config: MachineConfig, memory: Memory | None, mask: Collection[int]) -> None:
         # First: it may be that there is none.
-        gdb = _listen(config)
+        gdb = listen(config.gdb_port) if config.gdb_port is not None else None
         window = _open_window(config)
         disk = _open_disk(config)
         ours, theirs = socket.socketpair()
@@ -541,22 +541,22 @@ class Guest:
         self.kill()
 
 
-def _listen(config: MachineConfig) -> socket.socket | None:
-    """Listen for a debugger of this machine's, if the guest is to have one."""
-    if config.gdb_port is None:
-        return None
+def listen(port: int) -> socket.socket:
+    """Listen for a debugger of this machine's.
+
+    Args:
+        port: 0 is any that is free.
+
+    Raises:
+        BootError: somebody else has it, or it is for root alone.
+    """
     try:
-        return socket.create_server((LOOPBACK, config.gdb_port))
+        return socket.create_server((LOOPBACK, port))
     except OSError as error:
-        raise BootError(port_refused(config.gdb_port, error)) from error
-
-
-def port_refused(port: int, error: OSError) -> str:
-    """Say why no debugger can be awaited at a port."""
-    return (
-        f"no debugger can be awaited at {LOOPBACK}:{port}: {error.strerror or error}; name another port, or 0 for any "
-        "that is free"
-    )
+        reason = os.strerror(error.errno) if error.errno else error
+        raise BootError(
+            f"no debugger can be awaited at {LOOPBACK}:{port}: {reason}; name another port, or 0 for any that is free"
+        ) from error
 
 
 def _open_disk(config: MachineConfig) -> int:
