@@ -322,6 +322,8 @@ def opens_a_kernel(world: World) -> None:
 
 def waits_for_gdb(world: World) -> None:
     """What stands behind it is a kernel: a port stands behind an equals sign."""
+    ended = world.cli("run", "host", "--gdb")
+    assert (ended.code, "--guest-gdb is about guests" in ended.err) == (2, True), ended
     hands_on("--gdb=1234", "--guest-gdb=1234")(world)
     hands_on("--gdb 6.1", "--guest-gdb=0", "--kernel=6.1")(world)
     assert "-n" in world.handed_to_pytest("all")
@@ -329,8 +331,6 @@ def waits_for_gdb(world: World) -> None:
     assert words[words.index("-n") + 1] == "0"
     ended = world.cli("run", "6.1", "--gdb=70000")
     assert (ended.code, "70000 is not in the range" in ended.err) == (2, True), ended
-    ended = world.cli("run", "host", "--gdb")
-    assert (ended.code, "is about guests" in ended.err) == (2, True), ended
 
 
 # What a guest may be given: how it is said, what a machine has of it, what is refused and with which words.
