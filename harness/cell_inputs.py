@@ -51,7 +51,7 @@ _WITHOUT_EFFECT = frozenset({
     "dist", "distload", "loadscopereorder", "looponfail", "maxprocesses", "maxschedchunk", "maxworkerrestart",
     "numprocesses", "px", "rsyncdir", "rsyncignore", "testrunuid", "tx",
     "accel", "allow_flaky", "arch", "kernel", "until_failure",
-    "guest_append", "guest_cpus", "guest_memory", "matrix_deadline", "matrix_lock", "matrix_out",
+    "guest_append", "guest_cpus", "guest_gdb", "guest_memory", "matrix_deadline", "matrix_lock", "matrix_out",
     "matrix_resume", "mode", "no_snapshots",
 })  # fmt: skip
 # What the command line asks of every session, whatever is run.
@@ -78,12 +78,19 @@ def of_machine(machine: MachineConfig) -> str:
     apart = {"architecture", "emulator", "kernel", "initrd", "payload", "payload_disk", "is_interactive"}
     shape = {field.name: getattr(machine, field.name) for field in dataclasses.fields(machine)}
     shape = {name: value for name, value in shape.items() if name not in apart}
+    # At which port a debugger was makes no difference.
+    shape["gdb_port"] = machine.gdb_port is not None
     return word(machine.architecture.name, json.dumps(shape, sort_keys=True, default=str))
 
 
 def guest_config(machine: MachineConfig) -> GuestConfig:
     """The same as results show it."""
-    return GuestConfig(cpus=machine.cpus, memory_mib=machine.memory_mib, append=" ".join(machine.parameters))
+    return GuestConfig(
+        cpus=machine.cpus,
+        memory_mib=machine.memory_mib,
+        append=" ".join(machine.parameters),
+        gdb=machine.gdb_port is not None,
+    )
 
 
 def of_host() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from harness.verdict import Facts, GuestEnd
 from vm.cache import Cache
 from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
 from vm.errors import BootError, VmError
-from vm.machine import Guest, MachineConfig, kernel_command_line
+from vm.machine import LOOPBACK, Guest, MachineConfig, kernel_command_line
 from vm.monitor import MonitorError
 from vm.progress import SilentProgress
 from vm.snapshots import Snapshots
@@ -33,12 +34,16 @@ _CONSOLE_SIZE_MAX = 1 << 20
 # Before each task in the list of all of them; and those that are programs of ours, or of a test's.
 _TASK = re.compile(r"^(?=.*\btask:\S+ +state:)", re.MULTILINE)
 _OUR_TASK = re.compile(r".*\btask:(?:init|python)")
+# What QEMU says when gdb was told to kill what it debugs.
+_DEBUGGERS_END = "Terminated via GDBstub"
 # Of a report of pytest's own.
 _OUTCOMES = frozenset({"passed", "failed", "skipped"})
 # How a test can end the process it runs in, by the agent's word for it.
 _ENDED = frozenset({"died", "quit", "overdue"})
 
 
+# What is not to end by itself; no more, because waits are given to the system in milliseconds.
+_FOREVER_S = 7 * 86_400.0
 # A hanging test holds a worker for that long: less patience than with a boot, which the factor is measured by.
 _TEST_FACTOR_MAX = 3.0
 
@@ -62,6 +67,11 @@ class Deadlines:
     def of_test(cls, test_s: float | None) -> Self:
         """The usual ones, or those for tests that may take so many seconds."""
         return cls() if test_s is None else cls(test_s=test_s, soft_s=test_s / 2, is_exact=True)
+
+    @classmethod
+    def suspended(cls) -> Self:
+        """As good as none: somebody with a debugger decides how long things take."""
+        return cls(_FOREVER_S, _FOREVER_S, _FOREVER_S, _FOREVER_S, _FOREVER_S, is_exact=True)
 
     def scaled(self, factor: float) -> "Deadlines":
         """The same for a machine that is so much slower. The guest's own clock knows nothing of that."""
@@ -146,6 +156,7 @@ class Guests:
         is_isolated: whether each test gets a guest of its own.
         run_s: seconds until no further test is begun.
         begun_s: when they began, by the monotonic clock; now, if nothing else ran before.
+        tell_debugger: says a line to somebody who has a debugger, for which each guest waits; None if there is none.
     """
 
     def __init__(
@@ -160,11 +171,13 @@ class Guests:
         is_isolated: bool = False,
         run_s: float | None = None,
         begun_s: float | None = None,
+        tell_debugger: Callable[[str], None] | None = None,
     ) -> None:
         self._columns = dict(columns)
         self._await_kernel = await_kernel
         self._directory = directory
-        self._deadlines = Deadlines.of_test(test_s)
+        self._deadlines = Deadlines.of_test(test_s) if tell_debugger is None else Deadlines.suspended()
+        self._tell_debugger = tell_debugger
         self._is_isolated = is_isolated
         self._run_s = run_s
         self._ends_s = None if run_s is None else (begun_s or time.monotonic()) + run_s
@@ -188,7 +201,8 @@ class Guests:
 
     @property
     def _limits(self) -> Deadlines:
-        return self._deadlines.scaled(self._pace.factor)
+        is_debugged = self._tell_debugger is not None
+        return self._deadlines if is_debugged else self._deadlines.scaled(self._pace.factor)
 
     def run(self, cell: Cell, item: str, following: str | None) -> Attempt:
         """Run one item in its kernel, once.
@@ -366,7 +380,9 @@ class Guests:
         self.close()
         if self._current != key:
             self._current, self._previous, self._tests_since_s = key, "", None
-        for attempt in range(1, _BOOT_TRIES + 1):
+        # Somebody who watches a boot fail has seen it, and does not attach to another one unasked.
+        tries = _BOOT_TRIES if self._tell_debugger is None else 1
+        for attempt in range(1, tries + 1):
             try:
                 self._guest = self._boot(key, column)
             except (BootError, ChannelError) as error:
@@ -374,7 +390,7 @@ class Guests:
                 self.close()
                 if self._snapshots is not None:  # whatever was wrong, the next guest owes nothing to an earlier one
                     self._snapshots.discard(column.machine)
-                if attempt == _BOOT_TRIES:
+                if attempt == tries:
                     self._update_kernel(key, booted=False, error=sentence)
                     raise BootError(sentence) from error
                 self._note(key, f"a boot failed and was tried again: {sentence.splitlines()[0]}")
@@ -410,7 +426,15 @@ class Guests:
         directory = Path(
             tempfile.mkdtemp(prefix=f"{'-'.join(key).replace('/', '_')}-{self._boot_count}-", dir=self._directory)
         )
-        if self._snapshots is not None:
+        if self._tell_debugger is not None:
+            tell, name = self._tell_debugger, key[0]
+            guest = Guest.boot(
+                column.machine,
+                directory,
+                deadline_s=self._limits.boot_s,
+                on_start=lambda guest: tell(f"{name} waits for a debugger: {how_to_attach(guest)}"),
+            )
+        elif self._snapshots is not None:
             guest = self._snapshots.start(column.machine, directory, deadline_s=self._limits.boot_s)
         else:
             guest = Guest.boot(column.machine, directory, deadline_s=self._limits.boot_s)
@@ -418,7 +442,8 @@ class Guests:
         if not guest.is_restored:
             self._pace.learn(guest.boot_seconds)
         started_s = time.monotonic()
-        guest.start(ENTRY, {**column.session, "soft_timeout_s": self._deadlines.soft_s})
+        session = {**column.session, "soft_timeout_s": self._deadlines.soft_s}
+        guest.start(ENTRY, session, timeout_s=self._limits.start_s)
         message = guest.channel.receive(self._limits.collect_s)
         if message["type"] != "collected":
             raise _ended(message)
@@ -492,10 +517,24 @@ class Guests:
         qemu, console = guest.how_qemu_ended(), _console(guest, offset)
         if how in {"corrupt", "exited"} and guest.is_running():
             qemu = ""  # as it should
+        if _DEBUGGERS_END in qemu:
+            how, error = "lost", type(error)("the debugger ended the guest")
         if how == "timeout" and guest.is_running():
             stacks = _backtraces(guest, min(_BACKTRACES_S * self._pace.factor, _BACKTRACES_MAX_S))
         self.close()
         return GuestEnd(how, str(error), qemu, console, stacks)
+
+
+def how_to_attach(guest: Guest) -> str:
+    """The command that attaches gdb to a guest that waits for it, with the kernel's symbols where they lie with it.
+
+    A build tree has them at its top, three folders above the image.
+    """
+    kernel = guest.config.kernel.absolute()
+    places = [kernel.with_name("vmlinux"), *(folder / "vmlinux" for folder in kernel.parents[3:4])]
+    symbols = [str(path) for path in places if path.is_file()][:1]
+    command = shlex.join(["gdb", *symbols, "-ex", f"target remote {LOOPBACK}:{guest.gdb_port}"])
+    return f"{command}, then continue (nokaslr is set, and there are no deadlines)"
 
 
 def _size(guest: Guest) -> int:

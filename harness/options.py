@@ -21,6 +21,7 @@ _GUESTS_ONLY = {
     "guest_cpus": "--guest-cpus",
     "guest_memory": "--guest-memory",
     "guest_append": "--guest-append",
+    "guest_gdb": "--guest-gdb",
 }
 # … these about runs in kernels, this machine's or another …
 _KERNELS_ONLY = {
@@ -31,6 +32,8 @@ _KERNELS_ONLY = {
     "allow_flaky": "--allow-flaky",
     "until_failure": "--until-failure",
 }
+# Deadlines, none of which holds for a guest that a debugger may stop.
+_DEADLINES = {"matrix_test_timeout": "--matrix-test-timeout", "matrix_deadline": "--matrix-deadline"}
 # … and these, which are pytest's, about this process: no guest sees them.
 _PROCESS_ONLY = {
     "usepdb": ("--pdb", "a debugger does not reach into a guest"),
@@ -101,6 +104,8 @@ def check(config: pytest.Config) -> list[str]:
     for name, (option, why) in _PROCESS_ONLY.items():
         if config.getoption(name, False) and not is_plan:
             raise pytest.UsageError(f"{option}: {why}; use it with --kernel {HOST}")
+    if config.getoption("guest_gdb") is not None:
+        _check_debugged(config)
     given = _given(config, _GUESTS_ONLY) if any(is_host) else []
     return [f"{option} is for guests; {HOST} is tested without it" for option in given]
 
@@ -108,7 +113,27 @@ def check(config: pytest.Config) -> list[str]:
 def _given(config: pytest.Config, options: Mapping[str, str]) -> list[str]:
     """Those that were given, by the names they are given by. To run each test once is what is done anyway."""
     values = {option: config.getoption(name) for name, option in options.items()}
-    return [option for option, value in values.items() if value and (option, value) != ("--matrix-repeat", 1)]
+    return [
+        option
+        for option, value in values.items()
+        # A number is given also where it is 0.
+        if value is not None and value is not False and value != [] and (option, value) != ("--matrix-repeat", 1)
+    ]
+
+
+def _check_debugged(config: pytest.Config) -> None:
+    """Refuse what cannot be together with a debugger, but for several kernels: who knows yet what a spec names."""
+    if given := _given(config, _DEADLINES):
+        raise pytest.UsageError(
+            f"{given[0]} sets a deadline, and for a guest under a debugger there are none (--guest-gdb); leave one out"
+        )
+    # pytest-xdist's, once it has read its options.
+    places = config.getoption("tx", []) if config.getoption("dist", "no") != "no" else []
+    count = sum(int(place.partition("*")[0]) if "*" in place else 1 for place in places)
+    if count > 1:
+        raise pytest.UsageError(
+            f"a debugger is attached to one guest at a time (--guest-gdb), and {count} workers have one each; say -n 0"
+        )
 
 
 def _refuse_foreign(architectures: Iterable[str]) -> None:

@@ -38,6 +38,7 @@ class GuestPlan:
     memory_mib: int = 0
     cpus: int = 1
     parameters: tuple[str, ...] = ()
+    gdb_port: int | None = None
     kernel_id: str = ""
     # What verdicts are obtained with, as far as it is the same for every kernel (`harness.cell_inputs`).
     inputs: dict[str, str] = field(default_factory=dict)
@@ -217,6 +218,7 @@ def _machine(guest: GuestPlan, kernel: Path) -> MachineConfig:
         memory_mib=guest.memory_mib,
         cpus=guest.cpus,
         parameters=guest.parameters,
+        gdb_port=guest.gdb_port,
         payload=guest.payload,
         has_disk=guest.has_disk,
         payload_disk=guest.payload_disk,

@@ -22,6 +22,7 @@ CELLS = pytest.StashKey[Iterable[Cell]]()
 
 
 _CPUS_MAX = 64
+_PORT_MAX = 65_535
 
 
 def _count(text: str) -> int:
@@ -35,6 +36,12 @@ def _count_of_cpus(text: str) -> int:
     if count > _CPUS_MAX:
         raise argparse.ArgumentTypeError(f"{text} is more than the {_CPUS_MAX} processors a guest can have")
     return count
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > _PORT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; a number up to {_PORT_MAX}, or 0 for any that is free")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
@@ -134,6 +141,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="PARAMETERS",
         help="start the guests' kernels with these parameters as well; may be given several times",
+    )
+    group.addoption(
+        "--guest-gdb",
+        type=_port,
+        metavar="PORT",
+        help="have the guest of one kernel wait for gdb at this port of 127.0.0.1 (0: any free one), without deadlines",
     )
     group.addoption("--isolate", action="store_true", help="give each test a guest of its own; not about host")
     group.addoption(

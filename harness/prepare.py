@@ -224,7 +224,7 @@ def _prepare(
     progress: Progress,
 ) -> Plan:
     specs = config.getoption("kernel") or [HOST]
-    shape = GuestShape.of(config)
+    shape = GuestShape.of_session(config)
     seconds = durations.read(settings.cache)
     cells: list[Cell] = []
     guests: list[GuestPlan] = []
@@ -254,6 +254,9 @@ def _prepare(
         if is_needed and is_from_archive:
             setup.begin(beside)
         refs = [pin.ref for pin in pinned] if pins else setup.kernels.resolve(specs)
+        if shape.gdb_port is not None and len(refs) + len(kernels) != 1:
+            names = ", ".join([*(kernel.id for kernel in kernels), *(ref.id for ref in refs)])
+            raise SpecError(f"a debugger is attached to one kernel (--guest-gdb), and these are several: {names}")
         is_native = architecture.name == native_architecture()
         refs = [ref for ref in refs if is_native or ref.source != HOST]
         own_cells = [Cell(ref.id, ref.arch, mode, is_native) for ref in refs for mode in modes]
@@ -332,6 +335,7 @@ def _equip(
         ),
         cpus=shape.cpus,
         parameters=shape.parameters,
+        gdb_port=shape.gdb_port,
         payload_disk=disk.make(runtime, archive, setup.cache) if disk.is_needed(archive) else None,
         inputs={
             **inputs,

@@ -6,6 +6,7 @@ With pytest-xdist the controller prepares everything once and records; its worke
 import contextlib
 import dataclasses
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -280,7 +281,8 @@ class Session:
             attempts.append(judged(attempt))
             if wanted > 1:
                 self._tell_so_far(item, cell, attempts)
-            needs_retry = wanted == len(attempts) == 1 and attempts[0].verdict.status in RETRIED
+            is_first = wanted == len(attempts) == 1 and not self._is_debugged  # else somebody saw it happen
+            needs_retry = is_first and attempts[0].verdict.status in RETRIED
             if attempts[-1].verdict.status is Status.INFRA and attempt.facts.guest_end is not None:
                 break  # no guest to be had: trying again is the next run's business
         if following is None or self._is_enough(attempts):
@@ -368,8 +370,19 @@ class Session:
             is_isolated=option("isolate"),
             run_s=option("matrix_deadline"),
             begun_s=self._begun_s,
+            tell_debugger=self._tell if self._is_debugged else None,
         )
         return self._guests
+
+    @property
+    def _is_debugged(self) -> bool:
+        return self._config.getoption("guest_gdb") is not None
+
+    def _tell(self, line: str) -> None:
+        """Write a line to standard error, past pytest, which would keep it until a test is over."""
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext():
+            print(line, file=sys.stderr, flush=True)
 
     def pytest_report_header(self) -> list[str]:
         """Say which options are for some of the kernels only."""

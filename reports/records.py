@@ -114,6 +114,8 @@ class GuestConfig(Record, frozen=True, kw_only=True):
     memory_mib: int
     # Kernel parameters beyond those that every guest has
     append: str = ""
+    # A debugger was attached, and no deadline held
+    gdb: bool = False
 
 
 class Kernel(Record, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ _OURS = {
     "--guest-cpus": "--cpus",
     "--guest-memory": "--memory",
     "--guest-append": "--append",
+    "--guest-gdb": "--gdb",
     "-n": "-n",
     "--numprocesses": "-n",
 }

@@ -24,6 +24,8 @@ from uring_matrix.common_options import (
     check_modes,
     check_workers,
     fail_on_option,
+    gdb_option,
+    guest_options,
     json_option,
     kernels_option,
     settings,
@@ -83,7 +85,9 @@ class _Run(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
-        left = super().parse_args(ctx, args[:end])
+        # click would take the word behind an option without a value for its value, a kernel say.
+        own = [f"{word}=0" if word == "--gdb" else word for word in args[:end]]
+        left = super().parse_args(ctx, own)
         ctx.params["pytest_args"] = tuple(args[end + 1 :])
         return left
 
@@ -126,6 +130,7 @@ Examples:
   uring-matrix run --resume                      go on with a run that was interrupted
   uring-matrix run 6.1 -k accept -- -x           whatever follows -- is pytest's
   uring-matrix run --baseline last/results.json  a run and a diff in one step
+  uring-matrix run ~/linux -k accept --gdb       with gdb attached to the guest
   uring-matrix run -- --lf -v                    what failed last, shown by pytest itself""",
         _EXIT_CODES,
     ),
@@ -206,26 +211,8 @@ Examples:
     "--bisect", is_flag=True, help="Exit with 0 (good), 1 (bad) or 125 (no verdict), as `git bisect run` wants it."
 )
 @fail_on_option
-@click.option(
-    "--cpus",
-    type=click.IntRange(min=1, max=64),
-    metavar="N",
-    help="Processors of each guest; 1 unless told otherwise. Results of another number are other results.",
-)
-@click.option(
-    "--memory",
-    "memory_mib",
-    type=click.IntRange(min=1),
-    metavar="MIB",
-    help="Memory of each guest; what its image needs, 256 or more, unless told otherwise.",
-)
-@click.option(
-    "--append",
-    "parameters",
-    multiple=True,
-    metavar="PARAMETERS",
-    help="Kernel parameters for guests, beside those that they need; may be given several times.",
-)
+@guest_options
+@gdb_option
 @click.option("--isolate", is_flag=True, help="Give each test a guest of its own; about guests, not about host.")
 @click.option(
     "--guest-package",
@@ -409,11 +396,12 @@ def diff(old: str, new: str, as_json: bool, as_markdown: bool, as_html: bool, fa
 @cli.command(short_help="Show what a kernel's io_uring has.", epilog=_SPECS)
 @kernels_option("A kernel to ask, as KERNEL is; may be given several times. Default: host, the running one.")
 @accel_option
+@guest_options
 @json_option
 @settings
-def probe(kernels: tuple[str, ...], accel: str | None, as_json: bool) -> int:
+def probe(kernels: tuple[str, ...], **options: Any) -> int:
     """Show what a kernel's io_uring has, in its own words: feature bits, operations, limits."""
-    return _call("probe", "probe", kernels, as_json=as_json, accel=accel)
+    return _call("probe", "probe", kernels, **options)
 
 
 @cli.command(
@@ -439,12 +427,13 @@ def doctor(kernels: tuple[str, ...], as_json: bool) -> int:
 @cli.command(short_help="Open a Python prompt inside a kernel.", epilog=_SPECS)
 @kernels_option("The kernel, as KERNEL is.")
 @accel_option
+@guest_options
 @settings
-def shell(kernels: tuple[str, ...], accel: str | None) -> int:
+def shell(kernels: tuple[str, ...], **options: Any) -> int:
     """Open a Python prompt inside a kernel, with `uring` ready to be imported."""
     if len(kernels) != 1:
         raise click.UsageError("a prompt is of one kernel: name one, such as 6.1, latest or ./bzImage")
-    return _call("shell", "shell", kernels[0], accel=accel)
+    return _call("shell", "shell", kernels[0], **options)
 
 
 # -- from the outside -------------------------------------------------------------------------------------------------

@@ -81,6 +81,44 @@ accel_option = click.option(
 )
 
 
+def guest_options(command: Command) -> Command:
+    """Add what guests are given beside a kernel; the command gets `cpus`, `memory_mib` and `parameters`."""
+    for option in (
+        click.option(
+            "--append",
+            "parameters",
+            multiple=True,
+            metavar="PARAMETERS",
+            help="Kernel parameters for guests, beside those that they need; may be given several times.",
+        ),
+        click.option(
+            "--memory",
+            "memory_mib",
+            type=click.IntRange(min=1),
+            metavar="MIB",
+            help="Memory of each guest; what its image needs, 256 or more, unless told otherwise.",
+        ),
+        click.option(
+            "--cpus",
+            type=click.IntRange(min=1, max=64),
+            metavar="N",
+            help="Processors of each guest; 1 unless told otherwise.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+gdb_option = click.option(
+    "--gdb",
+    "gdb_port",
+    type=click.IntRange(0, 65_535),
+    metavar="[=PORT]",
+    help="Have the guest wait for gdb at 127.0.0.1:PORT, or a free port, before its first instruction, and set no "
+    "deadlines; for one kernel.",
+)
+
+
 def arch_of(value: str | None) -> str:
     """Check an architecture; without one, this machine's."""
     if value is not None:

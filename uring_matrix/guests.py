@@ -1,11 +1,13 @@
 """Guests for commands that boot one kernel and talk to it, without pytest."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from conformance.plugin import SUITE
 from harness import payload
+from harness.guest_shape import GuestShape
 from harness.prepare import Setup
 from uring_matrix.progress import progress
 from vm import image
@@ -15,6 +17,7 @@ from vm.machine import Guest, MachineConfig
 from vm.settings import Settings
 
 _BOOT_DEADLINE_S = 120.0
+_PLAIN = GuestShape()
 
 
 def setup_for(accel: str | None) -> Setup:
@@ -28,13 +31,17 @@ def references(specs: Sequence[str], accel: str | None) -> list[KernelRef]:
 
 
 def machine_of(
-    ref: KernelRef, accel: str | None, extra_files: Mapping[str, Path] = MappingProxyType({})
+    ref: KernelRef,
+    accel: str | None,
+    shape: GuestShape = _PLAIN,
+    extra_files: Mapping[str, Path] = MappingProxyType({}),
 ) -> MachineConfig:
     """Fetch a kernel, QEMU and the guest image with `uring` in it, and say how to boot them.
 
     Args:
         ref: the kernel.
         accel: `auto`, `kvm` or `tcg`; None for what the settings say.
+        shape: what the guest is given.
         extra_files: path below `/work` to a file to send along.
     """
     setup = setup_for(accel)
@@ -45,9 +52,12 @@ def machine_of(
     initrd = image.join(runtime.initramfs, archive, setup.cache)
     qemu = setup.qemu()
     chosen = setup.accel(qemu, kernel, initrd)
-    return setup.machine(qemu, chosen.name, kernel.image, initrd)
+    machine = setup.machine(qemu, chosen.name, kernel.image, initrd)
+    return replace(
+        machine, memory_mib=shape.memory_for(machine.memory_mib), cpus=shape.cpus, parameters=shape.parameters
+    )
 
 
-def guest_of(ref: KernelRef, accel: str | None, directory: Path) -> Guest:
+def guest_of(ref: KernelRef, accel: str | None, shape: GuestShape, directory: Path) -> Guest:
     """Boot a kernel; the console is kept in the directory."""
-    return Guest.boot(machine_of(ref, accel), directory, deadline_s=_BOOT_DEADLINE_S)
+    return Guest.boot(machine_of(ref, accel, shape), directory, deadline_s=_BOOT_DEADLINE_S)

@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 
 from conformance.features import features
+from harness.guest_shape import GuestShape
 from uring_matrix.guests import guest_of, references
 from uring_matrix.output import EXPECTED, INFRASTRUCTURE, console, error_line, say_json
 
@@ -16,19 +17,30 @@ _ENTRY = "conformance.features:report"
 _TIMEOUT_S = 60.0
 
 
-def probe(kernels: Sequence[str], *, as_json: bool, accel: str | None) -> int:
+def probe(
+    kernels: Sequence[str],
+    *,
+    as_json: bool,
+    accel: str | None,
+    cpus: int | None = None,
+    memory_mib: int | None = None,
+    parameters: Sequence[str] = (),
+) -> int:
     """Ask kernels, this machine's if none is named, and print what they say."""
+    shape = GuestShape.of(cpus, memory_mib, parameters)
     found: dict[str, dict[str, Any]] = {}
     refs = references(kernels or ["host"], accel)
-    if accel is not None and all(ref.source == "host" for ref in refs):
-        raise click.UsageError("--accel is about guests, and host is asked without one; name kernels with --kernel")
+    about_guests = {"--accel": accel, "--cpus": cpus, "--memory": memory_mib, "--append": parameters}
+    given = [option for option, value in about_guests.items() if value]
+    if given and all(ref.source == "host" for ref in refs):
+        raise click.UsageError(f"{given[0]} is about guests, and host is asked without one; name kernels with --kernel")
     for ref in refs:
         if ref.source == "host":
             found[ref.id] = features()
             continue
         with (
             tempfile.TemporaryDirectory(prefix="uring-matrix-") as directory,
-            guest_of(ref, accel, Path(directory)) as guest,
+            guest_of(ref, accel, shape, Path(directory)) as guest,
         ):
             guest.start(_ENTRY, None)
             found[ref.id] = guest.channel.receive(_TIMEOUT_S)["features"]

@@ -62,6 +62,7 @@ def run(
     cpus: int | None = None,
     memory_mib: int | None = None,
     parameters: Sequence[str] = (),
+    gdb_port: int | None = None,
     test_timeout_s: float | None = None,
     baseline: Path | None = None,
     bisect: bool = False,
@@ -92,6 +93,7 @@ def run(
         *((f"--guest-cpus={cpus}",) if cpus is not None else ()),
         *((f"--guest-memory={memory_mib}",) if memory_mib is not None else ()),
         *(f"--guest-append={text}" for text in parameters),
+        *((f"--guest-gdb={gdb_port}",) if gdb_port is not None else ()),
     ]
     # Elsewhere, so that what lies here stays as it is.
     front = Front(("uring-matrix", "run", "--out", "reproduced", *map(own_name, conditions)), tuple(pytest_args))
@@ -102,7 +104,7 @@ def run(
         # Without "..", which pytest takes for a way out of it.
         *("-o", f"cache_dir={out.resolve() / _CACHE}"),
         *("--matrix-out", str(out)),
-        *_workers(workers, columns, pytest_args),
+        *_workers("0" if workers == "auto" and gdb_port is not None else workers, columns, pytest_args),
         *(f"--kernel={spec}" for spec in specs),
         *(f"--arch={name}" for name in archs),
         *(f"--mode={name}" for name in modes),

@@ -4,9 +4,11 @@ import sys
 import tempfile
 import termios
 import tty
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from harness.guest_shape import GuestShape
 from uring_matrix.guests import machine_of, references
 from uring_matrix.output import INFRASTRUCTURE, USAGE, error_line, tell
 from vm.channel import ChannelClosedError
@@ -18,11 +20,19 @@ _FOREVER_S = 7 * 24 * 3600.0
 _MODULES = ["uring"]
 
 
-def shell(spec: str, *, accel: str | None) -> int:
+def shell(
+    spec: str,
+    *,
+    accel: str | None,
+    cpus: int | None = None,
+    memory_mib: int | None = None,
+    parameters: Sequence[str] = (),
+) -> int:
     """Boot a kernel, and connect its console to this terminal until the prompt ends.
 
     Where standard input is no terminal, it is a program: it runs there, and its output and exit code are ours.
     """
+    shape = GuestShape.of(cpus, memory_mib, parameters)
     refs = references([spec], accel)
     if len(refs) != 1 or refs[0].source == "host":
         error_line(
@@ -34,7 +44,7 @@ def shell(spec: str, *, accel: str | None) -> int:
     program = None if is_terminal else sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
     if is_terminal:
         tell(f"booting {refs[0].release or refs[0].id}")
-    machine = machine_of(refs[0], accel)
+    machine = machine_of(refs[0], accel, shape)
     with tempfile.TemporaryDirectory(prefix="uring-matrix-") as directory:
         if program is not None:
             return _run(program, machine, Path(directory))

@@ -31,6 +31,8 @@ _INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 # How long a QEMU that has hung up may take to end by itself.
 _END_TIMEOUT_S = 5.0
 CONSOLE_NAME = "console.txt"
+# Where a debugger is awaited: whoever reaches it is the guest's master, and QEMU's with it.
+LOOPBACK = "127.0.0.1"
 _ENTROPY_SIZE = 64
 _POLL_S = 0.005
 # How often a processor is looked at in order to find it asleep.
@@ -80,6 +82,8 @@ class MachineConfig:
     has_disk: bool = False
     # A file system with what would be the payload (`vm.disk`). The guest may write to it; the file stays as it is.
     payload_disk: Path | None = None
+    # Where gdb finds QEMU, on loopback only; 0 is any free port. Such a guest stands still until a debugger lets it go.
+    gdb_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +106,15 @@ def kernel_command_line(config: MachineConfig) -> str:
     """The parameters the kernel is started with."""
     # Without queues of its own to poll, a disk refuses IORING_SETUP_IOPOLL, on kernels since 6.12 at least.
     disk = ("nvme.poll_queues=1",) if config.has_disk else ()
+    # Breakpoints are set where the symbols say, before the kernel could move itself elsewhere.
+    debugged = ("nokaslr",) if config.gdb_port is not None else ()
     return " ".join(
         (
             f"console={config.architecture.console}",
             *_PARAMETERS,
             *config.architecture.parameters,
             *disk,
+            *debugged,
             *config.parameters,
         )
     )
@@ -121,6 +128,7 @@ def qemu_arguments(
     monitor_descriptor: int,
     window_descriptor: int = -1,
     disk_descriptor: int = -1,
+    gdb_descriptor: int = -1,
     memory: Memory | None = None,
 ) -> list[str]:
     """The whole QEMU command: nothing by default, two serial ports, a monitor, no disk, no network, no display."""
@@ -150,6 +158,7 @@ def qemu_arguments(
         *("-serial", "chardev:channel"),
         *("-chardev", f"socket,id=monitor,fd={monitor_descriptor}"),
         *("-mon", "chardev=monitor,mode=control"),
+        *_gdb(gdb_descriptor),
         *_window(config, window_descriptor, memory),
         *_disk(disk_descriptor),
         *_payload_disk(config),
@@ -163,6 +172,13 @@ def _window(config: MachineConfig, descriptor: int, memory: Memory | None) -> Se
         return ()
     backend = f"memory-backend-file,id=window,mem-path=/proc/self/fd/{descriptor},size={WINDOW_SIZE},{_share(memory)}"
     return ("-object", backend, "-device", "ivshmem-plain,memdev=window,master=on")
+
+
+def _gdb(descriptor: int) -> Sequence[str]:
+    """A socket of ours that listens for a debugger, and a processor that does nothing until one says so."""
+    if descriptor < 0:
+        return ()
+    return ("-chardev", f"socket,id=gdb,fd={descriptor},server=on,wait=off", "-gdb", "chardev:gdb", "-S")
 
 
 def _disk(descriptor: int) -> Sequence[str]:
@@ -222,6 +238,7 @@ class Guest:
         ready: what PID 1 said of itself: ``release``, ``version``, ``uptime_s``.
         boot_seconds: from the start of QEMU to that message.
         is_restored: whether it goes on from a saved state.
+        gdb_port: where a debugger is awaited, if it is to have one.
     """
 
     def __init__(self, config: MachineConfig, directory: Path, memory: Memory | None = None) -> None:
@@ -231,6 +248,7 @@ class Guest:
         self.ready: dict[str, Any] = {}
         self.boot_seconds = 0.0
         self.is_restored = memory is not None and memory.state is not None
+        self.gdb_port: int | None = None
         self._started_s = time.monotonic()
         self._owner = os.getpid()
         # An interruption waits until there is a process that `kill` knows of.
@@ -241,12 +259,20 @@ class Guest:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _start(self, config: MachineConfig, memory: Memory | None, mask: Collection[int]) -> None:
+        # First: it may be that there is none.
+        gdb = listen(config.gdb_port) if config.gdb_port is not None else None
         window = _open_window(config)
         disk = _open_disk(config)
         ours, theirs = socket.socketpair()
         our_monitor, their_monitor = socket.socketpair()
         given = [theirs.fileno(), their_monitor.fileno()]
-        given += [descriptor for descriptor in (window, disk, memory.descriptor if memory else -1) if descriptor >= 0]
+        opened = [window, disk]
+        if gdb is not None:
+            self.gdb_port = gdb.getsockname()[1]
+            opened.append(gdb_descriptor := gdb.detach())
+        else:
+            gdb_descriptor = -1
+        given += [descriptor for descriptor in (*opened, memory.descriptor if memory else -1) if descriptor >= 0]
         # A restored guest has said that it is ready, once, to whoever saved it.
         self.channel = Channel(ours, received_count=1 if self.is_restored else 0)
         self.monitor = Monitor(our_monitor)
@@ -258,6 +284,7 @@ class Guest:
                 monitor_descriptor=their_monitor.fileno(),
                 window_descriptor=window,
                 disk_descriptor=disk,
+                gdb_descriptor=gdb_descriptor,
                 memory=memory,
             )
             with self.log.open("wb") as log:
@@ -281,12 +308,20 @@ class Guest:
         finally:
             theirs.close()
             their_monitor.close()
-            for descriptor in (window, disk):
+            for descriptor in opened:
                 if descriptor >= 0:
                     os.close(descriptor)
 
     @classmethod
-    def boot(cls, config: MachineConfig, directory: Path, *, deadline_s: float, memory: Memory | None = None) -> Self:
+    def boot(
+        cls,
+        config: MachineConfig,
+        directory: Path,
+        *,
+        deadline_s: float,
+        memory: Memory | None = None,
+        on_start: Callable[[Self], object] = lambda _: None,
+    ) -> Self:
         """Start a guest and wait until its PID 1 is ready.
 
         Args:
@@ -294,12 +329,14 @@ class Guest:
             directory: an existing directory for the console and QEMU's own messages.
             deadline_s: seconds until a silent guest is given up.
             memory: a file for its memory, so that it can be saved.
+            on_start: called when QEMU is there and the wait begins.
 
         Raises:
             BootError: QEMU did not start, ended, or the guest did not answer in time; with the console's end.
         """
         guest = cls(config, directory, memory)
         try:
+            on_start(guest)
             guest._await_ready(deadline_s)
             if _UNPACKING_FAILED in guest.console_tail():
                 raise BootError("the guest image was not unpacked whole; the guest needs more memory")
@@ -502,6 +539,24 @@ class Guest:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.kill()
+
+
+def listen(port: int) -> socket.socket:
+    """Listen for a debugger of this machine's.
+
+    Args:
+        port: 0 is any that is free.
+
+    Raises:
+        BootError: somebody else has it, or it is for root alone.
+    """
+    try:
+        return socket.create_server((LOOPBACK, port))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise BootError(
+            f"no debugger can be awaited at {LOOPBACK}:{port}: {reason}; name another port, or 0 for any that is free"
+        ) from error
 
 
 def _open_disk(config: MachineConfig) -> int:

@@ -59,7 +59,9 @@ class Snapshots:
             BootError: the guest does not boot either.
         """
         has_drives = config.has_disk or config.payload_disk is not None
-        is_plain = not config.is_interactive and not has_drives and config.payload is not None
+        is_plain = (
+            not (config.is_interactive or has_drives or config.gdb_port is not None) and config.payload is not None
+        )
         if config.emulator.accelerator != "tcg" or not is_plain:
             return Guest.boot(config, directory, deadline_s=deadline_s)
         key = key_of(config)

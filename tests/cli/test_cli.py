@@ -53,6 +53,7 @@ PROMISED = {
         "--cpus",
         "--memory",
         "--append",
+        "--gdb",
         "--fail-on",
     ],
     "kernels list": ["--json"],
@@ -62,9 +63,9 @@ PROMISED = {
     "report": ["--out"],
     "history": ["--out"],
     "diff": ["--json", "--markdown", "--html", "--fail-on"],
-    "probe": ["--kernel", "--json"],
+    "probe": ["--kernel", "--json", "--cpus", "--memory", "--append"],
     "doctor": ["--kernel", "--json"],
-    "shell": ["--kernel"],
+    "shell": ["--kernel", "--cpus", "--memory", "--append"],
 }
 # What costs more to load than a short command may take.
 HEAVY = {"jinja2", "rich", "pytest", "_pytest", "vm.apt", "debian", "conformance", "msgspec", "uring", "asyncio"}
@@ -324,6 +325,7 @@ def test_run_without_options(cli: Call, called: list[Any]) -> None:
                 "cpus": None,
                 "memory_mib": None,
                 "parameters": (),
+                "gdb_port": None,
                 "fail_on": ("regression", "flaky", "lost", "unknown", "missing"),
                 "repeat": 1,
                 "isolate": False,
@@ -344,7 +346,7 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
     pin = Pin("6.1", "6.1", "amd64", "6.1.0", "0" * 64, package="linux-image-6.1", package_version="1-1")
     Path("kernels.lock").write_text(render_lock([pin]))
     gate = "-k nop --test-timeout 9 --baseline base.json --bisect --until-failure --fail-on lost,missing"
-    shape = "--cpus 2 --memory 512 --append quiet --append slub_debug"
+    shape = "--cpus 2 --memory 512 --append quiet --append slub_debug --gdb=1234"
     Path("base.json").touch()
     words = [*options.split(), *flags.split(), *guests.split(), *gate.split(), *shape.split()]
     assert cli("run", *words, "--", "-m", "accept", "--", "-x").code == 0
@@ -370,6 +372,7 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
                 "cpus": 2,
                 "memory_mib": 512,
                 "parameters": ("quiet", "slub_debug"),
+                "gdb_port": 1234,
                 "fail_on": ("lost", "missing"),
                 "repeat": 5,
                 "isolate": True,
@@ -386,7 +389,11 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
 def test_probe_and_shell(cli: Call, called: list[Any]) -> None:
     assert cli("probe", "--kernel", "6.1", "--json").code == 0
     assert cli("shell", "latest", "--accel", "kvm").code == 0
-    assert called == [((("6.1",),), {"as_json": True, "accel": None}), (("latest",), {"accel": "kvm"})]
+    plain = {"cpus": None, "memory_mib": None, "parameters": ()}
+    assert called == [
+        ((("6.1",),), {"as_json": True, "accel": None, **plain}),
+        (("latest",), {"accel": "kvm", **plain}),
+    ]
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before the command", "after it"])

@@ -3,13 +3,14 @@
 What `run` hands on to pytest has its effect there, which `tests/harness/test_options.py` holds.
 """
 
+import io
 import json
 import os
 import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import pytest
@@ -18,9 +19,14 @@ from own_archive import FakeArchive, add_what_guests_need
 from sample import whole, with_cell
 
 from reports.results import Status, read, write
+from uring_matrix import guests as guests_module
 from uring_matrix import run as run_module
 from uring_matrix.cli import cli as group
+from vm.architectures import AMD64
+from vm.errors import BootError
+from vm.kernel import KernelRef
 from vm.lock import Pin, render_lock
+from vm.machine import Emulator, Guest, MachineConfig
 from vm.settings import Settings
 
 from .conftest import Ended
@@ -69,6 +75,47 @@ class World:
         setattr(stand_in, function, lambda *_, **options: calls.append(options) or 0)
         self._monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
         return calls
+
+    def machine_of(self, command: str, *arguments: str) -> MachineConfig:
+        """The machine that a command would boot kernel 6.1 in; nothing is fetched for it."""
+        booted: list[MachineConfig] = []
+
+        def boot(config: MachineConfig, *_: object, **__: object) -> NoReturn:
+            booted.append(config)
+            raise BootError("that is enough")
+
+        self._monkeypatch.setattr(guests_module, "setup_for", lambda _: BareSetup())
+        self._monkeypatch.setattr(Guest, "boot", boot)
+        self._monkeypatch.setattr(guests_module.image, "payload", lambda *_, **__: Path("payload"))
+        self._monkeypatch.setattr(guests_module.image, "join", lambda *_: Path("initrd"))
+        self._monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"pass")))
+        ended = self.cli(command, "6.1", *arguments)
+        assert (ended.code, "that is enough" in ended.err) == (3, True), ended
+        return booted[0]
+
+
+class BareSetup:
+    """What guests of 256 MiB need, and nothing of it is there."""
+
+    cache = None
+    kernels = types.SimpleNamespace(
+        resolve=lambda specs: [
+            KernelRef(spec, spec, "amd64", "host" if spec == "host" else "debian") for spec in specs
+        ],
+        fetch=lambda _: types.SimpleNamespace(image=Path("vmlinuz")),
+    )
+
+    def runtime(self) -> types.SimpleNamespace:
+        return types.SimpleNamespace(initramfs=Path("initrd"))
+
+    def qemu(self) -> None:
+        return None
+
+    def accel(self, *_: object) -> types.SimpleNamespace:
+        return types.SimpleNamespace(name="tcg")
+
+    def machine(self, *_: object) -> MachineConfig:
+        return MachineConfig(AMD64, Emulator(("qemu",)), Path("vmlinuz"), Path("initrd"))
 
 
 @pytest.fixture
@@ -280,6 +327,44 @@ def opens_a_kernel(world: World) -> None:
         assert (ended.code, "one kernel" in ended.err) == (2, True), ended
 
 
+def waits_for_gdb(world: World) -> None:
+    """What stands behind it is a kernel: a port stands behind an equals sign."""
+    ended = world.cli("run", "host", "--gdb")
+    assert (ended.code, "--guest-gdb is about guests" in ended.err) == (2, True), ended
+    hands_on("--gdb=1234", "--guest-gdb=1234")(world)
+    hands_on("--gdb 6.1", "--guest-gdb=0", "--kernel=6.1")(world)
+    assert "-n" in world.handed_to_pytest("all")
+    words = world.handed_to_pytest("all", "--gdb")
+    assert words[words.index("-n") + 1] == "0"
+    ended = world.cli("run", "6.1", "--gdb=70000")
+    assert (ended.code, "70000 is not in the range" in ended.err) == (2, True), ended
+
+
+# What a guest may be given: how it is said, what a machine has of it, what is refused and with which words.
+GIVEN: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "--cpus": ("2", {"cpus": 2}, "65", "65 is not in the range"),
+    "--memory": ("401", {"memory_mib": 401}, "1", "guests of 1 MiB cannot boot"),
+    "--append": ("quiet slub_debug=FZ", {"parameters": ("quiet", "slub_debug=FZ")}, "init=/x", "not for you to set"),
+}
+
+
+def is_given_as_to_run(command: str, option: str) -> Check:
+    """The guest gets it; what `run` refuses is refused; and the running kernel has none to give it to."""
+
+    def check(world: World) -> None:
+        good, expected, bad, words = GIVEN[option]
+        machine = world.machine_of(command, option, good)
+        assert {name: getattr(machine, name) for name in expected} == expected
+        assert machine != world.machine_of(command)
+        ended = world.cli(command, "6.1", option, bad)
+        assert (ended.code, words in ended.err) == (2, True), ended
+        if command == "probe":
+            ended = world.cli("probe", option, good)
+            assert (ended.code, f"{option} is about guests" in ended.err) == (2, True), ended
+
+    return check
+
+
 EFFECTS: dict[tuple[str, str], Check] = {
     ("run", "--kernel"): hands_on("--kernel 6.1 --kernel 6.12", "--kernel=6.1", "--kernel=6.12"),
     ("run", "--arch"): hands_on("--arch amd64", "--arch=amd64"),
@@ -296,6 +381,7 @@ EFFECTS: dict[tuple[str, str], Check] = {
     ("run", "--cpus"): hands_on("--cpus 2", "--guest-cpus=2"),
     ("run", "--memory"): hands_on("--memory 512", "--guest-memory=512"),
     ("run", "--append"): hands_on("--append a=b --append c", "--guest-append=a=b", "--guest-append=c"),
+    ("run", "--gdb"): waits_for_gdb,
     ("run", "--isolate"): hands_on("--isolate", "--isolate"),
     ("run", "--guest-package"): hands_on(
         "--guest-package a --guest-package b", "--guest-package=a", "--guest-package=b"
@@ -325,6 +411,7 @@ EFFECTS: dict[tuple[str, str], Check] = {
     ("probe", "--accel"): probes_with_an_accelerator,
     ("probe", "--json"): probes_in_json,
     ("doctor", "--kernel"): examines_a_kernel,
+    **{(command, option): is_given_as_to_run(command, option) for command in ("probe", "shell") for option in GIVEN},
     ("doctor", "--json"): examines_in_json,
     ("shell", "--accel"): opens_with_an_accelerator,
     ("shell", "--kernel"): opens_a_kernel,

@@ -1,7 +1,5 @@
 """What a guest cannot be made of is refused with a sentence, before anything is fetched or booted."""
 
-from types import SimpleNamespace
-
 import psutil
 import pytest
 
@@ -10,8 +8,7 @@ from vm.errors import SpecError
 
 
 def shape(*, cpus: int | None = None, memory: int | None = None, append: tuple[str, ...] = ()) -> GuestShape:
-    given = {"guest_cpus": cpus, "guest_memory": memory, "guest_append": append}
-    return GuestShape.of(SimpleNamespace(getoption=given.__getitem__))  # type: ignore[arg-type]
+    return GuestShape.of(cpus, memory, append)
 
 
 def test_without_a_wish_a_guest_has_one_processor_and_what_its_image_needs() -> None:

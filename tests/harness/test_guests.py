@@ -71,7 +71,7 @@ class ScriptedGuest:
         self.is_up = False
         self.answer = ""
 
-    def start(self, entry: str, argument: Any) -> None:
+    def start(self, entry: str, argument: Any, *, timeout_s: float) -> None:
         pass
 
     def is_running(self) -> bool:

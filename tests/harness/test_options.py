@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from remote_gdb import free_port, letting_go
 
 from harness import plugin
 from reports.results import Qualifier, Result, Results, Status, read
@@ -254,6 +255,23 @@ def shapes(option: str, said: str, *, field: str, value: object) -> Effect:
     return check
 
 
+def waits_for_a_debugger(run: Run) -> None:
+    """As the others that shape a guest; and whoever has one is told where to attach it."""
+    assert "nokaslr" not in run(*GUESTS, *OUT, tests="test_where").row("test_where").output
+    port = free_port()
+    with letting_go(port) as seen:
+        done = run(*GUESTS, *OUT, "--matrix-resume", "--guest-gdb", str(port), tests="test_where")
+    assert seen == [True]
+    assert f"gdb -ex 'target remote 127.0.0.1:{port}'" in done.said
+    assert "nokaslr" in done.row("test_where").output
+    [kernel] = done.results.kernels
+    assert kernel.guest is not None
+    assert kernel.guest.gdb
+    assert "nokaslr" in str(kernel.cmdline)
+    assert "restore" not in kernel.phases
+    assert f"--guest-gdb={port}" in str(done.row("test_where").reproduce)
+
+
 def isolates(run: Run) -> None:
     assert run(*GUESTS, tests="test_is_alone").code == 1
     done = run(*GUESTS, "--isolate", tests="test_is_alone")
@@ -361,6 +379,11 @@ EFFECTS: Mapping[str, tuple[Effect, Effect, Effect]] = {
             ("--guest-append slub_debug=FZ", "slub_debug=FZ", "append", "slub_debug=FZ"),
         )
     },
+    "--guest-gdb": (
+        waits_for_a_debugger,
+        refused("--guest-gdb 0", HOST, WITHOUT_GUESTS),
+        refused("--guest-gdb 0", NONE, WITHOUT_GUESTS_OR_KERNELS),
+    ),
     "--isolate": (
         isolates,
         refused("--isolate", HOST, WITHOUT_GUESTS),

@@ -615,7 +615,7 @@ def test_templates_never_switch_escaping_off():
 def test_a_row_of_an_earlier_run_shows_that_runs_machine():
     """Beside newer rows of the same column, which have theirs."""
     results = sample.every_verdict()
-    guest = GuestConfig(cpus=4, memory_mib=512, append="io_uring=quiet")
+    guest = GuestConfig(cpus=4, memory_mib=512, append="io_uring=quiet", gdb=True)
     earlier = Run(
         id="2026-11-01T00:00:00.000Z",
         generator=results.generator,
@@ -630,7 +630,7 @@ def test_a_row_of_an_earlier_run_shows_that_runs_machine():
     )
     pages = dict(render(replace(results, results=rows, runs=(earlier,))))
     page = pages["evidence/6.16-default-test_nop.html"]
-    assert "4 CPUs, 512 MiB, io_uring=quiet" in page
+    assert "4 CPUs, 512 MiB, io_uring=quiet, under a debugger" in page
     assert "kvm (a short boot proved it)" in page
     assert "2026-11-01" in page
     assert "uring-matrix run --out earlier" in page
