@@ -23,7 +23,7 @@ from vm.kernel import Kernel, KernelRef
 from vm.kernelimage import check_fit, inspect, read_config
 from vm.progress import SILENT, Progress
 from vm.settings import Settings
-from vm.specs import BUILD_IMAGES, reference, resolve
+from vm.specs import BUILD_IMAGES, Distribution, reference, resolve
 
 # What a guest may want to load, if the kernel has it as a module: block devices to put a real file system on.
 _MODULES = ("loop", "nvme")
@@ -47,6 +47,7 @@ class Kernels:
         arch: Debian's name of the guest's architecture.
         catalogue: instead of the one that comes with the program.
         archive: instead of the one that the settings and the machine say.
+        distributions: those by whose names kernels may be asked for.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Kernels:
         arch: str = "amd64",
         catalogue: Catalogue | None = None,
         archive: Archive | None = None,
+        distributions: Callable[[], Sequence[Distribution]] = tuple,
     ) -> None:
         self.arch = arch
+        self._distributions = distributions
         self.catalogue = catalogue or Catalogue.load()
         self._cache, self._settings, self._progress = cache, settings, progress
         self._given_archive = archive
@@ -104,7 +107,7 @@ class Kernels:
 
     def resolve(self, specs: Sequence[str]) -> list[KernelRef]:
         """Find the kernels that specs name; see `vm.specs`."""
-        return resolve(specs, lambda: self.index, self.arch)
+        return resolve(specs, lambda: self.index, self.arch, self._distributions)
 
     def fetch(self, ref: KernelRef) -> Kernel:
         """Make one kernel ready to boot.
