@@ -4,10 +4,10 @@ Nine of eleven kernels often have the same verdicts throughout: a reader wants t
 on a page of their own.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from reports.matrix import Cell, Column, Line, Matrix, Outcome, Row, outcome
 
@@ -73,16 +73,27 @@ class Step:
 
 
 def folds(matrix: Matrix, line: Line) -> tuple[Fold, ...]:
-    """Fold a line's columns, oldest first.
+    """Fold a line's columns by the verdicts of its tests, oldest first.
 
     Kernels that gave no verdicts at all never share a column with those that did: their cells say so.
+    """
+    return fold_by(matrix, line, lambda index: tuple(_look(row.cells[index]) for row in matrix.rows))
+
+
+def fold_by(matrix: Matrix, line: Line, look: Callable[[int], Hashable]) -> tuple[Fold, ...]:
+    """Fold a line's neighbouring columns that look the same, oldest first.
+
+    Args:
+        matrix: whose columns they are.
+        line: the architecture and mode.
+        look: what a column shows, by its index in the matrix.
     """
     runs: list[list[int]] = []
     previous: Hashable = None
     for index, column in enumerate(matrix.columns):
         if column.kernel.arch != line.arch or column.mode.id != line.mode.id:
             continue
-        looks = tuple(_look(row.cells[index]) for row in matrix.rows)
+        looks = look(index)
         if runs and looks == previous:
             runs[-1].append(index)
         else:
@@ -168,3 +179,46 @@ def stated_changes(before: Column, after: Column) -> Stated | None:
 
 def _outcome(cell: Cell | None) -> Outcome:
     return outcome(cell.row if cell else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A row that passes on a kernel and does not on later ones."""
+
+    row: Row
+    # Where they stand among the matrix's columns
+    before: int
+    # All that lack it, up to the next one that has it
+    after: tuple[int, ...]
+
+
+def losses(matrix: Matrix) -> tuple[Loss, ...]:
+    """Find everything that was there and is gone on later kernels, whether somebody expected that or not.
+
+    Returns:
+        In row order, the oldest loss of a row first.
+    """
+    indices: dict[tuple[str, str], list[int]] = {}
+    for index, column in enumerate(matrix.columns):
+        indices.setdefault((column.kernel.arch, column.mode.id), []).append(index)
+    found = []
+    for row in matrix.rows:
+        for line, minimum in row.minimums.items():
+            if minimum.regressions:
+                known = [
+                    (index, one)
+                    for index in indices[line.arch, line.mode.id]
+                    if (one := _outcome(row.cells[index])) is not Outcome.OPEN
+                ]
+                found += list(_losses_of(row, known))
+    return tuple(found)
+
+
+def _losses_of(row: Row, known: Sequence[tuple[int, Outcome]]) -> Iterator[Loss]:
+    before: int | None = None
+    for is_there, own in groupby(known, key=lambda one: one[1] is Outcome.PASSES):
+        places = [index for index, _ in own]
+        if is_there:
+            before = places[-1]
+        elif before is not None:
+            yield Loss(row, before, tuple(places))

@@ -47,6 +47,7 @@ A kernel SPEC is
   '6.*'                      a glob: of series, else of releases
   all, latest                the newest of every series; the newest of all
   host                       the running kernel, without a guest
+  debian12, bookworm         a distribution: the newest kernel of its own
   ./bzImage, ./linux/, x.deb a path: an image, a kernel build tree, a package"""
 
 _SETTINGS = """\b
@@ -253,6 +254,48 @@ def run(*, no_report: bool, no_snapshots: bool, **options: Any) -> int:
     if is_chosen and options["baseline"] is None:
         raise click.UsageError("--fail-on is about holes in a comparison: say with what, --baseline FILE")
     return _call("run", "run", report=not no_report, snapshots=not no_snapshots, **options)
+
+
+@cli.command(
+    short_help="Say whether capabilities are there, and from which kernel on.",
+    epilog=_epilog(
+        """\b
+Examples:
+  uring-matrix can                               everything that results know
+  uring-matrix can accept-multishot send_zc      which kernel has both
+  uring-matrix can IORING_OP_FTRUNCATE --on 6.1  is it there?
+  uring-matrix can statx --on debian12 site/results.json""",
+        """\b
+A WHAT is an id, a title, a symbol with or without what all have in front, Zig's title of a test.
+A KERNEL is one of the results: a series, release, version, glob, all, latest, or a distribution.
+One that was not tested is not known, whatever those before and after it have.
+RESULTS is the last word, if a results.json lies there or it ends in .json; otherwise matrix/.""",
+        """\b
+Exit codes:
+  0  yes: all of it is there, on each KERNEL; or else from some kernel on up to the newest
+  1  no: something is not there; or there is no such kernel
+  3  not known: a kernel was not tested, or a cell has no verdict
+1 wins over 3. Without a WHAT there is a list, and the code is 0.""",
+        """\b
+The JSON is one object: schema_version (1), answer (yes, no, unknown; null for a list), not_tested
+(distributions), and lines, one per architecture, each with
+  arch, mode, answer, distributions (name to answer)
+  together      documented, works_from, is_exact, not_on, lost_by, unknown_on: of all capabilities
+  on            asked, distribution, kernels, answer, beside (kernel to answer), for each --on
+  kernels       id, series, release, package_version, distribution
+  capabilities  id, title, kind, basis (tested, stated), symbols, alias, group, documented,
+                works_from and so on as in together, on (kernel to answer)
+Fields may be added; those named here stay.""",
+    ),
+)
+@click.argument("words", nargs=-1, metavar="[WHAT]... [RESULTS]")
+@click.option("--on", multiple=True, metavar="KERNEL", help="A kernel to ask about; may be given several times.")
+@click.option("--mode", metavar="MODE", help="The ring mode; otherwise default.")
+@click.option("--arch", metavar="ARCH", help="The architecture; otherwise each that was tested.")
+@json_option
+def can(words: tuple[str, ...], on: tuple[str, ...], mode: str | None, arch: str | None, as_json: bool) -> int:
+    """Say whether capabilities are there, and from which kernel on. It comes from results; nothing is booted."""
+    return _call("can", "can", words, on=on, mode=mode, arch=arch, as_json=as_json)
 
 
 @cli.group(cls=_Main, epilog=_SPECS)

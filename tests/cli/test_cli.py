@@ -55,6 +55,7 @@ PROMISED = {
         "--append",
         "--fail-on",
     ],
+    "can": ["--on", "--json"],
     "kernels list": ["--json"],
     "kernels fetch": [],
     "kernels lock": ["-o"],
