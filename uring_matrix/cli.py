@@ -298,6 +298,45 @@ def can(words: tuple[str, ...], on: tuple[str, ...], mode: str | None, arch: str
     return _call("can", "can", words, on=on, mode=mode, arch=arch, as_json=as_json)
 
 
+@cli.command(
+    short_help="Show what the verdict of a cell rests on.",
+    epilog=_epilog(
+        """\b
+Examples:
+  uring-matrix show 5.10 accept-multishot
+  uring-matrix show debian12 IORING_OP_FTRUNCATE
+  uring-matrix show 7.3 test_nop --mode sqpoll site/
+  uring-matrix show all nop --json""",
+        """\b
+KERNEL is one of the results: a series, release, version, glob, all, latest, or a distribution.
+TEST is an id, a title, a symbol or Zig's title; what several tests have in common shows each.""",
+        """\b
+Exit codes:
+  0  the verdicts are as expected
+  1  an unexpected verdict
+  2  there is no such cell; the nearest are named
+  3  a cell has no verdict (infra, notrun), or a kernel could not be asked
+1 wins over 3.""",
+        """\b
+The JSON is one object: schema_version (1), and cells, each with
+  id, title, symbols, basis, kernel, release, distribution, arch, mode
+  outcome (yes, no, unknown), expectation, error, result (the row of results.json, or null)
+  console, console_lines   the file, and its lines of this test (with --console all)
+Fields may be added; those named here stay.""",
+    ),
+)
+@click.argument("kernel")
+@click.argument("test")
+@click.argument("results", type=click.Path(path_type=Path), default=Path("matrix/results.json"), metavar="[RESULTS]")
+@click.option("--mode", metavar="MODE", help="The ring mode; otherwise each that was tested.")
+@click.option("--arch", metavar="ARCH", help="The architecture; otherwise each that was tested.")
+@click.option("--console", "has_whole_console", is_flag=True, help="Show all of the console, not the part of the test.")
+@json_option
+def show(kernel: str, test: str, results: Path, **options: Any) -> int:
+    """Show a cell: its verdict, the evidence, the kernel's messages, the console, and the command that repeats it."""
+    return _call("cell", "show", kernel, test, results, **options)
+
+
 @cli.group(cls=_Main, epilog=_SPECS)
 @settings
 def kernels() -> None:

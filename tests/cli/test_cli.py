@@ -56,6 +56,7 @@ PROMISED = {
         "--fail-on",
     ],
     "can": ["--on", "--json"],
+    "show": [],
     "kernels list": ["--json"],
     "kernels fetch": [],
     "kernels lock": ["-o"],
