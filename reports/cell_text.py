@@ -195,7 +195,7 @@ def text_of(found: Found, directory: Path, *, has_whole_console: bool = False) -
     passages = [*_passages(found), *_console(found, directory, has_whole_console=has_whole_console), *_beneath(found)]
     shown = tuple(dataclasses.replace(one, head=visible(one.head), lines=_shown(one)) for one in passages)
     title = f"{found.entry.title} on {_where(found)}"
-    if found.cell is None:
+    if found.cell is None or found.entry.row is None:
         word = {Outcome.PASSES: "listed", Outcome.LACKS: "not listed", Outcome.OPEN: "not known"}[found.outcome]
         symbol, tone = {
             Outcome.PASSES: ("✓", "good"),
@@ -206,7 +206,6 @@ def text_of(found: Found, directory: Path, *, has_whole_console: bool = False) -
     row = found.cell.row
     verdict = VERDICTS[row.status]
     words = ", ".join([verdict.word, *qualifier_words(row, found.kernel)])
-    assert found.entry.row is not None
     said = against_documentation(found.entry.row.test, found.column.mode, found.kernel, found.cell.expectation)
     return CellText(
         visible(title),

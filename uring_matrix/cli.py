@@ -299,6 +299,27 @@ def can(words: tuple[str, ...], on: tuple[str, ...], mode: str | None, arch: str
 
 
 @cli.command(
+    name="tests",
+    short_help="List the tests there are.",
+    epilog=_epilog(
+        """\b
+Examples:
+  uring-matrix tests
+  uring-matrix tests -k 'accept and not direct'""",
+        """\b
+The JSON is one object: schema_version (1), and tests, each with
+  id, title, group, since, symbols, source, kind, zig, doc
+Fields may be added; those named here stay.""",
+    ),
+)
+@click.option("-k", "expression", metavar="EXPR", help="Only tests whose names fit, as pytest's own -k.")
+@json_option
+def tests_command(expression: str | None, as_json: bool) -> int:
+    """List the tests there are, with the kernel that each is documented for and the symbols that it exercises."""
+    return _call("tests", "tests", expression, as_json=as_json)
+
+
+@cli.command(
     short_help="Show what the verdict of a cell rests on.",
     epilog=_epilog(
         """\b

@@ -56,6 +56,7 @@ PROMISED = {
         "--fail-on",
     ],
     "can": ["--on", "--json"],
+    "tests": ["-k", "--json"],
     "show": [],
     "kernels list": ["--json"],
     "kernels fetch": [],
