@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reports.can import Answer, OnKernel, OnLine
-from reports.capabilities import Basis, Entry, tests_of
+from reports.capabilities import Basis, Entry, exercised_by
 from reports.distributions import Distribution, distribution_of
 from reports.folding import fold_by
 from reports.matrix import MinimumKind, Outcome, exact_name
@@ -222,7 +222,7 @@ def _stated(found: Answer) -> Iterator[str]:
         return
     by_tests: dict[str, list[str]] = {}
     for entry in stated:
-        tests = listed([one.id for one in tests_of(entry, found.known)])
+        tests = listed([one.id for one in exercised_by(entry, found.known)])
         by_tests.setdefault(f"tested by {tests}" if tests else "no test is about it", []).append(entry.title)
     for said, titles in by_tests.items():
         yield visible(f"{listed(titles)}: by the kernels' own word; {said}.")

@@ -152,7 +152,7 @@ def nearest(text: str, among: Iterable[Entry], count: int = 3) -> tuple[Entry, .
     return tuple({named[name].id: named[name] for name in close}.values())[:count]
 
 
-def tests_of(entry: Entry, among: Iterable[Entry]) -> tuple[Entry, ...]:
+def exercised_by(entry: Entry, among: Iterable[Entry]) -> tuple[Entry, ...]:
     """The tests that are about what kernels list: of those that exercise its symbol, the ones that name it earliest."""
     symbol = _words(entry.symbols[0]) if entry.symbols else ()
     places = [(place, one) for one in among if one.row is not None and (place := _place(symbol, one)) is not None]

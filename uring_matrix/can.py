@@ -39,8 +39,6 @@ def can(
         ResultsError: there are no results, or something is not called that way.
     """
     what, path = split(words)
-    if not all(word.strip() for word in [*what, *on]):
-        raise click.UsageError("an empty name is nothing that a kernel could have")
     results = read(path)
     found = answer(results, what, on, mode=mode, arch=arch)
     if as_json:
