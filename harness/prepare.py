@@ -20,7 +20,7 @@ from harness.names import tree_of
 from harness.pending_kernels import PendingKernels
 from harness.plan import GuestPlan, Plan
 from harness.suites import Suite, modes_of
-from reports.results import Host, Kernel
+from reports.results import Host, Kernel, distributions
 from vm import disk, image
 from vm.apt import Archive
 from vm.architectures import ARCHITECTURES, Architecture
@@ -57,7 +57,7 @@ class Setup:
         self.settings = settings
         self.progress = progress
         self.cache = Cache(settings.cache, progress)
-        self.kernels = Kernels(self.cache, settings, progress, arch=architecture.name)
+        self.kernels = Kernels(self.cache, settings, progress, arch=architecture.name, distributions=distributions)
         self._qemu: Prefetch | None = None
         self._runtime: image.Runtime | None = None
 

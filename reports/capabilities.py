@@ -3,6 +3,7 @@
 Pure functions from a matrix. A kernel's own word is a claim and no proof: which of the two a line rests on, it says.
 """
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,7 +120,8 @@ def find(text: str, among: Iterable[Entry]) -> tuple[Entry, ...]:
     """What somebody means by a few words: `accept-multishot`, `IORING_OP_FTRUNCATE`, `buffer ring`, a Zig title.
 
     Returns:
-        One entry where an id, a title or a symbol is meant exactly; else every entry that has all the words.
+        One entry where an id, a title or a symbol is meant exactly, or where all others that have the words are more
+        special; else every entry that has all the words.
     """
     wanted = _words(text)
     if not wanted:
@@ -130,12 +132,51 @@ def find(text: str, among: Iterable[Entry]) -> tuple[Entry, ...]:
         return (min(named, key=lambda one: list(Basis).index(one.basis)),)
     # A symbol by itself is what kernels list; the tests that use it are about more.
     if of_symbol := [one for one in found if wanted in map(_words, _symbol_names(one))]:
-        return tuple([one for one in of_symbol if one.basis is Basis.STATED] or of_symbol)
-    return tuple(one for one in found if set(wanted) <= _all_words(one))
+        return _general(tuple([one for one in of_symbol if one.basis is Basis.STATED] or of_symbol))
+    # A symbol that several tests exercise is what those are about that name it early.
+    places = [(place, one) for one in found if (place := _place(wanted, one)) is not None]
+    if places:
+        first = min(place for place, _ in places)
+        return _general(tuple(one for place, one in places if place == first))
+    titled = tuple(one for one in found if set(wanted) <= set(_words(one.title)))
+    return _general(titled or tuple(one for one in found if set(wanted) <= _all_words(one)))
+
+
+def nearest(text: str, among: Iterable[Entry], count: int = 3) -> tuple[Entry, ...]:
+    """What somebody may have meant by a text that nothing is called by: names that look like it, the closest first."""
+    named = {" ".join(_words(name)): one for one in among for name in (*one.symbols[:1], *_exact_names(one))}
+    plain = " ".join(_words(text))
+    # By a symbol's own part as well: the part that all have would make everything look like it.
+    named |= {" ".join(_words(name)): one for one in named.values() for name in _symbol_names(one)[1:]}
+    close = difflib.get_close_matches(plain, named, n=3 * count, cutoff=0.5)
+    return tuple({named[name].id: named[name] for name in close}.values())[:count]
+
+
+def exercised_by(entry: Entry, among: Iterable[Entry]) -> tuple[Entry, ...]:
+    """The tests that are about what kernels list: of those that exercise its symbol, the ones that name it earliest."""
+    symbol = _words(entry.symbols[0]) if entry.symbols else ()
+    places = [(place, one) for one in among if one.row is not None and (place := _place(symbol, one)) is not None]
+    first = min((place for place, _ in places), default=0)
+    return tuple(one for place, one in places if place == first)
+
+
+def _general(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """One entry where the titles of all others go on from its title: `accept, multishot`."""
+    titles = {one.id: _words(one.title) for one in found}
+    for one in found:
+        own = titles[one.id]
+        if all(title[: len(own)] == own for title in titles.values()):
+            return (one,)
+    return found
+
+
+def _place(wanted: tuple[str, ...], entry: Entry) -> int | None:
+    return next((place for place, symbol in enumerate(entry.symbols) if _words(symbol) == wanted), None)
 
 
 def _exact_names(entry: Entry) -> tuple[str, ...]:
-    return (entry.id, entry.title, *([entry.alias] if entry.alias else ()))
+    test = (entry.row.test.id,) if entry.row is not None else ()
+    return (entry.id, entry.title, *test, *([entry.alias] if entry.alias else ()))
 
 
 def _symbol_names(entry: Entry) -> tuple[str, ...]:
@@ -167,15 +208,26 @@ class Requirement:
     documented: str | None
 
 
+def together(wanted: Sequence[Entry], index: int) -> Outcome:
+    """What a column says of all of some capabilities: one that it lacks is enough, and one that is open leaves it open.
+
+    Args:
+        wanted: at least one.
+        index: the column's among the matrix's.
+    """
+    found = {one.outcomes[index] for one in wanted}
+    if Outcome.LACKS in found:
+        return Outcome.LACKS
+    return Outcome.PASSES if found == {Outcome.PASSES} else Outcome.OPEN
+
+
 def requirement(wanted: Sequence[Entry], matrix: Matrix, line: Line) -> Requirement:
     """Say which kernel to require for all of some capabilities."""
     outcomes = []
     for index, column in enumerate(matrix.columns):
         if (column.kernel.arch, column.mode.id) != (line.arch, line.mode.id):
             continue
-        found = {one.outcomes[index] for one in wanted}
-        together = Outcome.PASSES if found <= {Outcome.PASSES} else Outcome.OPEN
-        outcomes.append((column.kernel, Outcome.LACKS if Outcome.LACKS in found else together))
+        outcomes.append((column.kernel, together(wanted, index)))
     versions = [(parse_series(one.documented), one.documented) for one in wanted]
     is_documented = all(version is not None for version, _ in versions)
     return Requirement(

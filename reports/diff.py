@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from reports import kernel_lookup
 from reports.errors import ResultsError
 from reports.events import kernel_order
 from reports.records import CellKey, Kernel, Qualifier, Result, Results, Status
@@ -206,7 +207,7 @@ def diff_columns(
     sides = []
     for results, kernel in ((old, old_kernel), (new, new_kernel)):
         record = _kernel(results, kernel)
-        rows = {(row.test, row.mode): row for row in results.results if row.kernel == kernel}
+        rows = {(row.test, row.mode): row for row in results.results if row.kernel == record.id}
         sides.append((record, rows))
     (old_record, old_rows), (new_record, new_rows) = sides
     caveats = _caveats(old, new)
@@ -217,8 +218,8 @@ def diff_columns(
     entries = [
         _entry(
             tests,
-            CellKey(test, new_kernel, new_record.arch, mode),
-            old_kernel,
+            CellKey(test, new_record.id, new_record.arch, mode),
+            old_record.id,
             old_rows.get((test, mode)),
             new_rows.get((test, mode)),
         )
@@ -311,11 +312,7 @@ def _side(text: str) -> tuple[str, str | None]:
 
 
 def _kernel(results: Results, name: str) -> Kernel:
-    for kernel in results.kernels:
-        if kernel.id == name:
-            return kernel
-    known = ", ".join(kernel.id for kernel in results.kernels) or "none"
-    raise ResultsError(f"There is no kernel {name!r} in these results; they have: {known}.")
+    return kernel_lookup.only(name, results.kernels)
 
 
 class _Tests:

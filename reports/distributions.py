@@ -27,6 +27,11 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     # Its series says what it has; else it carries later features, and nothing can be told from the number
     is_mainline_like: bool = True
 
+    def is_called(self, text: str) -> bool:
+        """Say whether a text is a name of it, however it is put together: `Debian 12`, `ubuntu-22.04`."""
+        plain = re.sub(r"[\s_-]+", "", text).lower()
+        return plain in self.names or plain == re.sub(r"\s+", "", self.name).lower()
+
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     longterm: tuple[str, ...]
@@ -50,11 +55,7 @@ def longterm() -> tuple[str, ...]:
 
 def by_name(text: str) -> Distribution | None:
     """Find what somebody calls a distribution: `debian12`, `Debian 12`, `ubuntu-22.04`, `bookworm`."""
-    plain = re.sub(r"[\s_-]+", "", text).lower()
-    for one in distributions():
-        if plain in one.names or plain == re.sub(r"\s+", "", one.name).lower():
-            return one
-    return None
+    return next((one for one in distributions() if one.is_called(text)), None)
 
 
 def distribution_of(kernel: Kernel) -> Distribution | None:

@@ -3,6 +3,7 @@
 Nothing here needs Jinja2: importing this module is cheap.
 """
 
+from reports.distributions import distributions
 from reports.earlier import Earlier
 from reports.errors import ResultsError
 from reports.events import fold, kernel_order, not_run, remaining
@@ -64,6 +65,7 @@ __all__ = [
     "attempts_of",
     "combine",
     "decode",
+    "distributions",
     "documented_minimum",
     "encode",
     "exit_code",

@@ -129,6 +129,13 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def listed(names: Sequence[str], conjunction: str = "and") -> str:
+    """Return `a`, `a and b`, `a, b and c`."""
+    if len(names) <= 1:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {conjunction} {names[-1]}"
+
+
 @dataclass(frozen=True, slots=True)
 class EqualAttempts:
     """Attempts at a cell with the same verdict and reason."""

@@ -49,6 +49,7 @@ A kernel SPEC is
   '6.*'                      a glob: of series, else of releases
   all, latest                the newest of every series; the newest of all
   host                       the running kernel, without a guest
+  debian12, bookworm         a distribution: the newest kernel of its own
   ./bzImage, ./linux/, x.deb a path: an image, a kernel build tree, a package"""
 
 _SETTINGS = """\b
@@ -240,6 +241,108 @@ def run(*, no_report: bool, no_snapshots: bool, **options: Any) -> int:
     if is_chosen and options["baseline"] is None:
         raise click.UsageError("--fail-on is about holes in a comparison: say with what, --baseline FILE")
     return _call("run", "run", report=not no_report, snapshots=not no_snapshots, **options)
+
+
+@cli.command(
+    short_help="Say whether capabilities are there, and from which kernel on.",
+    epilog=_epilog(
+        """\b
+Examples:
+  uring-matrix can                               everything that results know
+  uring-matrix can accept-multishot send_zc      which kernel has both
+  uring-matrix can IORING_OP_FTRUNCATE --on 6.1  is it there?
+  uring-matrix can statx --on debian12 site/results.json""",
+        """\b
+A WHAT is an id, a title, a symbol with or without what all have in front, Zig's title of a test.
+A KERNEL is one of the results: a series, release, version, glob, all, latest, or a distribution.
+One that was not tested is not known, whatever those before and after it have.
+RESULTS is the last word, if a results.json lies there or it ends in .json; otherwise matrix/.""",
+        """\b
+Exit codes:
+  0  yes: all of it is there, on each KERNEL; or else from some kernel on up to the newest
+  1  no: something is not there; or there is no such kernel
+  3  not known: a kernel was not tested, or a cell has no verdict
+1 wins over 3. Without a WHAT there is a list, and the code is 0.""",
+        """\b
+The JSON is one object: schema_version (1), answer (yes, no, unknown; null for a list), not_tested
+(distributions), and lines, one per architecture, each with
+  arch, mode, answer, distributions (name to answer)
+  together      documented, works_from, is_exact, not_on, lost_by, unknown_on: of all capabilities
+  on            asked, distribution, kernels, answer, beside (kernel to answer), for each --on
+  kernels       id, series, release, package_version, distribution
+  capabilities  id, title, kind, basis (tested, stated), symbols, alias, group, documented,
+                works_from and so on as in together, on (kernel to answer)
+Fields may be added; those named here stay.""",
+    ),
+)
+@click.argument("words", nargs=-1, metavar="[WHAT]... [RESULTS]")
+@click.option("--on", multiple=True, metavar="KERNEL", help="A kernel to ask about; may be given several times.")
+@click.option("--mode", metavar="MODE", help="The ring mode; otherwise default.")
+@click.option("--arch", metavar="ARCH", help="The architecture; otherwise each that was tested.")
+@json_option
+def can(words: tuple[str, ...], on: tuple[str, ...], mode: str | None, arch: str | None, as_json: bool) -> int:
+    """Say whether capabilities are there, and from which kernel on. It comes from results; nothing is booted."""
+    return _call("can", "can", words, on=on, mode=mode, arch=arch, as_json=as_json)
+
+
+@cli.command(
+    name="tests",
+    short_help="List the tests there are.",
+    epilog=_epilog(
+        """\b
+Examples:
+  uring-matrix tests
+  uring-matrix tests -k 'accept and not direct'""",
+        """\b
+The JSON is one object: schema_version (1), and tests, each with
+  id, title, group, since, symbols, source, kind, zig, doc
+Fields may be added; those named here stay.""",
+    ),
+)
+@click.option("-k", "expression", metavar="EXPR", help="Only tests whose names fit, as pytest's own -k.")
+@json_option
+def tests_command(expression: str | None, as_json: bool) -> int:
+    """List the tests there are, with the kernel that each is documented for and the symbols that it exercises."""
+    return _call("tests", "tests", expression, as_json=as_json)
+
+
+@cli.command(
+    short_help="Show what the verdict of a cell rests on.",
+    epilog=_epilog(
+        """\b
+Examples:
+  uring-matrix show 5.10 accept-multishot
+  uring-matrix show debian12 IORING_OP_FTRUNCATE
+  uring-matrix show 7.3 test_nop --mode sqpoll site/
+  uring-matrix show all nop --json""",
+        """\b
+KERNEL is one of the results: a series, release, version, glob, all, latest, or a distribution.
+TEST is an id, a title, a symbol or Zig's title; what several tests have in common shows each.""",
+        """\b
+Exit codes:
+  0  the verdicts are as expected
+  1  an unexpected verdict
+  2  there is no such cell; the nearest are named
+  3  a cell has no verdict (infra, notrun), or a kernel could not be asked
+1 wins over 3.""",
+        """\b
+The JSON is one object: schema_version (1), and cells, each with
+  id, title, symbols, basis, kernel, release, distribution, arch, mode
+  outcome (yes, no, unknown), expectation, error, result (the row of results.json, or null)
+  console, console_lines   the file, and its lines of this test (with --console all)
+Fields may be added; those named here stay.""",
+    ),
+)
+@click.argument("kernel")
+@click.argument("test")
+@click.argument("results", type=click.Path(path_type=Path), default=Path("matrix/results.json"), metavar="[RESULTS]")
+@click.option("--mode", metavar="MODE", help="The ring mode; otherwise each that was tested.")
+@click.option("--arch", metavar="ARCH", help="The architecture; otherwise each that was tested.")
+@click.option("--console", "has_whole_console", is_flag=True, help="Show all of the console, not the part of the test.")
+@json_option
+def show(kernel: str, test: str, results: Path, **options: Any) -> int:
+    """Show a cell: its verdict, the evidence, the kernel's messages, the console, and the command that repeats it."""
+    return _call("cell", "show", kernel, test, results, **options)
 
 
 @cli.group(cls=_Main, epilog=_SPECS)

@@ -16,7 +16,7 @@ from vm.fetch import Kernels
 from vm.kernel import Kernel, KernelRef
 from vm.lock import pin, render_lock
 from vm.settings import Settings
-from vm.specs import HOST, spec_of
+from vm.specs import HOST, Distribution, spec_of
 
 # Count up when a field goes or changes its meaning; new fields may come at any time.
 SCHEMA_VERSION = 1
@@ -175,7 +175,14 @@ def describe(kernels: Kernels, refs: Sequence[KernelRef], cached: frozenset[tupl
 def _kernels(arch: str) -> tuple[Settings, Kernels]:
     settings = Settings.load()
     shown = progress()
-    return settings, Kernels(Cache(settings.cache, shown), settings, shown, arch=arch)
+    return settings, Kernels(Cache(settings.cache, shown), settings, shown, arch=arch, distributions=_distributions)
+
+
+def _distributions() -> Sequence[Distribution]:
+    # Most specs are no distribution's name, and reading the data takes as long as all else.
+    from reports.distributions import distributions  # noqa: PLC0415
+
+    return distributions()
 
 
 def _cached_packages(directory: Path) -> frozenset[tuple[str, str]]:

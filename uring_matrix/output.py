@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -108,6 +109,42 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterabl
             padding = " " * (widths[index] - _width(cell))
             parts.append(padding + cell if index in aligned_right else cell + padding)
         lines.append("  ".join(parts).rstrip())
+    return lines
+
+
+def width() -> int | None:
+    """How many characters a line of standard output may have; None where nothing limits it: a file, a pipe."""
+    wish = os.environ.get("COLUMNS", "")
+    if wish.isascii() and wish.isdigit() and int(wish):
+        return int(wish)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+def fits(lines: Iterable[str], width: int | None) -> bool:
+    """Whether no line is longer than a terminal is wide."""
+    return width is None or all(_width(line) <= width for line in lines)
+
+
+def wrapped(text: str, width: int | None, indent: str = "") -> list[str]:
+    """Break a text between words where a line would become too long.
+
+    Args:
+        text: one line; styled parts must not have blanks.
+        width: of the terminal; None for a line of any length.
+        indent: what each line begins with.
+    """
+    lines = [indent]
+    # What is a blank to Python and not to a reader stays: a name may have it.
+    for piece in re.findall(r" *[^ ]+", text):
+        is_first = lines[-1] == indent
+        word = piece.lstrip(" ") if is_first else piece
+        if width is not None and not is_first and _width(lines[-1] + word) > width:
+            lines.append(indent + piece.lstrip(" "))
+        else:
+            lines[-1] += word
     return lines
 
 

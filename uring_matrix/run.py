@@ -130,7 +130,7 @@ def run(
         _cache_of_results(out, Path(temporary), show),
         # Standard output is for JSON alone.
         contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext(),
-        _nobody_elses_plugins(),
+        nobody_elses_plugins(),
     ):
         try:
             words = [*arguments, "--basetemp", f"{temporary}/pytest", *selection, *pytest_args]
@@ -195,7 +195,7 @@ def _plugins(pytest_args: Sequence[str]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _nobody_elses_plugins() -> Iterator[None]:
+def nobody_elses_plugins() -> Iterator[None]:
     """Keep plugins out that happen to be installed: the suite is strict, and a warning of theirs would end it."""
     before = os.environ.get(_NO_AUTOLOAD)
     os.environ[_NO_AUTOLOAD] = "1"

@@ -22,7 +22,7 @@ from vm.kernel import Kernel, KernelRef
 from vm.kernelimage import check_fit, inspect, read_config
 from vm.progress import SILENT, Progress
 from vm.settings import Settings
-from vm.specs import BUILD_IMAGES, reference, resolve, spec_of
+from vm.specs import BUILD_IMAGES, Distribution, reference, resolve, spec_of
 from vm.unpack import load_order, module_name, unpack_files, wanted_modules
 
 _UNPACKING_THREADS = 2
@@ -40,6 +40,7 @@ class Kernels:
         arch: Debian's name of the guest's architecture.
         catalogue: instead of the one that comes with the program.
         archive: instead of the one that the settings and the machine say.
+        distributions: those by whose names kernels may be asked for.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class Kernels:
         arch: str = "amd64",
         catalogue: Catalogue | None = None,
         archive: Archive | None = None,
+        distributions: Callable[[], Sequence[Distribution]] = tuple,
     ) -> None:
         self.arch = arch
+        self._distributions = distributions
         self.catalogue = catalogue or Catalogue.load()
         self._cache, self._settings, self._progress = cache, settings, progress
         self._given_archive = archive
@@ -116,7 +119,7 @@ class Kernels:
 
     def resolve(self, specs: Sequence[str]) -> list[KernelRef]:
         """Find the kernels that specs name; see `vm.specs`."""
-        return resolve(specs, lambda: self.index, self.arch)
+        return resolve(specs, lambda: self.index, self.arch, self._distributions)
 
     def fetch(self, ref: KernelRef) -> Kernel:
         """Make one kernel ready to boot.

@@ -3,10 +3,11 @@
 import difflib
 import fnmatch
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from debian.debian_support import Version
 
@@ -18,18 +19,54 @@ from vm.kernelimage import inspect
 
 ALL, LATEST, HOST = "all", "latest", "host"
 _GLOB = frozenset("*?[")
+# `debian12`, `ubuntu-22.04`
+_RELEASE = re.compile(r"(?P<name>[a-z]+)[\s_-]*\d+(\.\d+)*")
 # Where a kernel build tree keeps what it made, by Debian's name of the architecture.
 BUILD_IMAGES = {"amd64": "arch/x86/boot/bzImage", "arm64": "arch/arm64/boot/Image"}
 
 
-def resolve(specs: Sequence[str], load_index: Callable[[], Index], arch: str) -> list[KernelRef]:
+class Distribution(Protocol):
+    """A release of a distribution, by whose name its kernel may be asked for."""
+
+    @property
+    def name(self) -> str:
+        """As people write it: `Debian 12`."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What it may be called in a spec."""
+
+    @property
+    def series(self) -> str:
+        """The series of its kernel."""
+
+    @property
+    def suites(self) -> Sequence[str]:
+        """Those of the archive that hold its own kernel."""
+
+    @property
+    def is_mainline_like(self) -> bool:
+        """Whether a kernel of the same series from elsewhere says something about its own."""
+
+    def is_called(self, text: str) -> bool:
+        """Whether a spec is a name of it."""
+
+
+def resolve(
+    specs: Sequence[str],
+    load_index: Callable[[], Index],
+    arch: str,
+    distributions: Callable[[], Sequence[Distribution]] = tuple,
+) -> list[KernelRef]:
     """Find the kernels that specs name.
 
     Args:
         specs: series, package versions, releases, globs, paths, `all`, `latest`, `host`; several kernels may also be
-            given in one, with commas between. None at all means `all`.
+            given in one, with commas between. None at all means `all`. A distribution's name stands for
+            the kernel of its own suites.
         load_index: called only when a spec needs the archive's index.
         arch: Debian's name of the architecture.
+        distributions: those whose names are known; called only when a spec is nothing else.
 
     Returns:
         The kernels in the order they were named (a glob's from the oldest to the newest), each once, with unique ids.
@@ -42,7 +79,7 @@ def resolve(specs: Sequence[str], load_index: Callable[[], Index], arch: str) ->
         # A path may have a comma in it; a list may not have a path of that name.
         parts = [spec] if Path(spec).exists() else [part for part in spec.split(",") if part.strip()]
         for part in parts or [spec]:
-            for ref in _resolve_one(part.strip(), load_index, arch):
+            for ref in _resolve_one(part.strip(), load_index, arch, distributions):
                 found.setdefault((ref.source, ref.package, ref.package_version, ref.location), ref)
     return _with_unique_ids(list(found.values()))
 
@@ -82,7 +119,9 @@ def spec_of(ref: KernelRef, *, exact: bool = False) -> str:
     return f"{ref.package}={ref.package_version}"
 
 
-def _resolve_one(spec: str, load_index: Callable[[], Index], arch: str) -> list[KernelRef]:
+def _resolve_one(
+    spec: str, load_index: Callable[[], Index], arch: str, distributions: Callable[[], Sequence[Distribution]]
+) -> list[KernelRef]:
     if not spec:
         raise SpecError("an empty kernel spec; name a series (6.1), a release, a path, all, latest or host")
     if spec == HOST:
@@ -102,11 +141,36 @@ def _resolve_one(spec: str, load_index: Callable[[], Index], arch: str) -> list[
         matches = _glob(spec, index)
     else:
         matches = _exact(spec, index)
+        if not matches and (named := next((one for one in distributions() if one.is_called(spec)), None)):
+            return [_own_kernel(named, index)]
         if not matches and Path(spec).exists():
             return [_from_path(spec, arch)]
     if not matches:
-        raise SpecError(_unknown(spec, index))
+        raise SpecError(_unknown(spec, index, distributions()))
     return matches
+
+
+def _own_kernel(distribution: Distribution, index: Index) -> KernelRef:
+    """The newest kernel of a distribution's own suites: another one of that series is not what its machines run."""
+    series = index.of_series(distribution.series)
+    own = [candidate for candidate in series if candidate.suite in distribution.suites]
+    if own:
+        return reference(own[0], own[0].series if own[0] is series[0] else own[0].release)
+    why_not = (
+        f"this archive has none in {', '.join(distribution.suites)}"
+        if distribution.suites
+        else "its own kernel cannot be fetched yet"
+    )
+    if series:
+        instead = f"nearest by version: {distribution.series}, another build of that series"
+    else:
+        instead = f"nearest by version: {', '.join(_around_series(distribution.series, index))}"
+    if not distribution.is_mainline_like:
+        instead += " (of which little can be told: this distribution's kernels carry much of later ones)"
+    raise SpecError(
+        f"{distribution.name} has Linux {distribution.series}, and {why_not}; {instead}. If you have its "
+        "image, name the file (./vmlinuz)"
+    )
 
 
 def _some_series(index: Index) -> list[str]:
@@ -146,10 +210,18 @@ def _exact(spec: str, index: Index) -> list[KernelRef]:
     return []
 
 
-def _unknown(spec: str, index: Index) -> str:
-    near = _neighbours(spec, index)
+def _unknown(spec: str, index: Index, distributions: Sequence[Distribution]) -> str:
+    called = [name for one in distributions for name in one.names]
+    near = _neighbours(spec, index) or _other_releases(spec, called)
     if not near:
-        names = [*index.series, ALL, LATEST, HOST, *sorted({candidate.release for candidate in index.candidates})]
+        names = [
+            *index.series,
+            *called,
+            ALL,
+            LATEST,
+            HOST,
+            *sorted({candidate.release for candidate in index.candidates}),
+        ]
         near = difflib.get_close_matches(spec, names, n=3, cutoff=0.5)
     meant = f"; nearest: {', '.join(near)}" if near else ""
     if index.limit:
@@ -173,6 +245,22 @@ def _neighbours(spec: str, index: Index) -> list[str]:
         is_release = spec.startswith(f"{series}.0-") or spec.count("-") > 1
         names = {candidate.release if is_release else candidate.version for candidate in own}
         return _around(Version(spec), sorted(names, key=Version), Version)
+    return _around_series(series, index)
+
+
+def _other_releases(spec: str, called: Iterable[str]) -> list[str]:
+    """The releases right before and right after, of a distribution that is known by others: `debian10`."""
+    if (wanted := _RELEASE.fullmatch(spec.lower())) is None:
+        return []
+    own = [name for name in called if (one := _RELEASE.fullmatch(name)) and one["name"] == wanted["name"]]
+    return _around(_numbers(spec), sorted(own, key=_numbers), _numbers)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+def _around_series(series: str, index: Index) -> list[str]:
     return _around(series_key(series), index.series, series_key)
 
 

@@ -198,3 +198,16 @@ def test_an_architecture_nobody_knows_is_a_usage_error(cli: Call) -> None:
 )
 def test_the_spec_of_a_row_asks_for_that_row(ref: KernelRef, spec: str) -> None:
     assert spec_of(ref) == spec
+
+
+@pytest.mark.parametrize("spec", ["debian12", "bookworm", "Debian 12"])
+def test_a_distributions_name_is_its_kernel(cli: Call, archive: FakeArchive, spec: str) -> None:
+    ended = cli("kernels", "list", spec, "--json")
+    assert [one["id"] for one in json.loads(ended.out)["kernels"]] == ["6.1"]
+
+
+def test_a_distribution_whose_kernel_cannot_be_had_is_a_usage_error(cli: Call, archive: FakeArchive) -> None:
+    for command in (["kernels", "list", "el9"], ["kernels", "fetch", "el9"], ["probe", "el9"], ["run", "el9"]):
+        ended = cli(*command)
+        assert (ended.code, ended.out) == (2, ""), ended
+        assert "RHEL 9 has Linux 5.14, and its own kernel cannot be fetched yet" in ended.err

@@ -1,12 +1,13 @@
 """Tests and what kernels state, in one form: lines, what somebody means, and the kernel to require."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 import sample
 from msgspec.structs import replace
 
-from reports.capabilities import Basis, entries, entry_id, find, requirement
+from reports.capabilities import Basis, Entry, entries, entry_id, exercised_by, find, nearest, requirement
 from reports.matrix import Matrix, MinimumKind, Outcome, derive
 from reports.results import Capability, Results, Status
 
@@ -99,6 +100,63 @@ def test_ids_are_what_a_function_is_called() -> None:
 )
 def test_a_capability_is_found_by_what_people_call_it(text: str, ids: list[str]) -> None:
     assert [one.id for one in find(text, derived(results())[1].values())] == ids
+
+
+def ringed() -> list[Entry]:
+    """Entries of which three have to do with buffer rings, as the suite calls them."""
+    run = results()
+    called = {
+        "test_buffergroup": ("provided buffer ring", ("IORING_REGISTER_PBUF_RING", "IOSQE_BUFFER_SELECT")),
+        "test_ring_mapped_buffers_recv": (
+            "provided buffer ring, receive until it is empty",
+            ("IORING_REGISTER_PBUF_RING", "IOSQE_BUFFER_SELECT"),
+        ),
+        "test_ring_mapped_buffers_multishot_recv": (
+            "receive, multishot",
+            (
+                *("IORING_RECV_MULTISHOT", "IORING_CQE_F_MORE", "IOSQE_BUFFER_SELECT", "IORING_REGISTER_PBUF_RING"),
+                "IORING_ACCEPT_MULTISHOT",
+            ),
+        ),
+    }
+    tests = tuple(
+        replace(test, title=called[test.id][0], symbols=called[test.id][1]) if test.id in called else test
+        for test in run.tests
+    )
+    return list(derived(replace(run, tests=tests))[1].values())
+
+
+@pytest.mark.parametrize("text", ["buffer-ring", "ring buffer", "IORING_REGISTER_PBUF_RING", "test_buffergroup"])
+def test_one_that_all_others_go_on_from_is_meant(text: str) -> None:
+    assert [one.id for one in find(text, ringed())] == ["buffergroup"]
+
+
+def test_a_symbol_is_what_those_tests_are_about_that_name_it_early() -> None:
+    assert [one.id for one in find("IORING_CQE_F_MORE", ringed())] == ["ring-mapped-buffers-multishot-recv"]
+    assert [one.id for one in find("IORING_ACCEPT_MULTISHOT", ringed())] == ["accept-multishot"]
+
+
+def test_tests_of_what_kernels_list_are_those_that_are_about_it() -> None:
+    known = ringed()
+    listed = replace_symbols(next(one for one in known if one.id == "op-statx"), "IORING_REGISTER_PBUF_RING")
+    assert [one.id for one in exercised_by(listed, known)] == ["buffergroup", "ring-mapped-buffers-recv"]
+    assert exercised_by(replace_symbols(listed, "IORING_OP_XYZZY"), known) == ()
+
+
+def replace_symbols(entry: Entry, *symbols: str) -> Entry:
+    return dataclasses.replace(entry, symbols=symbols)
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [("acept-multishot", "accept-multishot"), ("IORING_OP_FTRUNCAT", "op-ftruncate"), ("ftrunc", "op-ftruncate")],
+)
+def test_the_nearest_is_what_looks_most_like_it(text: str, first: str) -> None:
+    assert nearest(text, ringed())[0].id == first
+
+
+def test_nothing_is_near_what_looks_like_nothing() -> None:
+    assert nearest("xyzzy", ringed()) == ()
 
 
 def test_what_is_ambiguous_is_all_that_it_may_be() -> None:

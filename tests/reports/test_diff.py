@@ -137,8 +137,20 @@ def test_columns_of_two_architectures_carry_a_caveat():
 
 
 def test_an_unknown_column_names_those_there_are():
-    with pytest.raises(ResultsError, match=r"There is no kernel '6\.6' in these results; they have: 5\.10, 6\.1,"):
+    with pytest.raises(ResultsError, match=r"6\.6 was not tested; nearest: 6\.1, 6\.12"):
         diff_columns(sample.whole(), "6.6", sample.whole(), "6.1")
+
+
+@pytest.mark.parametrize("name", ["6.1", "debian12", "6.1.170-3", "6.1.170"])
+def test_a_column_is_found_by_whatever_its_kernel_is_called(name):
+    found = diff_columns(sample.whole(), "5.10", sample.whole(), name)
+    assert [(pair.old.id, pair.new.id) for pair in found.kernels] == [("5.10", "6.1")]
+    assert found.counts[Change.NEW_PASS] == 13
+
+
+def test_a_name_of_several_columns_is_an_error_that_names_them():
+    with pytest.raises(ResultsError, match=r"7\.\* names several kernels: 7\.0, 7\.1, 7\.2, 7\.3; name one"):
+        diff_columns(sample.whole(), "7.*", sample.whole(), "6.1")
 
 
 def test_files_and_columns_by_name(tmp_path):

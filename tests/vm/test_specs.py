@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,104 @@ def test_an_empty_index_is_an_error() -> None:
     for spec in ("all", "latest"):
         with pytest.raises(SpecError, match="no kernels for this architecture"):
             resolve([spec], lambda: empty, "amd64")
+
+
+# -- distributions ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A release of a distribution."""
+
+    name: str
+    series: str
+    suites: tuple[str, ...] = ()
+    is_mainline_like: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name.lower().replace(" ", ""),)
+
+    def is_called(self, text: str) -> bool:
+        return text.lower().replace(" ", "") in self.names
+
+
+DISTRIBUTIONS = (
+    Distribution("Debian 12", "6.1", ("bookworm", "bookworm-security")),
+    Distribution("Debian 13", "6.12", ("trixie",)),
+    Distribution("Ubuntu 22.04", "5.15"),
+    Distribution("Alpine 3.22", "6.12"),
+    Distribution("RHEL 9", "5.14", is_mainline_like=False),
+)
+
+
+def by_distribution(spec: str, *kernels: tuple[str, str, str]) -> list[KernelRef]:
+    """Resolve a spec where an archive has these kernels: release, version, suite."""
+    packages = [
+        Package(f"linux-image-{release}", version, "amd64", suite, 1000, 2000, "sha", "pool")
+        for release, version, suite in kernels
+    ]
+    index = Index(find_candidates(packages, "amd64"), CATALOGUE.flavours["amd64"], CATALOGUE)
+    return resolve([spec], lambda: index, "amd64", lambda: DISTRIBUTIONS)
+
+
+BULLSEYE = ("5.10.0-46-cloud-amd64", "5.10.262-1", "bullseye")
+BOOKWORM = ("6.1.0-56-cloud-amd64", "6.1.192-2", "bookworm-security")
+
+
+@pytest.mark.parametrize("spec", ["debian12", "Debian 12"])
+def test_a_distribution_is_the_newest_kernel_of_its_own_suites(spec: str) -> None:
+    older = ("6.1.0-50-cloud-amd64", "6.1.150-1", "bookworm")
+    (ref,) = by_distribution(spec, BULLSEYE, older, BOOKWORM)
+    assert (ref.id, ref.package_version, ref.suite) == ("6.1", "6.1.192-2", "bookworm-security")
+
+
+def test_a_kernel_of_its_series_from_elsewhere_is_no_distributions_own() -> None:
+    backport = ("6.1.0-60-cloud-amd64", "6.1.200-1~deb11u1", "bullseye-security")
+    with pytest.raises(SpecError) as caught:
+        by_distribution("debian12", BULLSEYE, backport)
+    assert str(caught.value).startswith(
+        "Debian 12 has Linux 6.1, and this archive has none in bookworm, bookworm-security; nearest by version: 6.1, "
+        "another build of that series."
+    )
+
+
+def test_a_distributions_kernel_that_is_not_the_series_newest_goes_by_its_release() -> None:
+    # This series has no suites of its own in the catalogue, so that all of them count.
+    newer = ("6.13.9+deb14-cloud-amd64", "6.13.9-1", "sid")
+    own = ("6.13.2+deb13-cloud-amd64", "6.13.2-1", "trixie")
+    packages = [Package(f"linux-image-{r}", v, "amd64", s, 1, 2, "sha", "pool") for r, v, s in (newer, own)]
+    index = Index(find_candidates(packages, "amd64"), CATALOGUE.flavours["amd64"], CATALOGUE)
+    known = [Distribution("Debian 13", "6.13", ("trixie",))]
+    (ref,) = resolve(["debian13"], lambda: index, "amd64", lambda: known)
+    assert (ref.id, ref.package_version) == (own[0], "6.13.2-1")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            "ubuntu22.04",
+            "Ubuntu 22.04 has Linux 5.15, and its own kernel cannot be fetched yet; nearest by version: 5.10, 6.1. If",
+        ),
+        ("rhel9", "RHEL 9 has Linux 5.14, and its own kernel cannot be fetched yet; nearest by version: 5.10, 6.1 (of"),
+        ("alpine3.22", "nearest by version: 6.1. If"),
+        ("debian10", "no kernel is called 'debian10'; nearest: debian12."),
+        ("debian12.5", "no kernel is called 'debian12.5'; nearest: debian12, debian13."),
+        ("debain13", "nearest: debian13"),
+    ],
+)
+def test_a_distribution_whose_kernel_cannot_be_had_says_what_to_take_instead(spec: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        by_distribution(spec, BULLSEYE, BOOKWORM)
+    assert message in str(caught.value)
+
+
+def test_a_distribution_beats_a_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("debian12").write_bytes(bzimage())
+    assert [ref.id for ref in by_distribution("debian12", BOOKWORM)] == ["6.1"]
+    assert [ref.source for ref in by_distribution("./debian12", BOOKWORM)] == ["path"]
 
 
 # -- paths ------------------------------------------------------------------------------------------------------------
