@@ -44,13 +44,21 @@ def prose(text: str) -> Markup:
     )
 
 
-def excerpt(text: str) -> str:
-    """Keep the beginning and the end of a very long text, and say how much is left out."""
-    left_out = len(text) - EXCERPT_HEAD_CHARACTERS - EXCERPT_TAIL_CHARACTERS
+def excerpt(
+    text: str, head_characters: int = EXCERPT_HEAD_CHARACTERS, tail_characters: int = EXCERPT_TAIL_CHARACTERS
+) -> str:
+    """Keep the beginning and the end of a very long text, and say how much is left out.
+
+    Args:
+        text: any.
+        head_characters: how much of the beginning to keep.
+        tail_characters: how much of the end to keep, at least 1.
+    """
+    left_out = len(text) - head_characters - tail_characters
     if left_out <= 0:
         return text
     note = f"\n[… {left_out:,} characters left out here; results.json has them …]\n"
-    return text[:EXCERPT_HEAD_CHARACTERS] + note + text[-EXCERPT_TAIL_CHARACTERS:]
+    return text[:head_characters] + note + text[-tail_characters:]
 
 
 def slug(text: str) -> str:

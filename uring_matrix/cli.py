@@ -15,6 +15,7 @@ from typing import Any, NoReturn, cast
 import click
 from click.core import ParameterSource
 
+from reports.export import FILES, WITH_ORIGIN
 from uring_matrix import output
 from uring_matrix.common_options import (
     accel_option,
@@ -424,8 +425,20 @@ def prune(everything: bool, arch: str | None) -> int:
 
 
 @cli.command(
-    short_help="Write the site of one or several results.json.",
-    epilog="\b\nExample:\n  uring-matrix report job-1/results.json job-2/ --out site",
+    short_help="Write the site of one or several results.json, or files for other tools.",
+    epilog="""\b
+Examples:
+  uring-matrix report job-1/results.json job-2/ --out site
+  uring-matrix report matrix/ --out matrix --format junit    for a CI system
+\b
+Formats:
+  html   the site, and results.json beside it
+  json   results.json alone
+  junit  junit.xml, JUnit XML as Jenkins, GitLab and others read it
+  ctrf   ctrf.json, Common Test Report Format
+  kcidb  kcidb.json, a submission to KernelCI's database
+  csv    results.csv, a row per cell
+What has no verdict is never a pass or a skip there: docs/exports.md.""",
 )
 @click.argument("results", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(path_type=Path))
 @click.option(
@@ -433,11 +446,22 @@ def prune(everything: bool, arch: str | None) -> int:
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where the merged results.json and the site are written.",
+    help="Where the files are written.",
 )
-def report(results: tuple[Path, ...], out: Path) -> int:
+@click.option(
+    "--format",
+    "forms",
+    type=click.Choice(["html", "json", *FILES]),
+    multiple=True,
+    default=("html",),
+    help="What to write; may be given several times. Default: html, the site.",
+)
+@click.option("--origin", metavar="NAME", help="With --format kcidb: who submits, by the name that KernelCI gave.")
+def report(results: tuple[Path, ...], out: Path, forms: tuple[str, ...], origin: str | None) -> int:
     """Write the site of one or several results.json (or directories that hold one); several are merged."""
-    return _call("report", "report", results, out)
+    if origin is not None and WITH_ORIGIN.isdisjoint(forms):
+        raise click.UsageError(f"--origin is for --format {', '.join(WITH_ORIGIN)}: no other format says who submits")
+    return _call("report", "report", results, out, forms=forms, origin=origin)
 
 
 @cli.command(

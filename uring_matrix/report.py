@@ -1,4 +1,4 @@
-"""`uring-matrix report`: several results.json into one, and the site of it."""
+"""`uring-matrix report`: several results.json into one, and the site of it, or a file for other tools."""
 
 import shutil
 from collections.abc import Sequence
@@ -6,36 +6,71 @@ from pathlib import Path
 
 import msgspec
 
-from reports.results import Kernel, Results, ResultsError, exit_code, merge, read, resume_sentence
+from reports.export import FILES, export
+from reports.pages import remove_pages
+from reports.results import (
+    Kernel,
+    Results,
+    ResultsError,
+    exit_code,
+    merge,
+    read,
+    resume_sentence,
+    write,
+    write_atomically,
+)
 from uring_matrix import output
 
 
-def report(paths: Sequence[Path], out: Path) -> int:
-    """Merge results and write the site.
+def report(paths: Sequence[Path], out: Path, *, forms: Sequence[str] = ("html",), origin: str | None = None) -> int:
+    """Merge results and write them in some forms.
 
     Args:
         paths: results.json files, or directories that hold one.
-        out: where results.json and index.html go.
+        out: where the files go.
+        forms: `html`, which is the site and results.json; `json`, results.json alone; or keys of `FILES`.
+        origin: who submits, for the forms that name it.
 
     Returns:
         0: the report is written; what it says of the kernels is for `run` and `diff` to judge.
 
     Raises:
-        ResultsError: a file cannot be used, or the site cannot be written.
+        ResultsError: a file cannot be used or written, or the origin is none.
     """
-    # Jinja2 comes in with it; a wrong file name is told without waiting for that.
     parts = [read(path) for path in paths]
-    parts = [
-        _with_consoles(part, path, out, number) for number, (part, path) in enumerate(zip(parts, paths, strict=True))
-    ]
+    if not {"html", "json"}.isdisjoint(forms):
+        parts = [
+            _with_consoles(part, path, out, number)
+            for number, (part, path) in enumerate(zip(parts, paths, strict=True))
+        ]
     results = merge(parts)
-    from reports.site import write_site  # noqa: PLC0415
-
-    index = write_site(results, out)
+    # All of them before the first is written: a form that cannot be leaves the others' files as they were.
+    contents = {form: export(form, results, origin=origin) for form in forms if form in FILES}
+    written = [_write(form, contents.get(form), results, out, forms) for form in dict.fromkeys(forms)]
     for line in summary(results, is_one_run=len(parts) == 1):
         output.tell(line)
-    output.say(str(index))
+    for path in written:
+        output.say(str(path))
     return output.EXPECTED
+
+
+def _write(form: str, content: bytes | None, results: Results, out: Path, forms: Sequence[str]) -> Path:
+    """Write one form, and say where."""
+    if content is not None:
+        path = out / FILES[form]
+        write_atomically(path, content)
+        return path
+    if form == "json":
+        path = out / "results.json"
+        if "html" not in forms:
+            # The site of other results would contradict these.
+            remove_pages(out)
+            write(path, results)
+        return path
+    # Jinja2 comes in with it; the other forms, and a wrong file name, need not wait for that.
+    from reports.site import write_site  # noqa: PLC0415
+
+    return write_site(results, out)
 
 
 def summary(results: Results, *, is_one_run: bool) -> list[str]:

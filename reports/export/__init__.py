@@ -1,0 +1,34 @@
+"""Results in the formats of other tools. Pure functions: the same results give the same bytes.
+
+docs/exports.md says what each verdict becomes in each format. Importing this loads none of them.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from reports.records import Results
+
+# Format to the file that holds it
+FILES = {"junit": "junit.xml", "ctrf": "ctrf.json", "kcidb": "kcidb.json", "csv": "results.csv"}
+# The formats in which whoever submits results has a name
+WITH_ORIGIN = frozenset({"kcidb"})
+
+
+def export(form: str, results: "Results", *, origin: str | None = None) -> bytes:
+    """Write results in one of `FILES`.
+
+    Args:
+        form: a key of `FILES`.
+        results: what to write.
+        origin: for the formats of `WITH_ORIGIN`, who says it; None is the format's default.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        ResultsError: the origin is none.
+    """
+    module = importlib.import_module(f"reports.export.to_{form}")
+    options = {"origin": origin} if form in WITH_ORIGIN and origin is not None else {}
+    return cast(bytes, module.export(results, **options))
