@@ -1,11 +1,11 @@
-"""A diff in words: for a terminal, as Markdown for a pull request, as a page. Pure functions."""
+"""A diff in words, for whatever shows it: a terminal, Markdown, a page. Pure functions."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.diff import Change, Diff, Entry, Gate, KernelPair
 from reports.records import Kernel
-from reports.untrusted import visible
+from reports.summary import one_line
 
 HEADS = {
     Change.REGRESSION: "Regressions: passed, and does not any more",
@@ -29,7 +29,6 @@ _GATE_WORDS = {
     "unknown": ("cell with nothing to compare", "cells with nothing to compare"),
     "missing": ("cell missing", "cells missing"),
 }
-_TEXT_CHARACTERS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def _groups(entries: Sequence[Entry], key: Callable[[Entry], Hashable]) -> list[
 
 
 def _title(entry: Entry) -> str:
-    return _one_line(entry.title)
+    return one_line(entry.title)
 
 
 def _where(entry: Entry, found: Diff) -> str:
@@ -97,7 +96,7 @@ def _where(entry: Entry, found: Diff) -> str:
         parts.append(entry.arch)
     if len(found.modes) > 1:
         parts.append(entry.mode)
-    return _one_line(" ".join(parts))
+    return one_line(" ".join(parts))
 
 
 def _was(entry: Entry) -> str:
@@ -110,12 +109,7 @@ def _now(entry: Entry) -> str:
 
 def _reason(entry: Entry) -> str:
     reason = entry.new.reason if entry.new is not None else ""
-    return _one_line(f"(the test itself changed) {reason}" if entry.is_test_changed else reason)
-
-
-def _one_line(text: str) -> str:
-    """Keep the first line, without the control characters that a guest may have put into it."""
-    return visible(text.strip().partition("\n")[0][:_TEXT_CHARACTERS_MAX])
+    return one_line(f"(the test itself changed) {reason}" if entry.is_test_changed else reason)
 
 
 def kernel_words(pair: KernelPair) -> str:
@@ -124,7 +118,7 @@ def kernel_words(pair: KernelPair) -> str:
     if pair.old is not None and pair.new is not None and pair.old.id != pair.new.id:
         name = f"{pair.old.id} → {pair.new.id}"
     before, after = _version(pair.old), _version(pair.new)
-    return _one_line(f"{name} ({before})" if before == after else f"{name} ({before} → {after})")
+    return one_line(f"{name} ({before})" if before == after else f"{name} ({before} → {after})")
 
 
 def _version(kernel: Kernel | None) -> str:
@@ -181,40 +175,3 @@ def _cells(count: int) -> str:
 
 def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {_GATE_WORDS[name][count != 1]}" for name, count in counts.items())
-
-
-def markdown(found: Diff, gate: Gate) -> str:
-    """The diff for a pull request: what matters open, the rest folded."""
-    sign = "✅" if gate.is_green else "❌"
-    lines = [
-        f"### {sign} io_uring: {_escaped(conclusion(found, gate))}",
-        "",
-        f"`{_code(found.old)}` → `{_code(found.new)}` · {_escaped(scope(found))}",
-        "",
-        f"Kernels: {_escaped(kernels_line(found.kernels))}",
-    ]
-    lines += [f"> {_escaped(caveat)}" for caveat in found.caveats]
-    for section in sections(found):
-        is_open = section.change in _SHOWN
-        lines += ["", f"{'#### ' if is_open else '<details><summary>'}{section.head} ({section.count:,})"]
-        lines[-1] += "" if is_open else "</summary>"
-        lines += ["", "| test | kernel | was | is | |", "| --- | --- | --- | --- | --- |"]
-        lines += [
-            f"| {' | '.join(map(_escaped, (one.test, one.where, one.was, one.now, one.reason)))} |"
-            for one in section.lines
-        ]
-        lines += [] if is_open else ["", "</details>"]
-    return "\n".join(lines) + "\n"
-
-
-# What a reader must not have to unfold.
-_SHOWN = frozenset({Change.REGRESSION, Change.NEW_FAILURE, Change.NEWLY_FLAKY, Change.INCONCLUSIVE, Change.DISAPPEARED})
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown and the HTML in it take as text."""
-    return "".join(f"&#{ord(one)};" if one in "|`*_<>[]&#~@\\" else one for one in text)
-
-
-def _code(text: str) -> str:
-    return text.replace("`", "'")

@@ -1,15 +1,17 @@
 """`uring-matrix run --baseline`: what a run means beside an earlier one."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import click
 import msgspec
 
 from reports.diff import Change, Diff, Gate, as_builtins, diff, diff_columns, gate
 from reports.diff_text import conclusion
-from reports.results import Expectation, Results, judge_all
-from uring_matrix import output
+from reports.results import CellKey, Expectation, Result, Results, judge_all
+from reports.summary import Summary
+from uring_matrix import github, output
 from uring_matrix.diff import exit_code, lines
 
 
@@ -20,7 +22,7 @@ class Comparison:
     found: Diff
     decided: Gate
     # Unexpected verdicts of cells that the baseline does not have: nothing excuses them
-    fresh: int
+    fresh: tuple[Result, ...]
 
     @classmethod
     def of(
@@ -56,12 +58,12 @@ class Comparison:
         # New failures are counted as such.
         appeared = [entry for entry in found.entries if entry.change is Change.APPEARED]
         known = {(entry.test, entry.new_kernel, entry.arch, entry.mode) for entry in appeared}
-        unexpected = {
-            (row.test, row.kernel, row.arch, row.mode)
+        fresh = tuple(
+            row
             for row, expectation in zip(own.results, judge_all(own), strict=True)
-            if expectation is Expectation.UNEXPECTED
-        }
-        return cls(found, gate(found, fail_on), len(known & unexpected))
+            if expectation is Expectation.UNEXPECTED and row.key in known
+        )
+        return cls(found, gate(found, fail_on), fresh)
 
     def code(self, own: int) -> int:
         """The exit code of the run: a regression is bad, a hole is a hole, and what the baseline has is known.
@@ -82,15 +84,35 @@ class Comparison:
         for line in lines(self.found, self.decided):
             output.say(line)
         if self.fresh:
-            cells = "1 cell that is" if self.fresh == 1 else f"{self.fresh:,} cells that are"
-            output.say(f"and {cells} not in the baseline: unexpected")
+            count = len(self.fresh)
+            cells = "1 cell that is" if count == 1 else f"{count:,} cells that are"
+            output.say(click.style(f"and {cells} not in the baseline: unexpected", fg="red", bold=True))
+
+    @property
+    def told(self) -> frozenset[CellKey]:
+        """The cells that are told of by what became of them; what is the same as before is not among them."""
+        changed = {CellKey(entry.test, entry.new_kernel, entry.arch, entry.mode) for entry in self.found.entries}
+        return frozenset(changed - {row.key for row in self.fresh})
+
+    def errors(self, summary: Summary, own: Results) -> Iterator[github.Error]:
+        """Say what a run is red for beside its baseline, the worst first.
+
+        Args:
+            summary: the run's cells, sorted.
+            own: the run.
+        """
+        if self.decided.is_green and not self.fresh:
+            # A hole that no comparison was to count is one nevertheless where the run itself has it.
+            yield from github.errors_of_run(replace(summary, unexpected=()), own)
+        yield from github.errors_of_diff(self.found, self.decided)
+        yield from github.errors_of_cells("Unexpected, and not in the baseline", self.fresh, own)
 
     def as_builtins(self) -> dict[str, Any]:
         """The comparison for `--json`."""
         return as_builtins(self.found) | {
             "conclusion": conclusion(self.found, self.decided),
             "is_green": self.decided.is_green and not self.fresh,
-            "new_and_unexpected": self.fresh,
+            "new_and_unexpected": len(self.fresh),
         }
 
 

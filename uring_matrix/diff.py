@@ -5,9 +5,11 @@ from collections.abc import Collection
 import click
 
 from reports.diff import BAD, GATES, Change, Diff, Gate, as_builtins, diff_files, gate
-from reports.diff_text import conclusion, kernels_line, markdown, scope, sections
-from uring_matrix import output
+from reports.diff_text import conclusion, kernels_line, scope, sections
+from reports.markdown import of_diff
+from uring_matrix import github, output
 
+_SCREEN_LINES = 24
 _COLORS = {**dict.fromkeys(BAD, "red"), Change.FIXED: "green", Change.NEW_PASS: "green"}
 
 
@@ -30,6 +32,8 @@ def diff(old: str, new: str, *, form: str | None = None, fail_on: Collection[str
     found = diff_files(old, new)
     decided = gate(found, fail_on)
     say(found, decided, form)
+    github.summarize(lambda limit_bytes: of_diff(found, decided, limit_bytes))
+    github.annotate(github.errors_of_diff(found, decided))
     return exit_code(decided)
 
 
@@ -46,7 +50,7 @@ def say(found: Diff, decided: Gate, form: str | None = None) -> None:
         case "json":
             output.say_json(as_builtins(found) | {"conclusion": conclusion(found, decided), **_gate(decided)})
         case "markdown":
-            output.say(markdown(found, decided).rstrip("\n"))
+            output.say(of_diff(found, decided).rstrip("\n"))
         case "html":
             from reports.diff_page import page  # noqa: PLC0415 - the other forms need no Jinja2
 
@@ -61,16 +65,20 @@ def _gate(decided: Gate) -> dict[str, object]:
 
 
 def lines(found: Diff, decided: Gate) -> list[str]:
-    """Write a diff in plain text: what is compared, what else differs, the changed cells by kind, the conclusion."""
-    text = [
+    """Write a diff in plain text: the conclusion, the changed cells by kind, what is compared and what else differs."""
+    last = click.style(conclusion(found, decided), bold=True, fg=None if decided.is_green else "red")
+    text = [last]
+    for section in sections(found):
+        text += ["", click.style(f"{section.head} ({section.count:,})", bold=True, fg=_COLORS.get(section.change))]
+        rows = [(one.test, one.where, one.was, one.now, one.reason) for one in section.lines]
+        text += [f"  {line}" for line in output.table(("test", "cell", "was", "is", ""), rows)[1:]]
+    text += [
+        "",
         f"old:     {found.old}",
         f"new:     {found.new}",
         f"kernels: {kernels_line(found.kernels)}",
         f"cells:   {scope(found)}",
         *(f"note:    {caveat}" for caveat in found.caveats),
     ]
-    for section in sections(found):
-        text += ["", click.style(f"{section.head} ({section.count:,})", bold=True, fg=_COLORS.get(section.change))]
-        rows = [(one.test, one.where, one.was, one.now, one.reason) for one in section.lines]
-        text += [f"  {line}" for line in output.table(("test", "cell", "was", "is", ""), rows)[1:]]
-    return [*text, "", click.style(conclusion(found, decided), bold=True, fg=None if decided.is_green else "red")]
+    # Where the first line has scrolled away.
+    return [*text, "", last] if len(text) > _SCREEN_LINES else text

@@ -18,9 +18,12 @@ from rich.text import Text
 import conformance
 from harness.hookspecs import Front
 from reports.diff import GATES, INCONCLUSIVE
+from reports.markdown import of_run
 from reports.matrix import derive
-from reports.results import Expectation, Result, Results, Status, exit_code, forgiven, judge_all, read
-from reports.wording import qualifier_words, without_verdict
+from reports.results import Results, Status, exit_code, forgiven, read
+from reports.summary import Summary, summarize, troubles
+from reports.wording import without_verdict
+from uring_matrix import github
 from uring_matrix.arguments import Wishes, is_without_xdist, own_name, refuse_ours
 from uring_matrix.baseline import Comparison
 from uring_matrix.output import bisect_code, console, error_line, say_json
@@ -168,7 +171,11 @@ def run(
         code = compared.code(code)
     if bisect:
         code = bisect_code(code)
-    code = _conclude(show.results, show.own, show.sentences, out, code, compared, is_report=report, as_json=as_json)
+    summary = summarize(show.own, own)
+    code = _conclude(
+        show.results, show.own, summary, show.sentences, out, code, compared, is_report=report, as_json=as_json
+    )
+    _tell_github(show.own, summary, compared, is_green=code == OK)
     if bisect:
         error_line(f"for `git bisect run` this is {_BISECT_WORDS.get(bisect_code(code), 'a reason to stop')}")
     return code
@@ -265,9 +272,22 @@ def worker_count(specs: Sequence[str]) -> str:
     return str(count if count > 1 else 0)
 
 
+def _tell_github(own: Results, summary: Summary, compared: Comparison | None, *, is_green: bool) -> None:
+    beside = None if compared is None else (compared.found, compared.decided)
+    fresh = () if compared is None else compared.fresh
+
+    def document(limit_bytes: int) -> str:
+        return of_run(own, summary, is_green=is_green, limit_bytes=limit_bytes, beside=beside, fresh=fresh)
+
+    github.summarize(document)
+    if not is_green:
+        github.annotate(github.errors_of_run(summary, own) if compared is None else compared.errors(summary, own))
+
+
 def _conclude(
     results: Results,
     own: Results,
+    summary: Summary,
     sentences: Sequence[str],
     out: Path,
     code: int,
@@ -287,7 +307,7 @@ def _conclude(
             error_line(f"the report could not be written to {out}: {error.strerror or error}; results.json is there")
             code = code or INCOMPLETE
     if as_json:
-        summary = {
+        document = {
             "results": str(out / "results.json"),
             "report": str(page) if page is not None else None,
             "complete": results.complete,
@@ -297,15 +317,14 @@ def _conclude(
             "kept": len(results.results) - len(own.results),
             **({"baseline": compared.as_builtins()} if compared is not None else {}),
         }
-        say_json(summary)
+        say_json(document)
     else:
-        _print_summary(own)
-        for sentence in sentences:
-            print(sentence)
         if compared is not None:
-            print()
             compared.say()
             print()
+        _print_summary(own, summary, compared)
+        for sentence in sentences:
+            print(sentence)
         print(f"results: {out / 'results.json'}" + ("" if results.complete else "  (NOT complete)"))
         if page is not None:
             print(f"report:  {page}")
@@ -318,31 +337,30 @@ def _counts(results: Results) -> Counter[Status]:
     return Counter(row.status for row in results.results)
 
 
-def _print_summary(results: Results) -> None:
+def _print_summary(own: Results, summary: Summary, compared: Comparison | None) -> None:
     """The table of verdicts, and every unexpected cell by name."""
-    used = [status for status in Status if _counts(results)[status]]
+    used = [status for status in Status if _counts(own)[status]]
     table = Table("kernel", "release", *used, box=None, header_style="bold")
-    for kernel in results.kernels:
-        counts = Counter(row.status for row in results.results if row.kernel == kernel.id)
+    for kernel in own.kernels:
+        counts = Counter(row.status for row in own.results if row.kernel == kernel.id)
         table.add_row(
             kernel.id, kernel.release or "", *(str(counts[status]) if counts[status] else "·" for status in used)
         )
     console().print(table)
+    # What had no turn is said kernel by kernel, what changed has been said.
+    told = compared.told if compared is not None else frozenset()
     wrong = [
         row
-        for row, expectation in zip(results.results, judge_all(results), strict=True)
-        # What had no turn is said kernel by kernel.
-        if expectation in {Expectation.UNEXPECTED, Expectation.OPEN} and row.status is not Status.NOTRUN
+        for row in (*summary.unexpected, *summary.forgiven, *summary.open)
+        if row.status is not Status.NOTRUN and row.key not in told
     ]
     # What keeps a whole kernel from being tested is one sentence, not one per test.
-    lines: dict[tuple[str, str, str], list[Result]] = {}
-    for row in wrong:
-        words = ", ".join([row.status, *(word for word in qualifier_words(row) if word != "unexpected")])
-        lines.setdefault((words, row.kernel, row.reason), []).append(row)
-    for (words, name, reason), rows in list(lines.items())[:_UNEXPECTED_LINES_MAX]:
-        what = rows[0].test if len(rows) == 1 else f"{len(rows)} tests"
-        console().print(Text(f"{words}  {name}  {what}: {reason}"), soft_wrap=True)
+    lines = troubles(wrong, own)
+    as_before = "  (as in the baseline)" if compared is not None else ""
+    for one in lines[:_UNEXPECTED_LINES_MAX]:
+        text = f"{one.words}  {one.places}  {one.what}: {one.reason}{as_before}"
+        console().print(Text(text), soft_wrap=True)
     if len(lines) > _UNEXPECTED_LINES_MAX:
         console().print(f"… and {len(lines) - _UNEXPECTED_LINES_MAX} more; the report has them all")
-    for sentence in without_verdict(derive(results).columns):
+    for sentence in without_verdict(derive(own).columns):
         console().print(Text(sentence), soft_wrap=True)

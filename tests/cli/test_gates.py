@@ -67,7 +67,8 @@ def test_options_that_choose_no_tests_let_none_be_lost(run: Call, behind: tuple[
     assert run("--out", "good", behind=()).code == 0
     write("good/results.json", with_a_test_that_is_gone(read("good")))
     ended = run("--baseline", "good", "--out", "now", behind=behind)
-    assert (ended.code, "not known to be good: 1 cell missing" in ended.out) == (3, True), ended
+    # On a busy machine a test about time may decline to judge as well.
+    assert (ended.code, "1 cell missing" in ended.out) == (3, True), ended
 
 
 @pytest.mark.parametrize("behind", [("-k", "nop"), ("--deselect", "conformance/zig/test_basics.py::test_nop")])

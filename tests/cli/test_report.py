@@ -166,7 +166,9 @@ def test_two_columns_of_one_run(cli: Call, two_runs: tuple[str, str]) -> None:
     assert "kernels: 5.10 → 7.3 (" in ended.out
 
 
-@pytest.mark.parametrize(("form", "words"), [("--markdown", "### ❌ io_uring: worse"), ("--html", "<!doctype html>")])
+@pytest.mark.parametrize(
+    ("form", "words"), [("--markdown", "### ❌ uring-matrix: worse"), ("--html", "<!doctype html>")]
+)
 def test_the_other_forms_are_alone_on_standard_output(
     cli: Call, two_runs: tuple[str, str], form: str, words: str
 ) -> None:

@@ -5,11 +5,13 @@ from itertools import product
 
 import pytest
 import sample
+from click import unstyle
 from msgspec.structs import replace
 
 from reports.diff import Change, as_builtins, classify, diff, diff_columns, diff_files, gate
 from reports.diff_page import page
-from reports.diff_text import conclusion, markdown, sections
+from reports.diff_text import conclusion, sections
+from reports.markdown import of_diff as markdown
 from reports.results import Qualifier, ResultsError, Status, write
 from uring_matrix.diff import exit_code, lines
 
@@ -323,16 +325,18 @@ def test_equal_context_stands_in_the_head_alone():
     whole = sample.whole()
     found = diff_columns(whole, "5.10", whole, "6.12", old_name="a", new_name="b")
     text = lines(found, gate(found))
-    assert text[2] == "kernels: 5.10 → 6.12 (5.10.249-1 → 6.12.94-1)"
-    assert text[3] == "cells:   41 of 41 cells have a verdict on both sides (amd64, default); 26 unchanged"
-    assert not [line for line in text[4:] if "amd64" in line or "5.10" in line]
+    assert "kernels: 5.10 → 6.12 (5.10.249-1 → 6.12.94-1)" in text
+    assert "cells:   41 of 41 cells have a verdict on both sides (amd64, default); 26 unchanged" in text
+    changes = [line for line in text if line.startswith("  ")]
+    assert changes
+    assert not [line for line in changes if "amd64" in line or "5.10" in line]
 
 
 def test_versions_of_both_sides_stand_in_the_head():
     old = sample.whole()
     kernels = (replace(old.kernels[0], package_version="5.10.250-1"), *old.kernels[1:])
     found = diff(old, replace(old, kernels=kernels))
-    assert lines(found, gate(found))[2] == "kernels: 5.10 (5.10.249-1 → 5.10.250-1), 10 that are the same"
+    assert "kernels: 5.10 (5.10.249-1 → 5.10.250-1), 10 that are the same" in lines(found, gate(found))
 
 
 def test_a_file_with_one_kernel_needs_no_name(tmp_path):
@@ -345,6 +349,31 @@ def test_a_file_with_one_kernel_needs_no_name(tmp_path):
     assert diff_files(f"{tmp_path}/other.json", f"{tmp_path}/all.json#6.1").counts[Change.NEW_PASS] == 13
     # Two files with one kernel each are those two kernels, whatever they are called.
     assert diff_files(f"{tmp_path}/other.json", f"{tmp_path}/one.json").counts[Change.NEW_PASS] == 13
+
+
+def test_the_first_line_says_whether_it_is_good_and_the_worst_comes_next():
+    """It stood below everything that had changed."""
+    old = sample.with_cell(sample.whole(), "test_nop", "5.10", status=Status.FAIL)
+    new = sample.with_cell(sample.whole(), "test_nop", "7.3", status=Status.FAIL, reason="res is -22")
+    text = [unstyle(line) for line in lines(*judged_pair(old, new))]
+    assert text[0] == "worse: 1 regression"
+    assert text[2] == "Regressions: passed, and does not any more (1)"
+    assert text[3].split() == ["nop", "7.3", "pass", "fail", "res", "is", "-22"]
+    assert text.index("Fixed (1)") < text.index("old:     old")
+    assert text.count("worse: 1 regression") == 1
+
+
+def test_what_scrolls_away_is_said_again():
+    whole = sample.whole()
+    new = replace(whole, results=tuple(replace(row, status=Status.FAIL) for row in whole.results))
+    text = [unstyle(line) for line in lines(*judged_pair(whole, new))]
+    assert text[0] == text[-1]
+    assert text[0].startswith("worse: ")
+
+
+def judged_pair(old, new):
+    found = diff(old, new)
+    return found, gate(found)
 
 
 # -- other forms -------------------------------------------------------------------------------------------------------
@@ -362,7 +391,7 @@ def hostile():
 
 def test_markdown_says_what_matters_first_and_obeys_nobody():
     text = markdown(*hostile())
-    assert text.startswith("### ❌ io_uring: worse: 1 regression\n")
+    assert text.startswith("### ❌ uring-matrix: worse: 1 regression\n")
     assert "\n#### Regressions: passed, and does not any more (1)\n" in text
     assert "<script" not in text
     assert "](http" not in text
