@@ -200,6 +200,18 @@ def test_a_file_that_cannot_be_imported_any_more_is_noticed(toy: Toy) -> None:
     assert (0, True) == (code, "killed by import toy: AssertionError" in text), text
 
 
+def test_what_is_noticed_at_the_very_end_is_noticed(toy: Toy) -> None:
+    """An object that cannot be finalized: pytest says so when all tests have passed."""
+    tests = (
+        "import toy\n\n\nclass A:\n    def __del__(self):\n        assert toy.A == 4\n\n\n"
+        "def test_toy():\n    global kept\n    kept = A()\n    kept.itself = kept\n\n\n"
+        "def teardown_module():\n    global kept\n    del kept\n"
+    )
+    (toy.root / "pyproject.toml").write_text("[tool.pytest.ini_options]\nfilterwarnings = ['error']\n")
+    code, text = toy.run("A = 4\n", tests)
+    assert (0, True) == (code, "Exception ignored in: <function A.__del__" in text), text
+
+
 def test_programs_that_tests_start_see_the_change(toy: Toy) -> None:
     tests = (
         "import subprocess, sys\n\n\ndef test_toy():\n"
@@ -254,6 +266,7 @@ def test_a_trial_that_comes_to_nothing_never_counts_as_noticed(toy: Toy, tests: 
         ({"began": True, "failed": "t"}, 0, False, "killed"),
         # A test failed, and then its clean-up hung or crashed.
         ({"began": True, "failed": "t"}, -9, True, "killed"),
+        ({"began": True, "failed": "t", "tool": "pytest broke"}, 0, False, "killed"),
         ({"began": True}, -9, True, "hung"),
         ({"began": True}, -11, False, "crashed"),
         ({"began": True}, 0, False, "crashed"),

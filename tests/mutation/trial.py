@@ -180,7 +180,12 @@ class Trial:
             raise ToolError(f"{name} was imported from {module.__file__}, which is not the changed file")
         watcher = _Watcher(report)
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *_own_plugins_off(), self._project.tests]
-        status = int(pytest.main(options, plugins=[watcher]))
+        try:
+            status = int(pytest.main(options, plugins=[watcher]))
+        except pytest.PytestWarning as warning:
+            # What tests left behind and nobody could raise: pytest turns it into an error at its end.
+            _say(report, failed=f"pytest's end: {warning}")
+            return
         _say(report, status=status, ran=watcher.ran, skipped=watcher.skipped)
 
 
@@ -231,12 +236,12 @@ def judge(said: dict[str, Any], exit_code: int, seconds: float, *, is_hung: bool
         ToolError: it ended neither with green tests nor by what the change did.
     """
     where = said.get("at", "before the first test")
+    if failed := said.get("failed"):
+        return Outcome("killed", failed, seconds)
     if tool := said.get("tool"):
         raise ToolError(f"the trial itself failed, {where}: {tool}")
     if not said.get("began"):
         raise ToolError(f"the trial did not begin; exit code {exit_code}")
-    if failed := said.get("failed"):
-        return Outcome("killed", failed, seconds)
     if is_hung:
         return Outcome("hung", where, seconds)
     if exit_code < 0:
