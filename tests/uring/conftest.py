@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import socket
 import subprocess
 import sys
@@ -82,8 +81,7 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(code: str, *options: str, is_expected_to_pass: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            # The prelude puts a mutant in (mutations.py).
-            [sys.executable, "-X", "faulthandler", *options, "-c", os.environ.get("URING_TEST_PRELUDE", "") + code],
+            [sys.executable, "-X", "faulthandler", *options, "-c", code],
             capture_output=True,
             text=True,
             timeout=60,
