@@ -74,7 +74,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="SPEC",
         help="run every test in this kernel: a series (6.1), package version, uname release, glob, all, latest, a path "
-        "(bzImage, .deb, build tree), or host (this machine's, in process); may be given several times",
+        "(bzImage, .deb, build tree), a distribution (debian12), or host (this machine's, in process); may be given "
+        "several times",
     )
     group.addoption(
         "--arch",

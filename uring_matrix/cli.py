@@ -109,6 +109,7 @@ Examples:
   uring-matrix run                               every kernel series, then open matrix/index.html
   uring-matrix run 6.1 latest                    two of them
   uring-matrix run ~/linux                       the kernel you have just built
+  uring-matrix can accept-multishot send_zc      which kernel has both, from results
   uring-matrix diff old/ new/                    what changed between two runs
   uring-matrix doctor                            what this machine can do, and what it lacks""",
         _EXIT_CODES,
