@@ -25,6 +25,7 @@ import pytest
 import uring
 from harness.guest_packages import find
 from harness.prepare import Setup
+from reports.results import distributions
 from uring_matrix import output
 from vm.architectures import ARCHITECTURES
 from vm.cache import Cache
@@ -213,7 +214,7 @@ def _setup(machine: Machine) -> Setup | None:
 
 
 def _kernels(machine: Machine) -> Kernels:
-    return Kernels(machine.cache, machine.offline_settings, SILENT, arch=machine.arch)
+    return Kernels(machine.cache, machine.offline_settings, SILENT, arch=machine.arch, distributions=distributions)
 
 
 # -- programs and packages --------------------------------------------------------------------------------------------
