@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from reports.export import FILES, WITH_ORIGIN
-from uring_matrix import output
+from uring_matrix import help_texts, output
 from uring_matrix.common_options import (
     accel_option,
     arch_of,
@@ -31,35 +31,6 @@ from uring_matrix.common_options import (
     kernels_option,
     settings,
 )
-
-_EXIT_CODES = """\b
-Exit codes:
-  0    everything as expected
-  1    an unexpected verdict (run), a regression or a newly flaky cell (diff)
-  2    usage: an option, a kernel spec or a file that cannot be meant or collected
-  3    not done, or not all of it, for reasons of infrastructure (run); verdicts or cells are missing (diff)
-  130  interrupted; what is done is kept
-1 wins over 3."""
-
-_SPECS = """\b
-A kernel SPEC is
-  6.1                        a series: its newest kernel
-  6.1.0-42-cloud-amd64       a release, as `uname -r` says it
-  6.1.170-1                  a package version
-  linux-image-…=6.1.170-1    one package, exactly
-  '6.*'                      a glob: of series, else of releases
-  all, latest                the newest of every series; the newest of all
-  host                       the running kernel, without a guest
-  debian12, bookworm         a distribution: the newest kernel of its own
-  ./bzImage, ./linux/, x.deb a path: an image, a kernel build tree, a package"""
-
-_SETTINGS = """\b
-Settings come from the option, else from the environment (URING_MATRIX_CACHE, URING_MATRIX_MIRROR,
-URING_MATRIX_ACCEL, URING_MATRIX_OFFLINE=1), else from [tool.uring-matrix] in pyproject.toml."""
-
-
-def _epilog(*parts: str) -> str:
-    return "\n\n".join(parts)
 
 
 class _Unread(Exception):  # noqa: N818 -- nothing went wrong here
@@ -103,7 +74,7 @@ class _Run(click.Command):
 @click.group(
     cls=_Main,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=_epilog(
+    epilog=help_texts.epilog(
         """\b
 Examples:
   uring-matrix run                               every kernel series, then open matrix/index.html
@@ -112,8 +83,8 @@ Examples:
   uring-matrix can accept-multishot send_zc      which kernel has both, from results
   uring-matrix diff old/ new/                    what changed between two runs
   uring-matrix doctor                            what this machine can do, and what it lacks""",
-        _EXIT_CODES,
-        _SETTINGS,
+        help_texts.EXIT_CODES,
+        help_texts.SETTINGS,
     ),
 )
 @click.version_option(package_name="uring-matrix", message="%(prog)s %(version)s")
@@ -124,8 +95,8 @@ def cli() -> None:
 
 @cli.command(
     cls=_Run,
-    epilog=_epilog(
-        _SPECS,
+    epilog=help_texts.epilog(
+        help_texts.SPECS,
         """\b
 Examples:
   uring-matrix run '5.*' latest --out old-and-new
@@ -135,7 +106,7 @@ Examples:
   uring-matrix run --baseline last/results.json  a run and a diff in one step
   uring-matrix run ~/linux -k accept --gdb       with gdb attached to the guest
   uring-matrix run -- --lf -v                    what failed last, shown by pytest itself""",
-        _EXIT_CODES,
+        help_texts.EXIT_CODES,
     ),
 )
 @kernels_option("A kernel to test, as KERNEL is; may be given several times. Default: all.")
@@ -247,35 +218,7 @@ def run(*, no_report: bool, no_snapshots: bool, **options: Any) -> int:
 
 @cli.command(
     short_help="Say whether capabilities are there, and from which kernel on.",
-    epilog=_epilog(
-        """\b
-Examples:
-  uring-matrix can                               everything that results know
-  uring-matrix can accept-multishot send_zc      which kernel has both
-  uring-matrix can IORING_OP_FTRUNCATE --on 6.1  is it there?
-  uring-matrix can statx --on debian12 site/results.json""",
-        """\b
-A WHAT is an id, a title, a symbol with or without what all have in front, Zig's title of a test.
-A KERNEL is one of the results: a series, release, version, glob, all, latest, or a distribution.
-One that was not tested is not known, whatever those before and after it have.
-RESULTS is the last word, if a results.json lies there or it ends in .json; otherwise matrix/.""",
-        """\b
-Exit codes:
-  0  yes: all of it is there, on each KERNEL; or else from some kernel on up to the newest
-  1  no: something is not there; or there is no such kernel
-  3  not known: a kernel was not tested, or a cell has no verdict
-1 wins over 3. Without a WHAT there is a list, and the code is 0.""",
-        """\b
-The JSON is one object: schema_version (1), answer (yes, no, unknown; null for a list), not_tested
-(distributions), and lines, one per architecture, each with
-  arch, mode, answer, distributions (name to answer)
-  together      documented, works_from, is_exact, not_on, lost_by, unknown_on: of all capabilities
-  on            asked, distribution, kernels, answer, beside (kernel to answer), for each --on
-  kernels       id, series, release, package_version, distribution
-  capabilities  id, title, kind, basis (tested, stated), symbols, alias, group, documented,
-                works_from and so on as in together, on (kernel to answer)
-Fields may be added; those named here stay.""",
-    ),
+    epilog=help_texts.CAN,
 )
 @click.argument("words", nargs=-1, metavar="[WHAT]... [RESULTS]")
 @click.option("--on", multiple=True, metavar="KERNEL", help="A kernel to ask about; may be given several times.")
@@ -290,16 +233,7 @@ def can(words: tuple[str, ...], on: tuple[str, ...], mode: str | None, arch: str
 @cli.command(
     name="tests",
     short_help="List the tests there are.",
-    epilog=_epilog(
-        """\b
-Examples:
-  uring-matrix tests
-  uring-matrix tests -k 'accept and not direct'""",
-        """\b
-The JSON is one object: schema_version (1), and tests, each with
-  id, title, group, since, symbols, source, kind, zig, doc
-Fields may be added; those named here stay.""",
-    ),
+    epilog=help_texts.TESTS,
 )
 @click.option("-k", "expression", metavar="EXPR", help="Only tests whose names fit, as pytest's own -k.")
 @json_option
@@ -310,30 +244,7 @@ def tests_command(expression: str | None, as_json: bool) -> int:
 
 @cli.command(
     short_help="Show what the verdict of a cell rests on.",
-    epilog=_epilog(
-        """\b
-Examples:
-  uring-matrix show 5.10 accept-multishot
-  uring-matrix show debian12 IORING_OP_FTRUNCATE
-  uring-matrix show 7.3 test_nop --mode sqpoll site/
-  uring-matrix show all nop --json""",
-        """\b
-KERNEL is one of the results: a series, release, version, glob, all, latest, or a distribution.
-TEST is an id, a title, a symbol or Zig's title; what several tests have in common shows each.""",
-        """\b
-Exit codes:
-  0  the verdicts are as expected
-  1  an unexpected verdict
-  2  there is no such cell; the nearest are named
-  3  a cell has no verdict (infra, notrun), or a kernel could not be asked
-1 wins over 3.""",
-        """\b
-The JSON is one object: schema_version (1), and cells, each with
-  id, title, symbols, basis, kernel, release, distribution, arch, mode
-  outcome (yes, no, unknown), expectation, error, result (the row of results.json, or null)
-  console, console_lines   the file, and its lines of this test (with --console all)
-Fields may be added; those named here stay.""",
-    ),
+    epilog=help_texts.SHOW,
 )
 @click.argument("kernel")
 @click.argument("test")
@@ -347,7 +258,7 @@ def show(kernel: str, test: str, results: Path, **options: Any) -> int:
     return _call("cell", "show", kernel, test, results, **options)
 
 
-@cli.group(cls=_Main, epilog=_SPECS)
+@cli.group(cls=_Main, epilog=help_texts.SPECS)
 @settings
 def kernels() -> None:
     """The kernels there are: list, fetch and pin them, and clean up."""
@@ -355,7 +266,7 @@ def kernels() -> None:
 
 @kernels.command(
     name="list",
-    epilog=_epilog(
+    epilog=help_texts.epilog(
         """\b
 Examples:
   uring-matrix kernels list
@@ -487,7 +398,7 @@ def history(results: tuple[Path, ...], out: Path) -> int:
 
 @cli.command(
     short_help="Compare two runs, or two kernels.",
-    epilog=_epilog(
+    epilog=help_texts.epilog(
         """\b
 Examples:
   uring-matrix diff yesterday/ today/
@@ -521,7 +432,7 @@ def diff(old: str, new: str, as_json: bool, as_markdown: bool, as_html: bool, fa
     return _call("diff", "diff", old, new, form=forms[0] if forms else None, fail_on=fail_on)
 
 
-@cli.command(short_help="Show what a kernel's io_uring has.", epilog=_SPECS)
+@cli.command(short_help="Show what a kernel's io_uring has.", epilog=help_texts.SPECS)
 @kernels_option("A kernel to ask, as KERNEL is; may be given several times. Default: host, the running one.")
 @accel_option
 @guest_options
@@ -552,7 +463,7 @@ def doctor(kernels: tuple[str, ...], as_json: bool) -> int:
     return _call("doctor", "doctor", kernels=kernels, as_json=as_json)
 
 
-@cli.command(short_help="Open a Python prompt inside a kernel.", epilog=_SPECS)
+@cli.command(short_help="Open a Python prompt inside a kernel.", epilog=help_texts.SPECS)
 @kernels_option("The kernel, as KERNEL is.")
 @accel_option
 @guest_options
