@@ -58,22 +58,26 @@ def ctrf_schema() -> jsonschema.Draft7Validator:
 
 
 def read(form: str, content: bytes):
-    """Read a file back, and hold it against its format."""
+    """Read a file back."""
     if form == "junit":
-        root = ElementTree.fromstring(content)
-        junit_schema().validate(content.decode())
-        return root
+        return ElementTree.fromstring(content)
     if form == "csv":
         rows = list(csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True))
-        assert {len(row) for row in rows} <= {len(HEAD)}
-        assert None not in {value for row in rows for value in row.values()}
+        assert all(tuple(row) == HEAD and None not in row.values() for row in rows)
         return rows
-    document = json.loads(content)
-    if form == "ctrf":
-        ctrf_schema().validate(document)
-    else:
-        V5_3.validate(document)
-    return document
+    return json.loads(content)
+
+
+def checked(form: str, content: bytes):
+    """Read a file back, and hold it against the schema of its format."""
+    found = read(form, content)
+    if form == "junit":
+        junit_schema().validate(content.decode())
+    elif form == "ctrf":
+        ctrf_schema().validate(found)
+    elif form == "kcidb":
+        V5_3.validate(found)
+    return found
 
 
 def exported(form: str, results: Results, **options):
@@ -118,13 +122,14 @@ def all_infra() -> Results:
 
 
 def merged() -> Results:
-    """Two runs, of which the later one ran a part of a column again, and other modes."""
+    """Two runs, of which the later one ran a part of a column again, and another mode."""
     first = sample.every_verdict()
     later = sample.whole((sample.DEFAULT, sample.DEFER_TASKRUN))
     kernels = tuple(kernel for kernel in later.kernels if kernel.id in {"6.16", "7.2"})
-    rows = tuple(row for row in later.results if row.kernel in {"6.16", "7.2"})
+    of_616 = [row for row in later.results if row.kernel == "6.16"]
+    rows = (*of_616[:20], *of_616[41:], *(row for row in later.results if row.kernel == "7.2"))
     day = timedelta(days=1)
-    later = replace(later, kernels=kernels, results=rows[:50], started=later.started + day, finished=None)
+    later = replace(later, kernels=kernels, results=rows, started=later.started + day, finished=None)
     results = merge([first, replace(later, complete=False)])
     assert results.runs
     return results
@@ -169,7 +174,7 @@ def one_cell(status: Status, *, flaky: bool = False, unexpected: bool = False, c
 @pytest.mark.parametrize("form", FILES)
 @pytest.mark.parametrize("make", RESULTS.values(), ids=RESULTS)
 def test_a_file_fulfils_the_schema_of_its_format(make, form) -> None:
-    assert exported(form, make()) is not None
+    assert checked(form, export(form, make())) is not None
 
 
 @pytest.mark.parametrize("form", FILES)
@@ -184,8 +189,8 @@ def test_the_schemas_can_refuse() -> None:
     for old, new in ((b"<failure", b"<fail"), (b"<testcase classname", b"<testcase class"), (b"<skipped", b"<skip")):
         content = export("junit", sample.every_verdict()).replace(old, new).replace(b"</fail", b"</failure")
         with pytest.raises((xmlschema.XMLSchemaException, ElementTree.ParseError)):
-            read("junit", content)
-    assert read("junit", junit) is not None
+            checked("junit", content)
+    assert checked("junit", junit) is not None
     for form, path in (("ctrf", ("results", "tests", 0)), ("kcidb", ("tests", 0))):
         document = json.loads(export(form, sample.whole()))
         inner = document
@@ -195,10 +200,10 @@ def test_the_schemas_can_refuse() -> None:
             before = dict(inner)
             inner.update(change)
             with pytest.raises(jsonschema.ValidationError):
-                read(form, json.dumps(document).encode())
+                checked(form, json.dumps(document).encode())
             inner.clear()
             inner.update(before)
-        assert read(form, json.dumps(document).encode())
+        assert checked(form, json.dumps(document).encode())
 
 
 # -- what a verdict becomes -------------------------------------------------------------------------------------------
@@ -245,6 +250,8 @@ def words_of(results: Results) -> tuple[str, ...]:
 def test_a_verdict_becomes_what_is_documented(status, flaky, unexpected) -> None:
     results = one_cell(status, flaky=flaky, unexpected=unexpected)
     assert expected(status, flaky=flaky, unexpected=unexpected) == words_of(results)
+    for form in FILES:
+        assert checked(form, export(form, results)) is not None, form
 
 
 def test_every_verdict_and_outcome_is_in_the_documented_table() -> None:
@@ -428,12 +435,17 @@ def test_an_unfinished_run_stops_with_its_last_row_in_ctrf() -> None:
 
 
 def test_rows_of_an_earlier_run_keep_its_provenance() -> None:
-    rows = exported("csv", merged())
-    assert {"2026-11-23T09:00:00Z", "2026-11-24T09:00:00Z"} == {row["run_started"] for row in rows}
-    tests = exported("kcidb", merged())["tests"]
-    assert {"2026-11-23T09:00:00Z", "2026-11-24T09:00:00Z"} == {
-        test["environment"]["misc"]["started"] for test in tests if test["path"] != "uring-matrix.run"
-    }
+    """Within one column, too: the later run had a part of 6.16."""
+    results = merged()
+    days = {"6.16": {"2026-11-23T09:00:00Z", "2026-11-24T09:00:00Z"}, "6.1": {"2026-11-23T09:00:00Z"}}
+    for kernel, started in days.items():
+        assert started == {row["run_started"] for row in exported("csv", results) if row["kernel"] == kernel}
+        tests = exported("kcidb", results)["tests"]
+        own = [test for test in tests if test["misc"]["kernel"] == kernel and test["path"] != "uring-matrix.run"]
+        assert started == {test["environment"]["misc"]["started"] for test in own}
+        cases = exported("junit", results).iter("testcase")
+        texts = [case.findtext("system-out") for case in cases if case.get("name").endswith(f"[{kernel}-default]")]
+        assert started == {re.search(r"^run: (.*)$", text, re.MULTILINE)[1] for text in texts}
 
 
 # -- KCIDB ------------------------------------------------------------------------------------------------------------
@@ -467,7 +479,7 @@ def test_kernels_that_were_not_to_be_had_are_not_one_build() -> None:
 
 
 def test_the_origin_is_the_submitters() -> None:
-    document = exported("kcidb", sample.whole(), origin="my_ci")
+    document = checked("kcidb", export("kcidb", sample.whole(), origin="my_ci"))
     everything = [one for name in ("checkouts", "builds", "tests") for one in document[name]]
     assert {"my_ci"} == {one["origin"] for one in everything} == {one["id"].partition(":")[0] for one in everything}
 
@@ -589,7 +601,7 @@ def hostile(extra: str = "") -> Results:
 @pytest.mark.parametrize("form", FILES)
 def test_hostile_text_neither_breaks_a_file_nor_is_obeyed(form) -> None:
     content = export(form, hostile())
-    read(form, content)
+    checked(form, content)
     text = content.decode("utf-8")
     assert UNSAFE.search(text) is None
     # Readable, in JSON after its own escape.
@@ -623,7 +635,7 @@ def test_no_cell_of_hostile_text_is_a_formula() -> None:
 @pytest.mark.parametrize("form", FILES)
 def test_an_endless_line_is_cut_and_says_so(form) -> None:
     content = export(form, hostile("x" * 1_000_000))
-    found = read(form, content)
+    found = checked(form, content)
     assert len(content) < 2_000_000
     assert "characters left out here; results.json has them" in content.decode()
     if form == "csv":
@@ -644,7 +656,7 @@ def test_strange_durations_break_no_format() -> None:
     for seconds in (-1.0, 1e300, 0.0004):
         changed = replace(results, results=(replace(results.results[0], duration_s=seconds),))
         for form in FILES:
-            assert exported(form, changed) is not None, (form, seconds)
+            assert checked(form, export(form, changed)) is not None, (form, seconds)
 
 
 # -- the door ---------------------------------------------------------------------------------------------------------
