@@ -230,27 +230,58 @@ def diff_columns(
     )
 
 
-def diff_files(old: str, new: str) -> Diff:
-    """Compare what two arguments name: results.json files (or their directories), or FILE#kernel for one column.
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What is compared: a run, or one of its columns."""
+
+    # What a text calls it
+    name: str
+    results: Results
+    # The column's kernel; None for all that there are
+    kernel: str | None = None
+
+
+def read_side(text: str) -> Side:
+    """Read what an argument names: a results.json (or its directory), or FILE#kernel for one column.
+
+    A file whose own name has a # is taken as it is.
 
     Raises:
-        ResultsError: a file or kernel is not there, or only one side names a kernel and the other has several.
+        ResultsError: the file or the kernel is not there.
     """
-    (old_path, old_kernel), (new_path, new_kernel) = _side(old), _side(new)
-    old_results = read(old_path)
-    new_results = old_results if new_path == old_path else read(new_path)
-    only = [_only_kernel(side) for side in (old_results, new_results)]
+    path, separator, kernel = text.rpartition("#")
+    if Path(text).exists() or not separator:
+        return Side(text, read(text))
+    results = read(path)
+    _kernel(results, kernel)
+    return Side(text, results, kernel)
+
+
+def diff_sides(old: Side, new: Side) -> Diff:
+    """Compare two runs, or two columns; a run of one kernel is a column, too, where the other side is one.
+
+    Raises:
+        ResultsError: only one side names a kernel and the other has several.
+    """
+    old_kernel, new_kernel = old.kernel, new.kernel
+    only = [_only_kernel(side.results) for side in (old, new)]
     if old_kernel or new_kernel or (all(only) and only[0] != only[1]):
         old_kernel, new_kernel = old_kernel or only[0], new_kernel or only[1]
     if bool(old_kernel) != bool(new_kernel):
-        side, names = (new, new_results) if old_kernel else (old, old_results)
+        side = new if old_kernel else old
         raise ResultsError(
-            f"{old} and {new} cannot be compared: one is a kernel, the other a run of several. Write {side}#KERNEL; it "
-            f"has {', '.join(kernel.id for kernel in names.kernels)}."
+            f"{old.name} and {new.name} cannot be compared: one is a kernel, the other a run of several. Write "
+            f"{side.name}#KERNEL; it has {', '.join(kernel.id for kernel in side.results.kernels)}."
         )
+    names = {"old_name": old.name, "new_name": new.name}
     if old_kernel and new_kernel:
-        return diff_columns(old_results, old_kernel, new_results, new_kernel, old_name=old, new_name=new)
-    return diff(old_results, new_results, old_name=old, new_name=new)
+        return diff_columns(old.results, old_kernel, new.results, new_kernel, **names)
+    return diff(old.results, new.results, **names)
+
+
+def diff_files(old: str, new: str) -> Diff:
+    """Compare what two arguments name; see `read_side` and `diff_sides`, which say what they raise."""
+    return diff_sides(read_side(old), read_side(new))
 
 
 def as_builtins(found: Diff) -> dict[str, Any]:
@@ -301,14 +332,6 @@ def _verdict(row: Result | None) -> dict[str, Any] | None:
 
 def _only_kernel(results: Results) -> str | None:
     return results.kernels[0].id if len(results.kernels) == 1 else None
-
-
-def _side(text: str) -> tuple[str, str | None]:
-    """Split FILE#kernel; a file whose own name has a # is taken as it is."""
-    if Path(text).exists():
-        return text, None
-    path, separator, kernel = text.rpartition("#")
-    return (path, kernel) if separator else (text, None)
 
 
 def _kernel(results: Results, name: str) -> Kernel:
@@ -379,6 +402,10 @@ def _diff(
 ) -> Diff:
     order = list(Change)
     counts = Counter(entry.change for entry in entries)
+    modes = tuple(dict.fromkeys(entry.mode for entry in entries))
+    there = {entry.mode for entry in entries if entry.new is not None}
+    # Else it would be a matter of many lines below.
+    caveats = [*caveats, *(f"mode {mode} is not in the new run" for mode in modes if there and mode not in there)]
     shown = [entry for entry in entries if entry.change is not Change.UNCHANGED]
     return Diff(
         old=old,
@@ -390,7 +417,7 @@ def _diff(
         compared=sum(_is_compared(entry) for entry in entries),
         cells=Counter(entry.new_kernel for entry in entries),
         archs=tuple(sorted({entry.arch for entry in entries})),
-        modes=tuple(dict.fromkeys(entry.mode for entry in entries)),
+        modes=modes,
         is_cut_off=is_cut_off,
     )
 

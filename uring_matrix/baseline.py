@@ -7,12 +7,21 @@ from typing import Any, Self
 import click
 import msgspec
 
-from reports.diff import Change, Diff, Gate, as_builtins, diff, diff_columns, gate
+from reports.diff import Change, Diff, Gate, Side, as_builtins, diff_sides, gate
 from reports.diff_text import conclusion
 from reports.results import CellKey, Expectation, Result, Results, judge_all
 from reports.summary import Summary
 from uring_matrix import github, output
 from uring_matrix.diff import exit_code, lines
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run was to have: all that there is, or what somebody chose. What was not chosen is not missing."""
+
+    all_kernels: bool
+    all_tests: bool
+    all_modes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,42 +34,47 @@ class Comparison:
     fresh: tuple[Result, ...]
 
     @classmethod
-    def of(
-        cls,
-        baseline: Results,
-        own: Results,
-        baseline_name: str,
-        own_name: str,
-        is_whole: tuple[bool, bool],
-        fail_on: Collection[str],
-    ) -> Self:
+    def of(cls, baseline: Side, own: Side, asked: Asked, fail_on: Collection[str]) -> Self:
         """Compare.
 
         Args:
             baseline: the earlier results.
             own: what the run was asked for.
-            baseline_name: what the text calls the one.
-            own_name: and the other.
-            is_whole: whether the run was to have every kernel, and every test: what of the baseline lies outside of
-                what was asked for is not missing.
+            asked: what of the baseline is missing if the run does not have it.
             fail_on: see `reports.diff.gate`.
         """
-        names = {"old_name": baseline_name, "new_name": own_name}
-        tests = {row.test for row in own.results}
-        if not is_whole[1]:
-            baseline = _only(baseline, tests=tests)
-        if len(baseline.kernels) == len(own.kernels) == 1:
-            found = diff_columns(baseline, baseline.kernels[0].id, own, own.kernels[0].id, **names)
-        else:
-            if not is_whole[0]:
-                baseline = _only(baseline, kernels={kernel.id for kernel in own.kernels})
-            found = diff(_only(baseline, modes={row.mode for row in own.results}), own, **names)
+        left_out: list[str] = []
+        old, rows = baseline.results, own.results.results
+        if not asked.all_tests:
+            old = _only(old, tests={row.test for row in rows})
+        if baseline.kernel is not None:
+            old = _only(old, kernels={baseline.kernel})
+        elif not asked.all_kernels and not len(old.kernels) == len(own.results.kernels) == 1:
+            names = [kernel.id for kernel in own.results.kernels]
+            if not any(kernel.id in names for kernel in old.kernels):
+                left_out.append(
+                    f"the baseline has no {', '.join(names)}; {baseline.name}#KERNEL is one of its kernels: "
+                    f"{', '.join(kernel.id for kernel in old.kernels)}"
+                )
+            old = _only(old, kernels=names)
+        if not asked.all_modes:
+            modes = list(dict.fromkeys(row.mode for row in rows))
+            left_out += [
+                f"mode {mode} of the baseline was not asked for, and is not compared"
+                for mode in dict.fromkeys(row.mode for row in old.results)
+                if mode not in modes
+            ]
+            old = _only(old, modes=modes)
+        # A column of which nothing was asked for is not there any more.
+        is_column = any(kernel.id == baseline.kernel for kernel in old.kernels)
+        found = diff_sides(Side(baseline.name, old, baseline.kernel if is_column else None), own)
+        found = replace(found, caveats=(*found.caveats, *left_out))
         # New failures are counted as such.
         appeared = [entry for entry in found.entries if entry.change is Change.APPEARED]
         known = {(entry.test, entry.new_kernel, entry.arch, entry.mode) for entry in appeared}
         fresh = tuple(
             row
-            for row, expectation in zip(own.results, judge_all(own), strict=True)
+            for row, expectation in zip(rows, judge_all(own.results), strict=True)
             if expectation is Expectation.UNEXPECTED and row.key in known
         )
         return cls(found, gate(found, fail_on), fresh)

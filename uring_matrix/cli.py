@@ -177,9 +177,9 @@ Examples:
 )
 @click.option(
     "--baseline",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Compare with an earlier results.json when the run is over; the exit code is what `diff` says.",
+    metavar="FILE[#KERNEL]",
+    help="Compare with an earlier results.json, or one kernel of it, when the run is over; the exit code is what "
+    "`diff` says.",
 )
 @click.option(
     "--bisect", is_flag=True, help="Exit with 0 (good), 1 (bad) or 125 (no verdict), as `git bisect run` wants it."

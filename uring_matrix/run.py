@@ -17,15 +17,15 @@ from rich.text import Text
 
 import conformance
 from harness.hookspecs import Front
-from reports.diff import GATES, INCONCLUSIVE
+from reports.diff import GATES, INCONCLUSIVE, Side, read_side
 from reports.markdown import of_run
 from reports.matrix import derive
-from reports.results import Results, Status, exit_code, forgiven, read
+from reports.results import Results, Status, exit_code, forgiven
 from reports.summary import Summary, summarize, troubles
 from reports.wording import without_verdict
 from uring_matrix import github
 from uring_matrix.arguments import Wishes, is_without_xdist, own_name, refuse_ours
-from uring_matrix.baseline import Comparison
+from uring_matrix.baseline import Asked, Comparison
 from uring_matrix.output import bisect_code, console, error_line, say_json
 from uring_matrix.progress import progress
 from uring_matrix.show import Show
@@ -67,7 +67,7 @@ def run(
     parameters: Sequence[str] = (),
     gdb_port: int | None = None,
     test_timeout_s: float | None = None,
-    baseline: Path | None = None,
+    baseline: str | None = None,
     bisect: bool = False,
     fail_on: Collection[str] = tuple(GATES),
     guest_packages: Sequence[str] = (),
@@ -81,11 +81,11 @@ def run(
     """
     refuse_ours(pytest_args)
     selection = _selection(expression, pytest_args)
-    # Before minutes of work.
-    earlier = read(baseline) if baseline is not None else None
     home = Path(conformance.__file__).resolve().parent
     specs = kernels or (["all"] if lock is None else [])
     columns = specs if lock is None else [one.id for one in read_lock(lock)]
+    # Before minutes of work.
+    earlier = _read_baseline(baseline, columns) if baseline is not None else None
     # What a verdict may depend on; by the names that pytest has for it.
     conditions = [
         *((f"--accel={accel}",) if accel else ()),
@@ -166,8 +166,8 @@ def run(
         code = INCOMPLETE  # every test declined to judge, which is neither good nor bad
     compared = None
     if earlier is not None:
-        is_whole = _are_several(specs), not wishes.chooses_tests
-        compared = Comparison.of(earlier, own, str(baseline), str(out), is_whole, fail_on)
+        asked = Asked(_are_several(specs), not wishes.chooses_tests, not modes)
+        compared = Comparison.of(earlier, Side(str(out), own), asked, fail_on)
         code = compared.code(code)
     if bisect:
         code = bisect_code(code)
@@ -179,6 +179,20 @@ def run(
     if bisect:
         error_line(f"for `git bisect run` this is {_BISECT_WORDS.get(bisect_code(code), 'a reason to stop')}")
     return code
+
+
+def _read_baseline(text: str, columns: Sequence[str]) -> Side:
+    side = read_side(text)
+    if side.kernel is not None and not _is_one(columns):
+        raise click.UsageError(
+            f"--baseline {text} is one kernel, and this run may be of several; name one, or leave out #{side.kernel}"
+        )
+    return side
+
+
+def _is_one(specs: Sequence[str]) -> bool:
+    """Whether no more than one kernel can be meant."""
+    return len(set(specs)) == 1 and specs[0] != "all" and _SEVERAL.isdisjoint(specs[0])
 
 
 def _are_several(specs: Sequence[str]) -> bool:

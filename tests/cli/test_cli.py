@@ -369,7 +369,7 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
                 "lock": Path("kernels.lock"),
                 "expression": "nop",
                 "test_timeout_s": 9.0,
-                "baseline": Path("base.json"),
+                "baseline": "base.json",
                 "bisect": True,
                 "until_failure": True,
                 "cpus": 2,

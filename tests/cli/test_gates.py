@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from reports.results import Results, read, write
+from reports.results import Mode, Results, read, write
 from uring_matrix.run import _are_several
 
 from .conftest import Ended
@@ -106,6 +106,76 @@ def test_what_runs_nothing_is_not_good(
 def test_holes_of_no_comparison_are_refused(run: Call) -> None:
     ended = run("--fail-on", "lost")
     assert (ended.code, "--baseline FILE" in ended.err) == (2, True), ended
+
+
+def with_kernel(results: Results, name: str) -> Results:
+    """The first column once more, as another kernel's."""
+    first = results.kernels[0]
+    kernel = replace(first, id=name)
+    rows = tuple(replace(row, kernel=name) for row in results.results if row.kernel == first.id)
+    return replace(results, kernels=(*results.kernels, kernel), results=(*results.results, *rows))
+
+
+def with_mode(results: Results, name: str) -> Results:
+    """The same cells once more, in another mode."""
+    rows = tuple(replace(row, mode=name) for row in results.results)
+    return replace(results, modes=(*results.modes, Mode(id=name)), results=(*results.results, *rows))
+
+
+def test_a_baseline_may_be_one_kernel_of_several(run: Call, good: Results) -> None:
+    """As in `diff`, and under another name than the kernel that is run."""
+    several = with_kernel(with_kernel(good, "6.1"), "6.12")
+    rows = tuple(row for row in several.results if row.kernel != "host")
+    write("good/results.json", replace(several, kernels=several.kernels[1:], results=rows))
+    ended = run("--baseline", "good#6.1", "--out", "now")
+    assert (ended.code, "no regression: 2 cells compared" in ended.out) == (0, True), ended
+    assert "6.1 → host" in ended.out
+    assert run("--baseline", "good#6.1", "--out", "now", fault="fail").code == 1
+    # Without a name there is nothing that the kernel could be held against; and what would help is said.
+    ended = run("--baseline", "good", "--out", "now")
+    said = "the baseline has no host; good#KERNEL is one of its kernels: 6.1, 6.12"
+    assert (ended.code, said in ended.out) == (3, True), ended
+
+
+def test_tests_that_one_kernel_of_a_baseline_has_and_the_run_has_not_are_missing(run: Call, good: Results) -> None:
+    assert run("--out", "good", behind=()).code == 0
+    write("good/results.json", with_kernel(with_a_test_that_is_gone(read("good")), "6.1"))
+    ended = run("--baseline", "good#6.1", "--out", "now", behind=())
+    assert (ended.code, "not known to be good: 1 cell missing" in ended.out) == (3, True), ended
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--baseline", "good#7.9"), "There is no kernel '7.9' in these results; they have: host."),
+        (("--baseline", "good#host", "--kernel", "6.1"), "good#host is one kernel, and this run may be of several"),
+        (("--baseline", "good#host", "--kernel", "all"), "good#host is one kernel, and this run may be of several"),
+    ],
+)
+def test_a_column_that_cannot_be_a_baseline_is_refused_before_the_run(
+    run: Call, good: Results, arguments: tuple[str, ...], words: str
+) -> None:
+    ended = run(*arguments, "--out", "now")
+    assert (ended.code, words in ended.err) == (2, True), ended
+    assert not Path("now").exists()
+
+
+@pytest.mark.parametrize("name", ["good", "good#host"])
+def test_modes_that_were_not_run_are_missing(run: Call, good: Results, name: str) -> None:
+    write("good/results.json", with_mode(with_kernel(good, "6.1"), "coop-taskrun"))
+    ended = run("--baseline", name, "--out", "now")
+    assert (ended.code, "not known to be good: 2 cells missing" in ended.out) == (3, True), ended
+    assert "mode coop-taskrun is not in the new run" in ended.out
+
+
+@pytest.mark.parametrize("name", ["good", "good#host"])
+def test_modes_that_were_not_asked_for_are_said(run: Call, good: Results, name: str) -> None:
+    write("good/results.json", with_mode(with_kernel(good, "6.1"), "coop-taskrun"))
+    ended = run("--baseline", name, "--mode", "default", "--out", "now")
+    assert (ended.code, "no regression: 2 cells compared" in ended.out) == (0, True), ended
+    assert "mode coop-taskrun of the baseline was not asked for, and is not compared" in ended.out
+    said = json.loads(run("--baseline", name, "--mode", "default", "--out", "now", "--json").out)
+    assert "mode coop-taskrun" in "".join(said["baseline"]["caveats"])
 
 
 # -- bisecting --------------------------------------------------------------------------------------------------------

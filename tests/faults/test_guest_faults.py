@@ -238,6 +238,48 @@ def test_a_guest_without_an_answer_is_asked_where_it_is_and_ended(stuck: Run) ->
     assert stuck.left == []
 
 
+SLOW = "did not end within 45 s of the guest's time"
+UNENDING = {
+    "test_leaves_a_child_with_its_output": Expected(Status.PASS, (LEFT,), ("still ran",)),
+    "test_after_a_child_with_its_output": PASS,
+    "test_waits_for_the_end_of_a_pipe": Expected(Status.TIMEOUT, (LEFT,), (SLOW, "still ran"), tries=2),
+    "test_after_the_pipe": PASS,
+    "test_gives_a_program_a_second": Expected(
+        Status.TIMEOUT, (LEFT,), ("timed out after 1 seconds", "still ran"), tries=2
+    ),
+    "test_after_a_second": PASS,
+    "test_closes_a_ring_whose_request_stays": PASS,
+    "test_leaves_a_ring_whose_request_stays": Expected(Status.PASS, (LEFT,), ("anon_inode:[io_uring]", "pipe:[")),
+    "test_after_a_ring_whose_request_stays": PASS,
+    "test_waits_for_a_request_that_was_cancelled": Expected(
+        Status.TIMEOUT, (), (SLOW, "io_uring_enter", "in test_waits_for_a_request_that_was_cancelled"), tries=2
+    ),
+    "test_last": PASS,
+}
+
+
+@pytest.fixture(scope="module")
+def unending(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One run of those that wait for what never comes, or leave it to others."""
+    return run(tmp_path_factory.mktemp("unending"), "in_guest_unending.py")
+
+
+@pytest.mark.parametrize("test", UNENDING)
+def test_what_never_comes_ends_with_a_verdict(unending: Run, test: str) -> None:
+    """By the guest's own clock: the host's, twice as patient, is not needed for any of them."""
+    row, expected = unending.row(test), UNENDING[test]
+    assert (expected.status, expected.qualifiers) == (row.status, row.qualifiers), row.evidence
+    evidence = "\n".join(row.evidence)
+    for part in expected.evidence:
+        assert part in evidence
+    assert expected.tries == max(len(row.attempts), 1)
+
+
+def test_what_never_comes_ends_the_run(unending: Run) -> None:
+    assert set(UNENDING) == {row.test for row in unending.results.results}
+    assert (unending.results.complete, unending.status, unending.left) == (True, 1, []), unending.output
+
+
 def test_timers_are_the_tests_that_armed_them(tmp_path: Path) -> None:
     """And the next one has a process without them."""
     names = [name for name in FAULTS if "timer" in name or "Alarm" in name]
