@@ -15,6 +15,8 @@ class Front:
     words: tuple[str, ...]
     # pytest's own options, as they were given behind `--`
     pytest_words: tuple[str, ...]
+    # Of its own: how often each test was to be run
+    repeat_words: tuple[str, ...] = ()
 
 
 @pytest.hookspec

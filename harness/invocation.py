@@ -217,6 +217,18 @@ def read(config: pytest.Config, tree: SourceTree, named: Sequence[Path], package
     )
 
 
+def plugin_files(config: pytest.Config, tree: SourceTree) -> list[Path]:
+    """The files of the tree's plugins that guests are told to load."""
+    plugins = _Plugins(config, tree, ())
+    given = (name.strip() for option in _given(config) if _names_plugins(option) for name in option.values)
+    files = (plugins.file_in_tree(name) for name in (*_named_elsewhere(config), *given))
+    return list(dict.fromkeys(file for file in files if file is not None))
+
+
+def _names_plugins(option: _Option) -> bool:
+    return option.name == "--plugins" or "-p" in option.names
+
+
 def _named_elsewhere(config: pytest.Config) -> Iterator[str]:
     """Plugins that neither the command line nor the configuration file names."""
     yield from filter(None, os.environ.get("PYTEST_PLUGINS", "").split(","))
@@ -283,7 +295,7 @@ def _translated(option: _Option, owners: Owners, plugins: "_Plugins") -> list[st
         return [f"{option.name}={os.devnull}"] if is_here else []
     if HOST_ONLY.intersection(option.names):
         return []
-    if option.name == "--plugins" or "-p" in option.names:
+    if _names_plugins(option):
         return [word for name in option.values for word in plugins.words(name.strip())]
     if "-o" in option.names:
         return [] if option.values[0].startswith(("addopts=", "cache_dir=")) else ["-o", *option.values]
@@ -346,6 +358,14 @@ class _Plugins:
         """Whether a plugin has its work to do on the host."""
         return _is_reporting(self._manager, owner)
 
+    def file_in_tree(self, owner: str) -> Path | None:
+        """Where a plugin of the tree's lies, that guests are to have; None for any other."""
+        plugin = self._manager.get_plugin(owner)
+        file = getattr(plugin, "__file__", None)
+        if file is None or self.is_ours(owner) or self.is_reporting(owner) or _is_environment(Path(file)):
+            return None
+        return Path(file) if self._tree.is_within(Path(file)) else None
+
     def check(self, owner: str, what: str) -> None:
         """Make sure that guests have a plugin.
 
@@ -356,10 +376,9 @@ class _Plugins:
         Raises:
             pytest.UsageError: they do not.
         """
-        plugin = self._manager.get_plugin(owner)
-        file = getattr(plugin, "__file__", None)
-        if file is not None and self._tree.is_within(Path(file)) and not _is_environment(Path(file)):
+        if self.file_in_tree(owner) is not None:
             return
+        plugin = self._manager.get_plugin(owner)
         distribution = _distribution_of(self._manager, plugin, owner)
         if distribution is not None and canonicalize_name(distribution) in self._packages:
             return

@@ -18,7 +18,7 @@ import pytest
 
 import harness
 from harness.guest_packages import GuestPackages, find
-from harness.invocation import Invocation, read
+from harness.invocation import Invocation, plugin_files, read
 from harness.source_tree import (
     SourceTree,
     argument_path,
@@ -170,8 +170,9 @@ def files_of_session(config: pytest.Config, suites: Sequence[Suite]) -> dict[str
     """
     out: str | None = config.getoption("matrix_out")
     unwanted = (config.invocation_params.dir / out).resolve() if out is not None else None
-    tree = files_of(source_tree(config, suites), _named(config), config.inipath, unwanted)
-    return with_packages(tree, own_files(suites))
+    tree = source_tree(config, suites)
+    files = files_of(tree, _named(config), config.inipath, unwanted, plugin_files(config, tree))
+    return with_packages(files, own_files(suites))
 
 
 def _named(config: pytest.Config) -> list[Path]:

@@ -33,6 +33,7 @@ from reports.results import (
     Kernel,
     Mode,
     Provenance,
+    Qualifier,
     Result,
     Results,
     ResultsError,
@@ -254,7 +255,8 @@ class Recorder:
                 self._give_up_earlier()
             self._is_partly_collected |= row.pop("is_uncollected", False)
             path = Path(row.pop("path"))
-            row["reproduce"] = self._command.of(path, *split, self._kernels[split[1].kernel])
+            kernel, is_flaky = self._kernels[split[1].kernel], Qualifier.FLAKY in row["qualifiers"]
+            row["reproduce"] = self._command.of(path, *split, kernel, is_flaky=is_flaky)
             self._journal.result(self._result(self._key(*split), row))
 
     def _describe(self, name: str, facts: Mapping[str, Any]) -> None:

@@ -57,10 +57,11 @@ class Command:
         self._is_module = front is not None or bool(config.getoption("pyargs"))
         pyargs = ["--pyargs"] if self._is_module else []
         self._words = [*front.words] if front is not None else ["pytest", *options, *pyargs]
+        self._repeats = front.repeat_words if front is not None else _repeats(config)
         # Behind the kernel.
         self._rest = ["--", *options, *pyargs] if front is not None else []
 
-    def of(self, path: Path, name: str, cell: Cell, kernel: Kernel) -> str:
+    def of(self, path: Path, name: str, cell: Cell, kernel: Kernel, *, is_flaky: bool = False) -> str:
         """The command for one cell.
 
         Args:
@@ -68,12 +69,15 @@ class Command:
             name: the test's id, without the cell.
             cell: its kernel, architecture and mode.
             kernel: the record of the kernel.
+            is_flaky: whether it wavered: once may show nothing, then.
         """
         words = [*self._words, "--kernel", kernel_spec(kernel)]
         if cell.arch != native_architecture():
             words += ["--arch", cell.arch]
         if cell.mode != "default":
             words += ["--mode", cell.mode]
+        if is_flaky:
+            words += self._repeats
         places = [] if self._has_places or self._is_module else self._places(path)
         return self._environment + shlex.join([*words, *self._rest, *places, self._test(path, name)])
 
@@ -113,6 +117,14 @@ def _module(path: Path) -> str | None:
         return None
     inner = path.relative_to(max(above, key=lambda folder: len(folder.parts)))
     return ".".join(inner.with_suffix("").parts)
+
+
+def _repeats(config: pytest.Config) -> tuple[str, ...]:
+    count: int = config.getoption("matrix_repeat")
+    return (
+        *((f"--matrix-repeat={count}",) if count > 1 else ()),
+        *(("--until-failure",) if config.getoption("until_failure") else ()),
+    )
 
 
 def _kept(config: pytest.Config, words: Sequence[str]) -> list[str]:

@@ -111,7 +111,11 @@ def refuse_namesakes(root: Path) -> None:
 
 
 def files_of(
-    tree: SourceTree, named: Sequence[Path], configuration: Path | None, unwanted: Path | None
+    tree: SourceTree,
+    named: Sequence[Path],
+    configuration: Path | None,
+    unwanted: Path | None,
+    plugins: Sequence[Path] = (),
 ) -> dict[str, Path]:
     """Everything that travels.
 
@@ -120,6 +124,7 @@ def files_of(
         named: files and folders of the command line.
         configuration: pytest's configuration file, if there is one.
         unwanted: a folder to leave out, the results of this very run.
+        plugins: files of plugins that guests load, which lie in the tree, whether tests of it were named or not.
 
     Returns:
         Guest path to the file, symbolic link or empty folder here.
@@ -128,7 +133,7 @@ def files_of(
         pytest.UsageError: two different files would have one name in a guest.
     """
     found: dict[str, Path] = {}
-    for folder in _folders(tree, named, configuration):
+    for folder in _folders(tree, named, configuration, plugins):
         for path in walk(folder, unwanted):
             name = tree.guest_path(path)
             if found.get(name, path) != path and not _is_same(found[name], path):
@@ -137,8 +142,10 @@ def files_of(
     return found
 
 
-def _folders(tree: SourceTree, named: Sequence[Path], configuration: Path | None) -> Iterator[Path]:
-    others = [path for path in named if not any(path.is_relative_to(package) for package in tree.packages)]
+def _folders(
+    tree: SourceTree, named: Sequence[Path], configuration: Path | None, plugins: Sequence[Path]
+) -> Iterator[Path]:
+    others = _outside(tree.packages, named)
     if configuration is not None:
         yield configuration
     if any(path.is_relative_to(tree.root) for path in others) and (
@@ -146,12 +153,16 @@ def _folders(tree: SourceTree, named: Sequence[Path], configuration: Path | None
     ):
         yield tree.root
     # What was named travels in any case, also if it looks like something that programs made.
-    for path in others:
+    for path in (*others, *_outside(tree.packages, plugins)):
         if path.is_relative_to(tree.root):
             if path.resolve() != tree.root.resolve() / path.relative_to(tree.root):
                 continue  # behind a link of the tree, and travels where it is
             yield from _configuring(path, tree.root)
         yield path if path.is_dir() else path.parent
+
+
+def _outside(packages: Sequence[Path], paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if not any(path.is_relative_to(package) for package in packages)]
 
 
 def _configuring(path: Path, root: Path) -> Iterator[Path]:

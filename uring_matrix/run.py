@@ -99,7 +99,15 @@ def run(
         *((f"--guest-gdb={gdb_port}",) if gdb_port is not None else ()),
     ]
     # Elsewhere, so that what lies here stays as it is.
-    front = Front(("uring-matrix", "run", "--out", "reproduced", *map(own_name, conditions)), tuple(pytest_args))
+    repeats = [
+        *((f"--matrix-repeat={repeat}",) if repeat > 1 else ()),
+        *(("--until-failure",) if until_failure else ()),
+    ]
+    front = Front(
+        ("uring-matrix", "run", "--out", "reproduced", *map(own_name, conditions)),
+        tuple(pytest_args),
+        tuple(map(own_name, repeats)),
+    )
     arguments = [
         str(home),
         *_plugins(pytest_args),
@@ -115,8 +123,7 @@ def run(
         *(("--matrix-resume",) if resume else ()),
         *(() if snapshots else ("--no-snapshots",)),
         *((f"--matrix-lock={lock}",) if lock else ()),
-        *((f"--matrix-repeat={repeat}",) if repeat > 1 else ()),
-        *(("--until-failure",) if until_failure else ()),
+        *repeats,
         *(("--allow-flaky",) if allow_flaky else ()),
     ]
     about_verdicts = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance.plugin import SUITE
 from harness import payload
 from harness.invocation import Invocation, read
 
@@ -126,6 +127,35 @@ def test_a_plugin_in_the_tree_travels(pytester: pytest.Pytester, monkeypatch: py
     pytester.makepyfile(loud_plugin=PLUGIN)
     monkeypatch.syspath_prepend(str(pytester.path))
     assert options(pytester, "-p", "loud_plugin", "--loud") == ["-p", "loud_plugin", "--loud"]
+
+
+@pytest.mark.parametrize("name", ["loud_plugin", "lib.deep.loud_plugin"])
+@pytest.mark.parametrize("how", ["-p", "addopts", "PYTEST_PLUGINS"])
+def test_a_plugins_file_travels_where_an_installed_suites_tests_are_named_alone(
+    name: str, how: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else of the root directory does, then: the guest had no such module, and its tests were `infra`."""
+    path = pytester.path / f"{name.replace('.', '/')}.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(PLUGIN)
+    if "." in name:
+        for folder in ("lib", "lib/deep"):
+            (pytester.path / folder / "__init__.py").touch()
+    (pytester.mkdir("other") / "x").touch()
+    pytester.makeini("[pytest]\n" + (f"addopts = -p {name}\n" if how == "addopts" else ""))
+    monkeypatch.syspath_prepend(str(pytester.path))
+    if how == "PYTEST_PLUGINS":
+        monkeypatch.setenv(how, name)
+    config = pytester.parseconfig("--pyargs", "conformance", *(["-p", name] if how == "-p" else []))
+    config.option.matrix_out = None
+    sent = payload.files_of_session(config, [SUITE])
+    told = read(config, payload.source_tree(config, [SUITE]), [], ())
+    assert ["-p", name] == list(told.options[-2:])
+    assert sent[f"{name.replace('.', '/')}.py"] == path
+    assert "." in told.search_path
+    if "." in name:
+        assert {"lib/__init__.py", "lib/deep/__init__.py"} <= set(sent)
+        assert "other/x" not in sent
 
 
 def test_plugins_of_the_environment_travel(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,39 @@ def test_our_own_command(place: Place, tmp_path: Path) -> None:
     assert sum("--mode coop-taskrun" in command for command in commands) == 3
 
 
+WAVERS = """
+from pathlib import Path
+import pytest
+
+COUNT = Path(__file__).with_suffix(".count")
+
+def waver():
+    COUNT.write_text("x" + (COUNT.read_text() if COUNT.exists() else ""))
+    assert len(COUNT.read_text()) % 2
+
+def pytest_runtest_call(item):
+    if item.originalname == "test_nop":
+        waver()
+
+def test_wavers(): waver()
+def test_steady(): pass
+"""
+
+
+def test_what_wavered_is_repeated_as_often(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it may pass, and there would be nothing to see."""
+    (place.root / "tests" / "inner" / "test_wavers.py").write_text(WAVERS)
+    steady, wavering = check(place, tmp_path, "pytest inner/test_wavers.py --kernel host --matrix-repeat 2", 2)[::-1]
+    assert "--matrix-repeat=2" in shlex.split(wavering)
+    assert "repeat" not in steady
+    monkeypatch.setenv("PYTHONPATH", str(place.root / "tests" / "inner"))
+    monkeypatch.setenv("PYTEST_PLUGINS", "test_wavers")
+    command = "uring-matrix run host -k 'test_nop or readv' --repeat 4 --until-failure -n 0"
+    for line in check(place, tmp_path, command, 3, "uring-matrix"):
+        assert ({"--repeat=4", "--until-failure"} <= set(shlex.split(line))) == ("test_nop" in line)
+        assert ("--until-failure" in line) == ("--repeat" in line)
+
+
 @pytest.mark.vm
 @pytest.mark.slow  # `tox -e faults`
 def test_guests_by_package_path_and_lock(place: Place, tmp_path: Path) -> None:
