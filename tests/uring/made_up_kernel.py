@@ -27,15 +27,22 @@ class MadeUpKernel:
 
     Attributes:
         params: of the last ring that was set up, as they came.
+        fd: the next ring's descriptor.
         features: what the next ring gets.
         array_at: where in the mapping the next ring's array lies.
         entered: (to_submit, min_complete, flags) of each io_uring_enter.
         mapped: (size, flags, fd, offset) of each mapping.
         unmapped: (address, size).
         closed: descriptors.
+        registered: (opcode, the 64 bytes at the address, count) of each io_uring_register.
+        memory: of each mapping.
+        rings: to be closed at the end.
+        entries: of the last ring.
+        cq_entries: of the last ring.
     """
 
     params: list[int] = field(default_factory=list)
+    fd: int = FD
     features: int = uring.IORING_FEAT_SINGLE_MMAP | uring.IORING_FEAT_NODROP
     array_at: int = SQ_ARRAY
     entered: list[tuple[int, int, int]] = field(default_factory=list)
@@ -64,7 +71,7 @@ class MadeUpKernel:
         sq.head, sq.tail, sq.ring_mask, sq.flags, sq.dropped = SQ_HEAD, SQ_TAIL, SQ_MASK, SQ_FLAGS, SQ_DROPPED
         sq.array = self.array_at
         cq.head, cq.tail, cq.ring_mask, cq.overflow, cq.cqes = CQ_HEAD, CQ_TAIL, CQ_MASK, CQ_OVERFLOW, CQES
-        return FD
+        return self.fd
 
     def mmap(self, size_bytes: int, flags: int, fd: int, offset: int, call: str) -> int:
         """mmap(2); a page before and behind belongs to nobody."""
@@ -82,13 +89,13 @@ class MadeUpKernel:
 
     def enter(self, fd: int, to_submit: int, min_complete: int, flags: int) -> int:
         """io_uring_enter(2); takes all there is."""
-        assert fd == FD
+        assert fd == self.fd
         self.entered.append((to_submit, min_complete, flags))
         return to_submit
 
     def register(self, fd: int, opcode: int, address: int, count: int) -> int:
         """io_uring_register(2)."""
-        assert fd == FD
+        assert fd == self.fd
         self.registered.append((opcode, ctypes.string_at(address, 64), count))
         return 0
 

@@ -100,6 +100,36 @@ def test_an_old_kernels_ring_is_closed_again(kernel: MadeUpKernel) -> None:
     assert (caught.value.errno, kernel.closed, kernel.mapped) == (errno.ENOSYS, [FD], [])
 
 
+def test_a_queue_alone_can_be_unmapped(kernel: MadeUpKernel) -> None:
+    """By its own deinit; then it says so itself."""
+    ring = kernel.ring(4)
+    ring.sq.deinit()
+    for use in (lambda: ring.sq.head, ring.sq.vacant, lambda: ring.cq.tail, lambda: ring.cq.peek(0), ring.get_sqe):
+        with pytest.raises(uring.RingClosed, match="unmapped by deinit"):
+            use()
+
+
+def test_a_descriptor_of_0_is_one(kernel: MadeUpKernel) -> None:
+    """A program that closed its standard input gets it."""
+    kernel.fd = 0
+    ring = kernel.ring(4)
+    with ring:
+        assert (ring.nop(1).opcode, ring.get_sqe().opcode, ring.read(3, 5, bytearray(1), 0).user_data) == (0, 0, 3)
+        assert (ring.sq_ready(), ring.flush_sq(), ring.submit(), ring.enter(0, 0, 0)) == (3, 3, 3, 0)
+        assert (ring.sq_ring_needs_enter(), ring.cq_ring_needs_flush(), ring.sqring_wait()) == (True, False, 1)
+        kernel.complete(*(cqe(index) for index in range(4)))
+        assert (ring.cq_ready(), ring.copy_cqe(), ring.copy_cqes([None], 1)) == (4, cqe(0), 1)
+        ring.cq_advance(1)
+        ring.register_files([1])
+    assert (ring.fd, kernel.closed) == (-1, [0])
+    kernel.fd = 0
+    dropped = uring.IoUring(4)
+    assert dropped.fd == 0
+    with pytest.warns(ResourceWarning, match=r"unclosed io_uring \(fd 0\)"):
+        del dropped
+    assert kernel.closed == [0, 0]
+
+
 # -- submitting -------------------------------------------------------------------------------------------------------
 
 
