@@ -125,7 +125,6 @@ class Machine:
     """
 
     def __init__(self, name: str, libatomic: ctypes.PyDLL | None) -> None:
-        self.name = name
         self._atomic = None
         self.order: Callable[[], None] | None = None
         self.fence: Callable[[], None]

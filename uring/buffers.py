@@ -400,7 +400,6 @@ class BufferGroup:
             if self._holders[buffer_id] or not self._finished[buffer_id]:
                 continue
             self.heads[buffer_id] = 0
-            self._finished[buffer_id] = False
             buf_ring_add(self.br, self._whole(buffer_id), buffer_id, buf_ring_mask(self.buffers_count), count)
             count += 1
         if count:

@@ -66,6 +66,7 @@ class SubmissionQueue:
     """
 
     __slots__ = (
+        "_closed_by",
         "_dropped_at",
         "_flags_at",
         "_flushed",
@@ -96,6 +97,8 @@ class SubmissionQueue:
             OutOfMemory and the other errors of mmap(2).
             MachineNotSupported: see `uring.barriers`.
         """
+        # What every use is answered with once the mappings are gone; the ring knows more and says so when it closes.
+        self._closed_by: tuple[type[RingClosed], str] = RingClosed, "the queue was unmapped by deinit()"
         machine = this_machine()
         self._order = machine.order
         self.fence = machine.fence
@@ -167,9 +170,13 @@ class SubmissionQueue:
         for address, size_bytes in mapping:
             syscalls.munmap(address, size_bytes)
 
-    def _word(self, at: int) -> int:
+    def _check_mapped(self) -> None:
         if not self._mapping:
-            raise RingClosed("the ring was closed; its memory is gone")
+            kind, why = self._closed_by
+            raise kind(why)
+
+    def _word(self, at: int) -> int:
+        self._check_mapped()
         return self._words[at]
 
     @property
@@ -232,8 +239,7 @@ class SubmissionQueue:
     def make_room(self) -> None:
         """Look how far the kernel has come; raise when every entry is still taken."""
         entries = self.mask + 1
-        if not self._mapping:
-            raise RingClosed("the ring was closed; create a new one")
+        self._check_mapped()
         self._limit = self._tail - self.pending() + entries
         if self._order is not None:
             self._order()

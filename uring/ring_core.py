@@ -188,7 +188,7 @@ class RingCore:
 
     def _close(self, kind: type[RingClosed], why: str) -> None:
         fd, self.fd = self.fd, -1
-        self._closed_by = kind, why
+        self._closed_by = self.sq._closed_by = kind, why
         if lifetime.buffer_rings.get(fd) is self._in_flight.groups:
             del lifetime.buffer_rings[fd]
         _open_rings.discard(self)

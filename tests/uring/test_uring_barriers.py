@@ -220,3 +220,73 @@ def test_full_fence_works_from_several_threads() -> None:
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive()
+
+
+def test_a_machine_without_libatomic_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be loaded is no error; a machine may do without."""
+    asked: list[str] = []
+
+    def refuse(name: str) -> None:
+        asked.append(name)
+        raise OSError("cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "PyDLL", refuse)
+    assert barriers.load_libatomic() is None
+    assert asked == ["libatomic.so.1"]
+
+
+@pytest.mark.parametrize(("name", "loaded"), [("x86_64", 0), ("aarch64", 1)])
+def test_this_machine_is_examined_once(monkeypatch: pytest.MonkeyPatch, name: str, loaded: int) -> None:
+    """x86-64 needs no library, and loads none."""
+    libraries: list[FakeLibatomic] = []
+
+    def load() -> FakeLibatomic:
+        libraries.append(FakeLibatomic())
+        return libraries[-1]
+
+    monkeypatch.setattr(barriers, "_machine", None)
+    monkeypatch.setattr(barriers, "load_libatomic", load)
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "", "", "", name)))
+    machine = barriers.this_machine()
+    assert machine is barriers.this_machine() is barriers._machine
+    assert len(libraries) == loaded
+    assert (machine.order is None) == (loaded == 0)
+
+
+@pytest.mark.parametrize(("step", "highest"), [(2, 0xFFFF), (4, 0xFFFFFFFF)])
+def test_words_of_both_kinds_are_alike(step: int, highest: int) -> None:
+    """As a view and through libatomic: the same items of the same memory, unsigned, to the end of it."""
+    memory = ctypes.create_string_buffer(bytes(range(1, 17)), 16)
+    address = ctypes.addressof(memory)
+    kinds = [barriers.Machine("x86_64", None)]
+    if (library := barriers.load_libatomic()) is not None:
+        kinds.append(barriers.Machine("riscv64", library))
+    for machine in kinds:
+        words = machine.words(address, 16, step)
+        assert [words[index] for index in range(16 // step)] == [
+            int.from_bytes(memory.raw[at : at + step], "little") for at in range(0, 16, step)
+        ]
+        with pytest.raises(IndexError):
+            words[16 // step]
+        before = memory.raw
+        words[1] = highest
+        assert memory.raw == before[:step] + b"\xff" * step + before[2 * step :]
+        words[1] = int.from_bytes(before[step : 2 * step], "little")
+        assert memory.raw == before
+
+
+def test_the_fence_takes_the_lock_and_lets_it_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    class Lock:
+        def acquire(self) -> None:
+            done.append("acquire")
+
+        def release(self) -> None:
+            done.append("release")
+
+    monkeypatch.setattr(barriers, "allocate_lock", Lock)
+    fence = barriers.lock_fence()
+    fence()
+    fence()
+    assert done == ["acquire", "release"] * 2

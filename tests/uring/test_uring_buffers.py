@@ -291,3 +291,145 @@ def test_selection_in_read_and_recv(ring: uring.IoUring) -> None:
     any_ring: Any = ring
     with pytest.raises(uring.ArgumentOutOfRange):
         any_ring.recv(1, 3, uring.BufferSelection(1 << 16, 1), 0)
+
+
+# -- edges ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """A kernel that takes every registration and notes group and flags."""
+    noted: list[tuple[int, int]] = []
+
+    def register(fd: int, opcode: int, address: int, count: int) -> int:
+        block = uring.io_uring_buf_reg.from_address(address)
+        noted.append((block.bgid, block.flags))
+        return 0
+
+    monkeypatch.setattr(syscalls, "io_uring_register_errno", register)
+    monkeypatch.setattr(lifetime, "buffer_rings", {})
+    return noted
+
+
+@pytest.mark.parametrize("entries", [1, 2, 1 << 15])
+@pytest.mark.parametrize("group_id", [0, 1, 0xFFFF])
+def test_smallest_and_largest(registered: list[tuple[int, int]], entries: int, group_id: int) -> None:
+    br = uring.setup_buf_ring(5, entries, group_id)
+    assert (br.entries, br.is_incremental, registered) == (entries, False, [(group_id, 0)])
+    assert lifetime.buffer_rings == {5: {group_id: br}}
+    br[entries - 1].len = 7
+    for index in (-1, entries):
+        with pytest.raises(IndexError, match=f"entry {index} of {entries}"):
+            br[index]
+    uring.free_buf_ring(5, br, entries, group_id)
+    assert (br.address, lifetime.buffer_rings) == (0, {5: {}})
+
+
+@pytest.mark.parametrize("group_id", [-1, 1 << 16])
+def test_group_ids_that_do_not_fit(registered: list[tuple[int, int]], group_id: int) -> None:
+    with pytest.raises(uring.ArgumentOutOfRange, match=f"group ID {group_id} "):
+        uring.setup_buf_ring(5, 4, group_id)
+    assert (registered, lifetime.buffer_rings) == ([], {})
+
+
+def test_what_the_kernel_consumes_bit_by_bit_says_so(registered: list[tuple[int, int]]) -> None:
+    br = uring.setup_buf_ring(5, 4, 1, uring.IOU_PBUF_RING_INC)
+    assert (br.is_incremental, registered) == (True, [(1, uring.IOU_PBUF_RING_INC)])
+    br.free()
+
+
+def test_a_mapped_ring_says_what_it_is(registered: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And lies where it was mapped."""
+    memory = ctypes.create_string_buffer(64)
+    monkeypatch.setattr(syscalls, "mmap", lambda *_: ctypes.addressof(memory))
+    monkeypatch.setattr(syscalls, "munmap", lambda *_: None)
+    for flags, is_incremental in ((0, False), (uring.IOU_PBUF_RING_INC, True)):
+        br = uring.setup_buf_ring(5, 4, 1, uring.IOU_PBUF_RING_MMAP | flags)
+        assert (br.is_incremental, br.address, br.entries) == (is_incremental, ctypes.addressof(memory), 4)
+        br.free()
+
+
+@pytest.mark.parametrize("result", [-22, -12])
+def test_only_a_flag_that_is_unknown_is_asked_for_without(monkeypatch: pytest.MonkeyPatch, result: int) -> None:
+    asked: list[int] = []
+
+    def register(fd: int, opcode: int, address: int, count: int) -> int:
+        asked.append(uring.io_uring_buf_reg.from_address(address).flags)
+        return result
+
+    monkeypatch.setattr(syscalls, "io_uring_register_errno", register)
+    for flags, again in ((0, []), (uring.IOU_PBUF_RING_INC, [0] if result == -22 else [])):
+        del asked[:]
+        with pytest.raises(uring.SyscallError):
+            uring.setup_buf_ring(5, 4, 1, flags)
+        assert asked == [flags, *again]
+
+
+@pytest.mark.parametrize("mask", [3, 0, 7])
+@pytest.mark.parametrize("offset", [0, 1, 5])
+def test_an_entry_is_within_the_ring_and_the_mask(mask: int, offset: int) -> None:
+    br = uring.io_uring_buf_ring(4)
+    br.tail = 3
+    uring.buf_ring_add(br, bytearray(8), 9, mask, offset)
+    index = (3 + offset) & mask & 3
+    assert (br[index].bid, br[index].len, br.tail) == (9, 8, 3)
+    assert [br[other].bid for other in range(4) if other != index] == [0, 0, 0]
+    br.free()
+
+
+@pytest.mark.parametrize(("buffer_id", "is_right"), [(-1, False), (0, True), (0xFFFF, True), (1 << 16, False)])
+def test_buffer_ids(buffer_id: int, is_right: bool) -> None:
+    br = uring.io_uring_buf_ring(2)
+    if is_right:
+        uring.buf_ring_add(br, bytearray(1), buffer_id, 1, 0)
+        assert br[0].bid == buffer_id
+    else:
+        with pytest.raises(uring.ArgumentOutOfRange, match=f"buffer ID {buffer_id} "):
+            uring.buf_ring_add(br, bytearray(1), buffer_id, 1, 0)
+    br.free()
+
+
+@pytest.mark.parametrize(("size", "is_right"), [(0xFFFFFFFF, True), (1 << 32, False)])
+def test_sizes_of_buffers_fit_their_field(size: int, is_right: bool) -> None:
+    """Of memory that is only claimed: nothing looks there."""
+    br = uring.io_uring_buf_ring(2)
+    if is_right:
+        uring.buf_ring_add(br, uring.iovec(4096, size), 1, 1, 0)
+        assert br[0].len == size
+    else:
+        with pytest.raises(uring.ArgumentOutOfRange, match=f"its size {size} 32 bits"):
+            uring.buf_ring_add(br, uring.iovec(4096, size), 1, 1, 0)
+    br.free()
+
+
+@pytest.mark.parametrize(("size", "is_right"), [(0, False), (-1, False), (1, True), (1 << 32, False)])
+def test_sizes_of_a_groups_buffers(
+    ring: uring.IoUring, registered: list[tuple[int, int]], size: int, is_right: bool
+) -> None:
+    if not is_right:
+        with pytest.raises(uring.ArgumentOutOfRange, match=f"not {size}"):
+            uring.BufferGroup(ring, 1, size, 2)
+        assert registered == []
+        return
+    with uring.BufferGroup(ring, 1, size, 2) as group:
+        assert (len(group.buffers), group.buffer_size, group.buffers_count, group.heads) == (2 * size, size, 2, [0, 0])
+        assert (group.group_id, group.ring, group.br.is_incremental) == (1, ring, True)
+    assert group.br.address == 0
+
+
+def test_a_freed_ring_has_no_view_of_its_memory() -> None:
+    br = uring.io_uring_buf_ring(2)
+    br.free()
+    br.free()
+    with pytest.raises(ValueError, match="released"):
+        _ = br._words[0]
+
+
+def test_a_ring_that_nobody_refers_to_is_unmapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    unmapped: list[tuple[int, int]] = []
+    real = syscalls.munmap
+    monkeypatch.setattr(syscalls, "munmap", lambda *what: (unmapped.append(what), real(*what))[1])
+    br = uring.io_uring_buf_ring(8)
+    expected = [(br.address, 128)]
+    del br
+    assert unmapped == expected
