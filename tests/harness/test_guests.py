@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from harness.cells import Cell
-from harness.guests import Column, Deadlines, Guests, Pace, PendingOutcome
+from harness.deadlines import Deadlines, Pace
+from harness.guests import Column, Guests, PendingOutcome
 from harness.session import remove_old
 from harness.verdict import judge
 from reports.results import Status
