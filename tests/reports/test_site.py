@@ -3,6 +3,7 @@
 import errno
 import gzip
 import re
+from datetime import timedelta
 from itertools import product
 from urllib.parse import unquote, urldefrag
 
@@ -13,11 +14,43 @@ from msgspec.structs import replace
 from page import parse
 
 from reports import storage
+from reports.merge import merge
 from reports.results import GuestConfig, Kernel, Mode, ResultsError, Run, Status, read
 from reports.site import MARK, environment, render, reproduce, write_site
 
+
+def all_infra():
+    """A run in which no kernel gave a verdict."""
+    whole = sample.whole()
+    rows = tuple(replace(row, status=Status.INFRA, reason="no boot", qualifiers=()) for row in whole.results)
+    kernels = tuple(replace(kernel, booted=False, boot_seconds=None, error="no boot") for kernel in whole.kernels)
+    return replace(whole, results=rows, kernels=kernels)
+
+
+def interrupted():
+    """A run that Ctrl-C ended in its third kernel."""
+    whole = sample.whole()
+    done = {kernel.id for kernel in whole.kernels[:3]}
+    rows = tuple(
+        row if row.kernel in done else replace(row, status=Status.NOTRUN, reason="", qualifiers=())
+        for row in whole.results
+    )
+    return replace(whole, results=rows, complete=False, finished=None)
+
+
+def merged():
+    """Two runs of different days, the newer of one kernel, in one file."""
+    whole = sample.whole()
+    newer = replace(whole, started=whole.started + timedelta(days=1), finished=whole.finished + timedelta(days=1))
+    rows = tuple(row for row in newer.results if row.kernel == "7.3")
+    return merge([whole, replace(newer, kernels=newer.kernels[-1:], results=rows)])
+
+
 RUNS = {
     "whole": sample.whole(),
+    "all infra": all_infra(),
+    "interrupted": interrupted(),
+    "merged": merged(),
     "every verdict": sample.every_verdict(),
     "two modes": sample.whole((sample.DEFAULT, sample.DEFER_TASKRUN)),
     "one kernel": sample.on_this_machine(),
@@ -158,6 +191,20 @@ def test_all_rows_of_a_table_have_the_same_width(pages):
     for path, text in pages.items():
         for table in parse(text).all("table"):
             assert len(set(widths(table))) == 1, (path, table.one("caption").text, widths(table))
+
+
+@pytest.mark.parametrize("name", ["all infra", "interrupted"])
+def test_no_run_without_its_verdicts_looks_good(name):
+    pages = pages_of(RUNS[name])
+    front = parse(pages["index.html"])
+    assert front.one("h1").text.startswith({"all infra": "No verdict: ", "interrupted": "Incomplete: "}[name])
+    capabilities = front.one("section", "#capabilities")
+    cells = [cell for cell in capabilities.all("td", "cell") if "7.3" in cell.attributes["data-on"]]
+    assert cells
+    assert not [cell for cell in cells if "good" in cell.classes]
+    assert "no verdict" in parse(pages["kernel/7.3.html"]).one("h1").text
+    badge = dict(render(RUNS[name]))["badge.svg"]
+    assert "#1a7f3c" not in badge
 
 
 def test_every_cell_has_a_symbol_and_a_word(every):
