@@ -87,9 +87,10 @@ def main() -> int:
         pages = dict(render(results))
         rendered = time.process_time()
         front = len(gzip.compress(pages["index.html"].encode()))
+        cost, beside = rendered - read, (rendered - read) / (read - began)
         print(
-            f"{len(results.results):>9,} cells  {rendered - read:6.2f} s  "
-            f"{(rendered - read) / (read - began):5.1f} x JSON  {len(pages):,} files, front page {front / 1000:.0f} kB compressed"
+            f"{len(results.results):>9,} cells  {cost:6.2f} s  {beside:5.1f} x JSON  {len(pages):,} files, "
+            f"front page {front / 1000:.0f} kB compressed"
         )
     return 0
 
