@@ -39,6 +39,11 @@ _OTHER_OPERATORS = {
 }
 # What `struct` and `memoryview.cast` take; the case of a letter is the sign.
 _FORMAT = re.compile(r"[=<>]?(\d*[xbBhHiIqQ])+")
+_OTHER_WIDTHS = {
+    f"c_{sign}int{bits}": f"c_{sign}int{other}"
+    for sign in ("", "u")
+    for bits, other in ((8, 16), (16, 32), (32, 64), (64, 32))
+}
 _ANNOTATIONS = ("annotation", "returns")
 _NAMES_ONLY = {"__all__", "__slots__", "TYPE_CHECKING"}
 
@@ -197,6 +202,9 @@ class Source:
                     yield from self._swapped(node.elts)
             case ast.Dict():
                 yield from self._swapped(node.values)
+                yield from self._items(node)
+            case ast.Name(id=name) if name in _OTHER_WIDTHS:
+                yield self._whole(node, _OTHER_WIDTHS[name].encode())
             case ast.IfExp():
                 yield self._condition(node.test, b"True", b"False")
 
@@ -254,6 +262,15 @@ class Source:
         if index + 1 < len(nodes):
             return _Place(self._start(nodes[index]), self._start(nodes[index + 1]), (b"",))
         return _Place(self._end(nodes[index - 1]), self._end(nodes[index]), (b"",))
+
+    def _items(self, node: ast.Dict) -> Iterator[_Place]:
+        """Each item gone, but for those that come from another dictionary."""
+        begins = [self._start(key or value) for key, value in zip(node.keys, node.values, strict=True)]
+        for index, key in enumerate(node.keys):
+            if key is not None and index + 1 < len(begins) and node.keys[index + 1] is not None:
+                yield _Place(begins[index], begins[index + 1], (b"",))
+            elif key is not None and index > 0:
+                yield _Place(self._end(node.values[index - 1]), self._end(node.values[index]), (b"",))
 
     def _elements(self, nodes: list[ast.expr]) -> Iterator[_Place]:
         if len(nodes) > 1:

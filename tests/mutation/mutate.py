@@ -16,6 +16,7 @@ import os
 import random
 import secrets
 import select
+import signal
 import sys
 import tempfile
 import tomllib
@@ -222,4 +223,6 @@ def show(result: Result, *, is_verbose: bool) -> None:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C does: trials end with the command, and their copies go.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     raise SystemExit(main())

@@ -43,6 +43,8 @@ def test_aarch64_fences_every_acquire_and_release() -> None:
     assert machine.order is machine.fence
     machine.fence()
     assert library.calls == ["fence"]
+    call: Any = library.atomic_thread_fence
+    assert (call.restype, call.argtypes) == (None, [ctypes.c_int])
 
 
 def test_aarch64_without_libatomic_uses_membarrier(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +74,7 @@ def test_membarrier(monkeypatch: pytest.MonkeyPatch, machine: str, number: int) 
     """Asks what the kernel offers (command 0), then fences with MEMBARRIER_CMD_GLOBAL_EXPEDITED (2)."""
     calls: list[tuple[int, ...]] = []
     offered = 0
+    libraries: list[Library] = []
 
     class Library:
         def __init__(self, _: None) -> None:
@@ -79,7 +82,8 @@ def test_membarrier(monkeypatch: pytest.MonkeyPatch, machine: str, number: int) 
                 calls.append(arguments)
                 return offered
 
-            self.syscall = syscall
+            self.syscall: Any = syscall
+            libraries.append(self)
 
     monkeypatch.setattr(ctypes, "PyDLL", Library)
     for refused in (-1, 0, 1, 4, 8 | 16):
@@ -91,6 +95,11 @@ def test_membarrier(monkeypatch: pytest.MonkeyPatch, machine: str, number: int) 
     assert fence is not None
     fence()
     assert calls == [(number, 0, 0, 0), (number, 2, 0, 0)]
+    call = libraries[-1].syscall
+    assert (call.restype, call.argtypes) == (
+        ctypes.c_long,
+        [ctypes.c_long, ctypes.c_int, ctypes.c_uint, ctypes.c_int],
+    )
 
 
 def test_membarrier_on_this_kernel() -> None:

@@ -421,3 +421,24 @@ def test_memory_is_not_kept_where_the_caller_keeps_it(kernel: MadeUpKernel) -> N
     ring.recv(7, 3, bytearray(8), 0)
     ring.submit()
     assert (ring._in_flight.counts, ring._in_flight.pins, ring._in_flight.unnoticed) == ({}, {}, 0)
+
+
+# -- registering ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "is_named"), [(1 << 30, False), ((1 << 30) + 1, True)])
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_buffer_that_is_too_large_is_named(
+    kernel: MadeUpKernel, monkeypatch: pytest.MonkeyPatch, size: int, is_named: bool, at: int
+) -> None:
+    """One of 1 GiB is not: then the address is what the kernel complains about."""
+    ring = kernel.ring(4)
+    monkeypatch.setattr(syscalls, "io_uring_register_errno", lambda *_: -errno.EFAULT)
+    vectors = [uring.iovec(4096, 1), uring.iovec(8192, 1)]
+    vectors[at].len = size
+    with pytest.raises(uring.BufferInvalid) as caught:
+        ring.register_buffers(vectors)
+    assert caught.value.errno == errno.EFAULT
+    assert (f"buffer {at} has {size} bytes, and one can have 1 GiB" in str(caught.value)) is is_named
+    assert "register_buffers of 2 buffers" in str(caught.value)
+    assert ring._registered_buffers is None

@@ -110,3 +110,37 @@ def test_only_a_descriptor_that_is_gone_already_may_be_closed_in_vain(monkeypatc
     syscalls.close(errno.EBADF)
     with pytest.raises(OSError, match="of a test"):
         syscalls.close(errno.EIO)
+
+
+def test_prototypes_are_those_of_the_manual() -> None:
+    """A number that travels in too few bits arrives right on most machines, most of the time."""
+    long, size, pointer, number, unsigned = (
+        *(ctypes.c_long, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint),
+    )
+    for function, expected in (
+        (syscalls._setup, (long, long, unsigned, pointer)),
+        (syscalls._register, (long, long, number, unsigned, pointer, unsigned)),
+        (syscalls._mmap, (pointer, pointer, size, number, number, number, ctypes.c_int64)),
+        (syscalls._munmap, (number, pointer, size)),
+    ):
+        assert (function.restype, *function.argtypes) == expected  # type: ignore[attr-defined]
+
+
+def test_the_systems_own_errors_arrive() -> None:
+    """Through libc's errno, which belongs to the call."""
+    ctypes.set_errno(errno.EXDEV)
+    with pytest.raises(uring.UringError) as unaligned:
+        syscalls.munmap(1, 64)
+    with pytest.raises(uring.UringError) as no_file:
+        syscalls.mmap(4096, syscalls.MAP_SHARED, -1, 0, "a test")
+    assert [caught.value.errno for caught in (unaligned, no_file)] == [errno.EINVAL, errno.EBADF]  # type: ignore[attr-defined]
+    assert syscalls.io_uring_register_errno(-1, 0, 0, 0) < 0
+
+
+def test_memory_of_our_own_is_readable_writable_and_empty() -> None:
+    address = syscalls.mmap(8192, syscalls.MAP_PRIVATE | syscalls.MAP_ANONYMOUS, -1, 0, "a test")
+    memory = (ctypes.c_char * 8192).from_address(address)
+    assert memory.raw == bytes(8192)
+    memory[8191] = b"x"
+    assert memory.raw[8190:] == b"\0x"
+    syscalls.munmap(address, 8192)
