@@ -500,7 +500,7 @@ class Archive:
         if not self._has_lists(state):
             raise FetchError(
                 f"{why}, and no package list of {', '.join(self.suites)} is in the cache {self._cache.directory}; "
-                "run once with the network (`uring-matrix kernels list`)"
+                "run once with the network (`uring-matrix kernels fetch all`)"
             )
 
     def _remember(self, kind: str, question: str, answer: Callable[[], list[Package]]) -> list[Package]:

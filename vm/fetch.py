@@ -103,23 +103,26 @@ class Kernels:
         packages = (package for candidate in cached for package in candidate.packages)
         candidates = find_candidates([*packages, *listed], self.arch)
         at_hand = [candidate for candidate in candidates if self._has(candidate)]
-        index = Index(candidates, flavours, self.catalogue, first=at_hand, limit=limit)
-        self._tell_what_is_cached(index, limit or "offline was asked for")
-        return index
-
-    def _tell_what_is_cached(self, index: Index, why: str) -> None:
-        newest = {series: index.of_series(series)[0] for series in index.series}
-        missing = [series for series, candidate in newest.items() if not self._has(candidate)]
-        cached = [f"{series} is {newest[series].version}" for series in newest if series not in missing]
-        self._progress.note(
-            f"a series is the newest kernel of it in the cache: {', '.join(cached) or 'there is none'}"
-            + (f"; not in the cache: {', '.join(missing)}" if missing else "")
-            + f". No other is fetched: {why}"
-        )
+        return Index(candidates, flavours, self.catalogue, first=at_hand, limit=limit)
 
     def resolve(self, specs: Sequence[str]) -> list[KernelRef]:
         """Find the kernels that specs name; see `vm.specs`."""
-        return resolve(specs, lambda: self.index, self.arch, self._distributions)
+        refs = resolve(specs, lambda: self.index, self.arch, self._distributions)
+        listed = [ref for ref in refs if ref.source == "debian"]
+        if listed and (self._settings.offline or self.index.limit):
+            self._tell_what_is_cached(listed, self.index.limit or "offline was asked for")
+        return refs
+
+    def _tell_what_is_cached(self, refs: Sequence[KernelRef], why: str) -> None:
+        """Say what stands for each series, and what cannot be had."""
+        found = {ref: self.index.find(ref.package, ref.package_version) for ref in refs}
+        missing = [ref.id for ref, candidate in found.items() if candidate is None or not self._has(candidate)]
+        cached = [
+            f"{ref.id} is {ref.package_version}" for ref in refs if ref.id == ref.series and ref.id not in missing
+        ]
+        parts = [f"a series is the newest kernel of it in the cache: {', '.join(cached)}"] if cached else []
+        parts += [f"not in the cache: {', '.join(missing)}"] if missing else []
+        self._progress.note(f"{'; '.join(parts) or 'only the cache is looked into'}. No other is fetched: {why}")
 
     def fetch(self, ref: KernelRef) -> Kernel:
         """Make one kernel ready to boot.

@@ -349,6 +349,11 @@ def test_offline_a_series_is_its_newest_kernel_in_the_cache(
         assert "`uring-matrix kernels fetch 7.3` fetches it" in str(others[-1])
     assert [note for note in recorder.notes if note.startswith(said)] != []
     assert len(others) == (2 if has_lists else 0)
+    # Of what nobody asked for, nothing is said.
+    offline.resolve(["5.10.1-1"])
+    assert recorder.notes[-1].startswith("only the cache is looked into. No other is fetched: offline was asked for")
+    offline.resolve(["5.10"])
+    assert recorder.notes[-1].startswith("a series is the newest kernel of it in the cache: 5.10 is 5.10.1-1. No other")
 
 
 def test_a_pinned_kernel_is_used_instead_of_no_other(stocked: FakeArchive, open_kernels: Open) -> None:
