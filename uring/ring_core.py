@@ -494,8 +494,6 @@ class RingCore:
 
     def cq_ring_needs_flush(self) -> bool:
         """Whether completions wait in the kernel: an overflow, or task work (which Zig does not look for)."""
-        if self.fd < 0:
-            self._refuse()
         return bool(self.sq.flags & (f.IORING_SQ_CQ_OVERFLOW | f.IORING_SQ_TASKRUN))
 
     def cqe_seen(self, cqe: io_uring_cqe) -> None:

@@ -145,16 +145,10 @@ class Toy:
             path = self.root / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-        done = subprocess.run(
-            [
-                *(sys.executable, HERE / "mutate.py", "--all", "--root", self.root, "--package", "toy", "--verbose"),
-                *("--tests", "checks", "--equivalent", self.root / "judged.toml", "--seconds", str(seconds), *options),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        command: list[str | Path] = [sys.executable, HERE / "mutate.py", "--all", "--verbose"]
+        command += ["--root", self.root, "--package", "toy", "--tests", "checks"]
+        command += ["--equivalent", self.root / "judged.toml", "--seconds", str(seconds), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         return done.returncode, done.stdout + done.stderr
 
 
