@@ -213,6 +213,7 @@ def run(*, no_report: bool, no_snapshots: bool, **options: Any) -> int:
     is_chosen = click.get_current_context().get_parameter_source("fail_on") is ParameterSource.COMMANDLINE
     if is_chosen and options["baseline"] is None:
         raise click.UsageError("--fail-on is about holes in a comparison: say with what, --baseline FILE")
+    _begin("preparing tests in", options["kernels"] or ["all" if options["lock"] is None else str(options["lock"])])
     return _call("run", "run", report=not no_report, snapshots=not no_snapshots, **options)
 
 
@@ -440,6 +441,7 @@ def diff(old: str, new: str, as_json: bool, as_markdown: bool, as_html: bool, fa
 @settings
 def probe(kernels: tuple[str, ...], **options: Any) -> int:
     """Show what a kernel's io_uring has, in its own words: feature bits, operations, limits."""
+    _begin("asking", kernels or ["host"])
     return _call("probe", "probe", kernels, **options)
 
 
@@ -472,6 +474,7 @@ def shell(kernels: tuple[str, ...], **options: Any) -> int:
     """Open a Python prompt inside a kernel, with `uring` ready to be imported."""
     if len(kernels) != 1:
         raise click.UsageError("a prompt is of one kernel: name one, such as 6.1, latest or ./bzImage")
+    _begin("preparing a guest of", kernels)
     return _call("shell", "shell", kernels[0], **options)
 
 
@@ -482,6 +485,12 @@ def _call(module: str, function: str, *arguments: Any, **options: Any) -> int:
     """Load a command's module and call it."""
     loaded = importlib.import_module(f"uring_matrix.{module}")
     return cast(int, getattr(loaded, function)(*arguments, **options))
+
+
+def _begin(what: str, kernels: Sequence[str]) -> None:
+    """Say at once what is going to take a while: what does it takes a second to load, and longer to have news."""
+    if list(kernels) != ["host"]:
+        output.tell(f"{what} {', '.join(kernels)} …")
 
 
 def execute(arguments: Sequence[str] | None = None) -> int:
