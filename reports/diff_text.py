@@ -1,5 +1,6 @@
 """A diff in words, for whatever shows it: a terminal, Markdown, a page. Pure functions."""
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,9 +67,9 @@ def sections(found: Diff) -> tuple[Section, ...]:
 def _lines(change: Change, entries: Sequence[Entry], found: Diff) -> Iterator[Line]:
     left = list(entries)
     if change in _WHOLE:
-        for own in _groups(left, lambda entry: (entry.new_kernel, _was(entry), _now(entry), _reason(entry))):
+        for own in _groups(left, lambda entry: (entry.new_kernel, _now(entry), _reason(entry))):
             if len(own) > 1 and len(own) == found.cells[own[0].new_kernel]:
-                yield Line(f"all {len(own)} tests", _where(own[0], found), _was(own[0]), _now(own[0]), _reason(own[0]))
+                yield Line(f"all {len(own)} tests", _where(own[0], found), _were(own), _now(own[0]), _reason(own[0]))
                 left = [entry for entry in left if not any(entry is one for one in own)]
         for own in _groups(left, lambda entry: (entry.test, _was(entry), _now(entry), _reason(entry))):
             if len(own) > 1:
@@ -101,6 +102,12 @@ def _where(entry: Entry, found: Diff) -> str:
 
 def _was(entry: Entry) -> str:
     return entry.old.status.value if entry.old is not None else "not there"
+
+
+def _were(entries: Sequence[Entry]) -> str:
+    """What several cells were: one word where it is the same, else each with its number."""
+    counts = Counter(map(_was, entries))
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{count} {was}" for was, count in counts.items())
 
 
 def _now(entry: Entry) -> str:

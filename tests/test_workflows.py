@@ -14,12 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import strangers_project
 import yaml
+from msgspec.structs import replace
 from own_archive import serving
 from tree import ROOT, tracked_files
-from workflow_runner import Runner, clean_environment
+from workflow_runner import Ended, Runner, clean_environment
 
-from reports.results import read
+from reports.results import Results, Status, read, write
+
+# The sample results belong to a room's own tests.
+sys.path.append(str(ROOT / "tests" / "reports"))
+import sample
 
 WORKFLOWS = ROOT / ".github" / "workflows"
 SECOND_LINE = "python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox"
@@ -128,6 +134,89 @@ def test_the_matrix_workflow_lists_runs_and_reports(runner: Runner, tmp_path: Pa
     assert (tmp_path / "artifacts" / "github-pages" / "index.html").is_file()
 
 
+# -- the comparison with the last good run ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gh(programs: Path, tmp_path: Path) -> Path:
+    """Stands for GitHub's own program: the file has the number of the last good run, or nothing."""
+    last = tmp_path / "last"
+    last.write_text("")
+    wanted = "run list --workflow matrix.yml --branch main --status success --limit 1 --json databaseId"
+    script(programs / "gh", f'[ "$*" = "{wanted} --jq .[].databaseId" ]\n[ "$GH_REPO" = somebody/project ]\ncat {last}')
+    return last
+
+
+def compared(runner: Runner, tmp_path: Path) -> list[Ended]:
+    for job in ("kernels", "run", "report", "baseline"):
+        for ended in runner.run(job, tmp_path / "jobs"):
+            assert ended.code == 0, ended.log
+    return runner.run("compare", tmp_path / "jobs")
+
+
+def earlier(tmp_path: Path, results: Results) -> dict[str, Path]:
+    write(tmp_path / "run-7" / "matrix" / "results.json", results)
+    return {"7": tmp_path / "run-7"}
+
+
+def of_two_kernels() -> Results:
+    whole = sample.whole()
+    names = ("6.1", "6.12")
+    return replace(
+        whole,
+        kernels=tuple(kernel for kernel in whole.kernels if kernel.id in names),
+        results=tuple(row for row in whole.results if row.kernel in names),
+    )
+
+
+def test_the_first_run_has_nothing_to_be_compared_with(runner: Runner, gh: Path, tmp_path: Path) -> None:
+    assert compared(runner, tmp_path) == []
+    assert "compared with: nothing" in runner.done["baseline"][0].summary
+    assert [path.name for path in (tmp_path / "artifacts" / "matrix").iterdir()] == ["results.json"]
+
+
+def test_a_run_is_compared_with_the_last_good_one(runner: Runner, gh: Path, tmp_path: Path) -> None:
+    gh.write_text("7\n")
+    runner.earlier = earlier(tmp_path, of_two_kernels())
+    (ended,) = compared(runner, tmp_path)
+    assert (ended.code, ended.errors) == (0, []), ended.log
+    assert ended.summary.startswith("### ✅ uring-matrix: no regression: 82 cells compared")
+
+
+def test_what_got_worse_since_is_red_and_published_nevertheless(runner: Runner, gh: Path, tmp_path: Path) -> None:
+    """The sample lacks on 6.1 what the earlier run had there."""
+    gh.write_text("7\n")
+    better = of_two_kernels()
+    lacked = [row.test for row in better.results if row.status is Status.UNSUPPORTED]
+    for test in lacked:
+        better = sample.with_cell(better, test, "6.1", status=Status.PASS)
+    runner.earlier = earlier(tmp_path, better)
+    (ended,) = compared(runner, tmp_path)
+    assert ended.code == 1
+    assert ended.summary.startswith(f"### ❌ uring-matrix: worse: {len(lacked)} regressions")
+    assert [line.partition(" title=")[2].partition("::")[0] for line in ended.errors] == ["Regression"] * len(lacked)
+    assert yaml.safe_load((WORKFLOWS / "matrix.yml").read_text())["jobs"]["publish"]["needs"] == "report"
+
+
+def test_a_kernel_that_the_last_good_run_had_is_a_hole(runner: Runner, gh: Path, tmp_path: Path) -> None:
+    gh.write_text("7\n")
+    runner.earlier = earlier(tmp_path, sample.whole())
+    (ended,) = compared(runner, tmp_path)
+    assert ended.code == 3
+    assert len(ended.errors) == 9
+
+
+@pytest.mark.parametrize(("baseline", "jobs"), [("none", 0), ("7", 1)])
+def test_what_is_compared_with_can_be_chosen(
+    runner: Runner, gh: Path, tmp_path: Path, baseline: str, jobs: int
+) -> None:
+    """Something worse that is there to stay is accepted by a run that compares with none."""
+    gh.write_text("6\n")
+    runner.earlier = earlier(tmp_path, of_two_kernels())
+    runner.inputs = {"baseline": baseline}
+    assert len(compared(runner, tmp_path)) == jobs
+
+
 def test_one_kernel_alone_makes_a_report_as_well(runner: Runner, tmp_path: Path) -> None:
     runner.inputs = {"kernels": "6.12"}
     runner.run("kernels", tmp_path / "jobs")
@@ -182,6 +271,27 @@ def test_the_matrix_workflow_with_a_real_kernel(tmp_path: Path, programs: Path) 
     assert len(results.results) == 41
 
 
+@pytest.mark.vm
+def test_the_action_runs_the_tests_of_another_project(tmp_path: Path, programs: Path) -> None:
+    """README's test, README's five lines, and one kernel; from the installation to the site."""
+    environment = clean_environment(
+        PATH=f"{programs}{os.pathsep}{os.environ['PATH']}",
+        PIP_NO_COMPILE="1",
+        **{name: value for name, value in os.environ.items() if name.startswith("URING_MATRIX_")},
+    )
+    checkout(tmp_path / "action")
+    service = strangers_project.runner(
+        tmp_path / "artifacts", environment, tmp_path / "action", kernels="latest", baseline=None
+    )
+    (ended,) = service.run("kernels", tmp_path / "jobs")
+    assert (ended.code, ended.errors) == (0, []), ended.log
+    assert ended.outputs == {"results": "matrix/results.json", "exit-code": "0"}
+    assert ended.summary.startswith("### ✅ uring-matrix: everything as expected\n")
+    results = read(tmp_path / "jobs" / "kernels-0" / "matrix")
+    assert [(row.test, row.status) for row in results.results] == [("test_reads_what_was_written", Status.PASS)]
+    assert (tmp_path / "jobs" / "kernels-0" / "matrix" / "index.html").is_file()
+
+
 # -- what else has to hold --------------------------------------------------------------------------------------------
 
 
@@ -195,6 +305,17 @@ def test_every_job_has_a_deadline_and_no_more_rights_than_it_needs(path: Path) -
         for step in job["steps"]:
             # Whatever comes from outside goes through the environment, never into a script's text.
             assert "${{" not in step.get("run", ""), name
+
+
+def test_the_action_has_no_more_than_five_lines_and_takes_nothing_into_a_script() -> None:
+    assert len(strangers_project.lines().splitlines()) == 5
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    assert list(action["inputs"]) == ["tests", "kernels", "args", "baseline", "fail-on", "out", "python"]
+    assert list(action["outputs"]) == ["results", "exit-code"]
+    for step in action["runs"]["steps"]:
+        assert "${{" not in step.get("run", "")
+    documented = (ROOT / "docs" / "ci.md").read_text()
+    assert [name for name in (*action["inputs"], *action["outputs"]) if f"| `{name}` |" not in documented] == []
 
 
 def test_ci_runs_what_a_contributor_runs() -> None:

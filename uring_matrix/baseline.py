@@ -1,6 +1,6 @@
 """`uring-matrix run --baseline`: what a run means beside an earlier one."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -9,6 +9,7 @@ import msgspec
 
 from reports.diff import Change, Diff, Gate, Side, as_builtins, diff_sides, gate
 from reports.diff_text import conclusion
+from reports.markdown import of_run
 from reports.results import CellKey, Expectation, Result, Results, judge_all
 from reports.summary import Summary
 from uring_matrix import github, output
@@ -93,14 +94,14 @@ class Comparison:
             return own
         return exit_code(self.decided)
 
-    def say(self) -> None:
-        """Write it to standard output."""
+    def say(self, write: Callable[[str], None] = output.say) -> None:
+        """Write it, to standard output unless told otherwise."""
         for line in lines(self.found, self.decided):
-            output.say(line)
+            write(line)
         if self.fresh:
             count = len(self.fresh)
             cells = "1 cell that is" if count == 1 else f"{count:,} cells that are"
-            output.say(click.style(f"and {cells} not in the baseline: unexpected", fg="red", bold=True))
+            write(click.style(f"and {cells} not in the baseline: unexpected", fg="red", bold=True))
 
     @property
     def told(self) -> frozenset[CellKey]:
@@ -128,6 +129,29 @@ class Comparison:
             "is_green": self.decided.is_green and not self.fresh,
             "new_and_unexpected": len(self.fresh),
         }
+
+
+def leave_for_github(
+    own: Results, summary: Summary, compared: Comparison | None, *, is_green: bool, has_errors: bool = True
+) -> None:
+    """Leave a run's summary, and its errors, where GitHub Actions is there to show them.
+
+    Args:
+        own: the run.
+        summary: its cells, sorted.
+        compared: what it is beside its baseline, if it has one.
+        is_green: whether it is good, all things considered.
+        has_errors: whether what is not good is an error of the command's.
+    """
+    beside = None if compared is None else (compared.found, compared.decided)
+    fresh = () if compared is None else compared.fresh
+
+    def document(limit_bytes: int) -> str:
+        return of_run(own, summary, is_green=is_green, limit_bytes=limit_bytes, beside=beside, fresh=fresh)
+
+    github.summarize(document)
+    if has_errors and not is_green:
+        github.annotate(github.errors_of_run(summary, own) if compared is None else compared.errors(summary, own))
 
 
 def _only(

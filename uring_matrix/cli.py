@@ -210,9 +210,8 @@ def run(*, no_report: bool, no_snapshots: bool, **options: Any) -> int:
 
     Kernels, QEMU and the guests' Python are fetched on first use, verified, and kept in the cache.
     """
-    is_chosen = click.get_current_context().get_parameter_source("fail_on") is ParameterSource.COMMANDLINE
-    if is_chosen and options["baseline"] is None:
-        raise click.UsageError("--fail-on is about holes in a comparison: say with what, --baseline FILE")
+    _check_baseline(options["baseline"])
+    _begin("preparing tests in", options["kernels"] or ["all" if options["lock"] is None else str(options["lock"])])
     return _call("run", "run", report=not no_report, snapshots=not no_snapshots, **options)
 
 
@@ -342,6 +341,8 @@ def prune(everything: bool, arch: str | None) -> int:
 Examples:
   uring-matrix report job-1/results.json job-2/ --out site
   uring-matrix report matrix/ --out matrix --format junit    for a CI system
+  uring-matrix report matrix/ --out matrix --exit-code       0, 1 or 3, as `run` would exit
+  uring-matrix report matrix/ --out matrix --baseline last/  the same, beside earlier results
 \b
 Formats:
   html   the site, and results.json beside it
@@ -369,11 +370,19 @@ What has no verdict is never a pass or a skip there: docs/exports.md.""",
     help="What to write; may be given several times. Default: html, the site.",
 )
 @click.option("--origin", metavar="NAME", help="With --format kcidb: who submits, by the name that KernelCI gave.")
-def report(results: tuple[Path, ...], out: Path, forms: tuple[str, ...], origin: str | None) -> int:
+@click.option("--exit-code", "is_judged", is_flag=True, help="Exit as `run` would have for these results.")
+@click.option(
+    "--baseline",
+    metavar="FILE[#KERNEL]",
+    help="Compare with an earlier results.json; the exit code is what `run --baseline` would have.",
+)
+@fail_on_option
+def report(results: tuple[Path, ...], out: Path, forms: tuple[str, ...], origin: str | None, **options: Any) -> int:
     """Write the site of one or several results.json (or directories that hold one); several are merged."""
     if origin is not None and WITH_ORIGIN.isdisjoint(forms):
         raise click.UsageError(f"--origin is for --format {', '.join(WITH_ORIGIN)}: no other format says who submits")
-    return _call("report", "report", results, out, forms=forms, origin=origin)
+    _check_baseline(options["baseline"])
+    return _call("report", "report", results, out, forms=forms, origin=origin, **options)
 
 
 @cli.command(
@@ -440,6 +449,7 @@ def diff(old: str, new: str, as_json: bool, as_markdown: bool, as_html: bool, fa
 @settings
 def probe(kernels: tuple[str, ...], **options: Any) -> int:
     """Show what a kernel's io_uring has, in its own words: feature bits, operations, limits."""
+    _begin("asking", kernels or ["host"])
     return _call("probe", "probe", kernels, **options)
 
 
@@ -472,6 +482,7 @@ def shell(kernels: tuple[str, ...], **options: Any) -> int:
     """Open a Python prompt inside a kernel, with `uring` ready to be imported."""
     if len(kernels) != 1:
         raise click.UsageError("a prompt is of one kernel: name one, such as 6.1, latest or ./bzImage")
+    _begin("preparing a guest of", kernels)
     return _call("shell", "shell", kernels[0], **options)
 
 
@@ -482,6 +493,18 @@ def _call(module: str, function: str, *arguments: Any, **options: Any) -> int:
     """Load a command's module and call it."""
     loaded = importlib.import_module(f"uring_matrix.{module}")
     return cast(int, getattr(loaded, function)(*arguments, **options))
+
+
+def _check_baseline(baseline: str | None) -> None:
+    is_chosen = click.get_current_context().get_parameter_source("fail_on") is ParameterSource.COMMANDLINE
+    if is_chosen and baseline is None:
+        raise click.UsageError("--fail-on is about holes in a comparison: say with what, --baseline FILE")
+
+
+def _begin(what: str, kernels: Sequence[str]) -> None:
+    """Say at once what is going to take a while: what does it takes a second to load, and longer to have news."""
+    if list(kernels) != ["host"]:
+        output.tell(f"{what} {', '.join(kernels)} …")
 
 
 def execute(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from vm.kernel import KernelRef
 from vm.machine import Guest, MachineConfig
 from vm.settings import Settings
 
-_BOOT_DEADLINE_S = 120.0
+BOOT_DEADLINE_S = 120.0
 _PLAIN = GuestShape()
 
 
@@ -59,5 +59,11 @@ def machine_of(
 
 
 def guest_of(ref: KernelRef, accel: str | None, shape: GuestShape, directory: Path) -> Guest:
-    """Boot a kernel; the console is kept in the directory."""
-    return Guest.boot(machine_of(ref, accel, shape), directory, deadline_s=_BOOT_DEADLINE_S)
+    """Fetch and boot a kernel; the console is kept in the directory."""
+    return boot(machine_of(ref, accel, shape), ref, directory)
+
+
+def boot(machine: MachineConfig, ref: KernelRef, directory: Path) -> Guest:
+    """Boot a kernel, and say so meanwhile: it takes a while."""
+    with progress().stage(f"booting {ref.release or ref.id}"):
+        return Guest.boot(machine, directory, deadline_s=BOOT_DEADLINE_S)

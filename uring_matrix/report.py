@@ -1,11 +1,12 @@
 """`uring-matrix report`: several results.json into one, and the site of it, or a file for other tools."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
 
+from reports.diff import GATES, Side, read_side
 from reports.export import FILES, export
 from reports.pages import remove_pages
 from reports.results import (
@@ -19,10 +20,21 @@ from reports.results import (
     write,
     write_atomically,
 )
+from reports.summary import summarize
 from uring_matrix import output
+from uring_matrix.baseline import Asked, Comparison, leave_for_github
 
 
-def report(paths: Sequence[Path], out: Path, *, forms: Sequence[str] = ("html",), origin: str | None = None) -> int:
+def report(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    forms: Sequence[str] = ("html",),
+    origin: str | None = None,
+    is_judged: bool = False,
+    baseline: str | None = None,
+    fail_on: Collection[str] = tuple(GATES),
+) -> int:
     """Merge results and write them in some forms.
 
     Args:
@@ -30,13 +42,17 @@ def report(paths: Sequence[Path], out: Path, *, forms: Sequence[str] = ("html",)
         out: where the files go.
         forms: `html`, which is the site and results.json; `json`, results.json alone; or keys of `FILES`.
         origin: who submits, for the forms that name it.
+        is_judged: exit as `run` would have.
+        baseline: earlier results, or FILE#kernel, to judge these by.
+        fail_on: the kinds of `reports.diff.GATES` that count beside a baseline.
 
     Returns:
-        0: the report is written; what it says of the kernels is for `run` and `diff` to judge.
+        0: the report is written. Where the results are to be judged, what `run` would return for them.
 
     Raises:
         ResultsError: a file cannot be used or written, or the origin is none.
     """
+    earlier = read_side(baseline) if baseline is not None else None
     parts = [read(path) for path in paths]
     if not {"html", "json"}.isdisjoint(forms):
         parts = [
@@ -47,11 +63,20 @@ def report(paths: Sequence[Path], out: Path, *, forms: Sequence[str] = ("html",)
     # All of them before the first is written: a form that cannot be leaves the others' files as they were.
     contents = {form: export(form, results, origin=origin) for form in forms if form in FILES}
     written = [_write(form, contents.get(form), results, out, forms) for form in dict.fromkeys(forms)]
+    code, compared = exit_code(results), None
+    if earlier is not None:
+        compared = Comparison.of(
+            earlier, Side(str(out), results), Asked(all_kernels=True, all_tests=True, all_modes=True), fail_on
+        )
+        code = compared.code(code)
+        compared.say(output.tell)
     for line in summary(results, is_one_run=len(parts) == 1):
         output.tell(line)
     for path in written:
         output.say(str(path))
-    return output.EXPECTED
+    is_judged = is_judged or earlier is not None
+    leave_for_github(results, summarize(results), compared, is_green=code == output.EXPECTED, has_errors=is_judged)
+    return code if is_judged else output.EXPECTED
 
 
 def _write(form: str, content: bytes | None, results: Results, out: Path, forms: Sequence[str]) -> Path:

@@ -18,14 +18,12 @@ from rich.text import Text
 import conformance
 from harness.hookspecs import Front
 from reports.diff import GATES, INCONCLUSIVE, Side, read_side
-from reports.markdown import of_run
 from reports.matrix import derive
 from reports.results import Results, Status, exit_code, forgiven
 from reports.summary import Summary, summarize, troubles
 from reports.wording import without_verdict
-from uring_matrix import github
 from uring_matrix.arguments import Wishes, is_without_xdist, own_name, refuse_ours
-from uring_matrix.baseline import Asked, Comparison
+from uring_matrix.baseline import Asked, Comparison, leave_for_github
 from uring_matrix.output import bisect_code, console, error_line, say_json
 from uring_matrix.progress import progress
 from uring_matrix.show import Show
@@ -182,7 +180,7 @@ def run(
     code = _conclude(
         show.results, show.own, summary, show.sentences, out, code, compared, is_report=report, as_json=as_json
     )
-    _tell_github(show.own, summary, compared, is_green=code == OK)
+    leave_for_github(show.own, summary, compared, is_green=code == OK)
     if bisect:
         error_line(f"for `git bisect run` this is {_BISECT_WORDS.get(bisect_code(code), 'a reason to stop')}")
     return code
@@ -291,18 +289,6 @@ def worker_count(specs: Sequence[str]) -> str:
         return str(processors)
     count = min(processors, len(set(specs)))
     return str(count if count > 1 else 0)
-
-
-def _tell_github(own: Results, summary: Summary, compared: Comparison | None, *, is_green: bool) -> None:
-    beside = None if compared is None else (compared.found, compared.decided)
-    fresh = () if compared is None else compared.fresh
-
-    def document(limit_bytes: int) -> str:
-        return of_run(own, summary, is_green=is_green, limit_bytes=limit_bytes, beside=beside, fresh=fresh)
-
-    github.summarize(document)
-    if not is_green:
-        github.annotate(github.errors_of_run(summary, own) if compared is None else compared.errors(summary, own))
 
 
 def _conclude(

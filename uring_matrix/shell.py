@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.guest_shape import GuestShape
-from uring_matrix.guests import machine_of, references
+from uring_matrix.guests import BOOT_DEADLINE_S, boot, machine_of, references
 from uring_matrix.output import INFRASTRUCTURE, USAGE, error_line, tell
 from vm.channel import ChannelClosedError
+from vm.kernel import KernelRef
 from vm.machine import Guest, MachineConfig
 
 _PROMPT, _PROGRAM = "harness.guest.prompt:main", "harness.guest.prompt:run"
-_BOOT_DEADLINE_S = 120.0
 _FOREVER_S = 7 * 24 * 3600.0
 _MODULES = ["uring"]
 
@@ -42,18 +42,18 @@ def shell(
     is_terminal = sys.stdin.isatty()
     # All of it before the boot: nothing is lost on the way.
     program = None if is_terminal else sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-    if is_terminal:
-        tell(f"booting {refs[0].release or refs[0].id}")
     machine = machine_of(refs[0], accel, shape)
     with tempfile.TemporaryDirectory(prefix="uring-matrix-") as directory:
         if program is not None:
-            return _run(program, machine, Path(directory))
+            return _run(program, machine, refs[0], Path(directory))
+        # A line, and no stage that ends: from here on the terminal is the guest's.
+        tell(f"booting {refs[0].release or refs[0].id}")
         return _interact(machine, Path(directory))
 
 
-def _run(program: str, machine: MachineConfig, directory: Path) -> int:
+def _run(program: str, machine: MachineConfig, ref: KernelRef, directory: Path) -> int:
     streams = {1: sys.stdout.buffer, 2: sys.stderr.buffer}
-    with Guest.boot(machine, directory, deadline_s=_BOOT_DEADLINE_S) as guest:
+    with boot(machine, ref, directory) as guest:
         guest.start(_PROGRAM, {"modules": _MODULES, "program": program})
         try:
             while (message := guest.channel.receive(_FOREVER_S))["type"] != "exit":
@@ -69,7 +69,7 @@ def _run(program: str, machine: MachineConfig, directory: Path) -> int:
 def _interact(machine: MachineConfig, directory: Path) -> int:
     saved = termios.tcgetattr(sys.stdin)
     try:
-        with Guest.boot(replace(machine, is_interactive=True), directory, deadline_s=_BOOT_DEADLINE_S) as guest:
+        with Guest.boot(replace(machine, is_interactive=True), directory, deadline_s=BOOT_DEADLINE_S) as guest:
             tty.setraw(sys.stdin)
             guest.start(_PROMPT, {"modules": _MODULES})
             try:

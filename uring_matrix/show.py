@@ -6,23 +6,27 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from harness.cells import Cell, split_node_id
 from harness.prepare import PROGRESS
 from harness.report_attributes import KERNEL_UPDATE, ROW
-from reports.results import Results, Status
+from reports.events import kernel_order
+from reports.results import Kernel, Results, Status
+from uring_matrix.bars import bar_width
 from vm.progress import Progress
 
 if TYPE_CHECKING:
     from harness.recorder import Recorder
     from uring_matrix.arguments import Wishes
 
-_BAR_WIDTH = 24
+# Two columns between two parts of a line; a kernel's name takes no more of it than a third.
+_GAP, _NAME_SHARE = 2, 3
+_SECONDS_WIDTH = len("1234.5 s")
 # One colour per kind of verdict; the word beside it carries the meaning.
 _STYLES = {
     Status.PASS: "green",
@@ -40,8 +44,10 @@ _STYLES = {
 class Line:
     """One kernel's progress."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, kernel: Kernel) -> None:
         self.total = total
+        # As far as it is known: of an image of the user's own, only its boot tells the release.
+        self.kernel = kernel
         self.counts: Counter[Status] = Counter()
         self.started_s: float | None = None
         self.seconds = 0.0
@@ -115,12 +121,15 @@ class Show:
     def _begin(self, config: pytest.Config, ids: Sequence[str]) -> None:
         if self._wishes.is_terminal:
             return
-        cells = config.pluginmanager.get_plugin("uring-matrix-session").cells  # type: ignore[union-attr]
+        session = config.pluginmanager.get_plugin("uring-matrix-session")
+        cells = session.cells  # type: ignore[union-attr]
+        kernels = {(kernel.id, kernel.arch): kernel for kernel in session.plan.kernels}  # type: ignore[union-attr]
         self._cells = {cell.id: cell for cell in cells}
         totals = Counter(_line_name(split[1]) for node_id in ids if (split := split_node_id(node_id, self._cells)))
-        # The oldest kernel on top, as in the report; they run the other way round.
         self._lines = {
-            name: Line(totals[name]) for name in reversed(dict.fromkeys(map(_line_name, cells))) if totals[name]
+            name: Line(totals[name], kernels[cell.kernel, cell.arch])
+            for cell in cells
+            if totals[name := _line_name(cell)]
         }
         if self._console.is_terminal and not self._is_quiet:
             self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=8)
@@ -138,6 +147,8 @@ class Show:
             return
         if (update := getattr(report, KERNEL_UPDATE, None)) is not None:
             line.note = str(update.get("error") or update.get("release") or "").split("\n", 1)[0]
+            if release := update.get("release"):
+                line.kernel = msgspec.structs.replace(line.kernel, release=release)
         if (row := getattr(report, ROW, None)) is not None:
             line.counts[Status(row["status"])] += 1
             line.seconds = time.monotonic() - (line.started_s or time.monotonic())
@@ -151,23 +162,36 @@ class Show:
         split = split_node_id(node_id, self._cells)
         return self._lines.get(_line_name(split[1])) if split else None
 
-    def _table(self) -> Table:
-        table = Table.grid(padding=(0, 2))
-        for name, line in self._lines.items():
-            filled = _BAR_WIDTH * line.done // line.total
-            bar = Text("━" * filled, style="green") + Text("━" * (_BAR_WIDTH - filled), style="dim")
-            seconds = (
-                line.seconds if line.done == line.total else time.monotonic() - (line.started_s or time.monotonic())
-            )
-            table.add_row(
-                Text(name, style="bold"),
-                bar,
-                f"{line.done}/{line.total}",
-                f"{seconds:5.1f} s" if line.started_s else "",
-                _counts(line) if line.done else Text(self._state(name, line), style="dim"),
-                Text(line.note, style="dim", overflow="ellipsis", no_wrap=True),
-            )
-        return table
+    def _table(self) -> Group:
+        """A line per kernel, in the order of the table that comes at the end."""
+        width = self._console.width
+        lines = sorted(self._lines.items(), key=lambda item: kernel_order(item[1].kernel))
+        name_width = min(max(len(name) for name in self._lines), width // _NAME_SHARE)
+        done_width = max(2 * len(str(line.total)) + 1 for line in self._lines.values())
+        return Group(*(self._drawn(name, line, width, name_width, done_width) for name, line in lines))
+
+    def _drawn(self, name: str, line: Line, width: int, name_width: int, done_width: int) -> Text:
+        """One line. Each part has its width whatever stands in another: a bar that shrinks tells of a step back."""
+        bar, done = bar_width(width), min(line.done, line.total)
+        filled = bar * done // line.total
+        is_done = line.done >= line.total
+        seconds = line.seconds if is_done else time.monotonic() - (line.started_s or time.monotonic())
+        said = _counts(line) if line.done else Text(self._state(name, line), style="dim")
+        if line.note:
+            said = said + Text(f"{' ' * _GAP}{line.note}", style="dim")
+        parts = (
+            (Text(name, style="bold"), name_width),
+            (Text("━" * filled, style="green") + Text("━" * (bar - filled), style="dim"), bar),
+            (Text(f"{done}/{line.total}".rjust(done_width)), done_width),
+            (Text(f"{seconds:.1f} s".rjust(_SECONDS_WIDTH) if line.started_s else ""), _SECONDS_WIDTH),
+        )
+        drawn = Text(no_wrap=True, overflow="ellipsis")
+        for text, own_width in parts:
+            text.truncate(own_width, overflow="ellipsis", pad=True)
+            drawn = drawn + text + Text(" " * _GAP)
+        drawn = drawn + said
+        drawn.truncate(width, overflow="ellipsis")
+        return drawn
 
     def _state(self, name: str, line: Line) -> str:
         """What a kernel without a verdict is about."""

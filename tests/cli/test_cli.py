@@ -63,7 +63,7 @@ PROMISED = {
     "kernels fetch": [],
     "kernels lock": ["-o"],
     "kernels prune": [],
-    "report": ["--out"],
+    "report": ["--out", "--exit-code", "--baseline", "--fail-on"],
     "history": ["--out"],
     "diff": ["--json", "--markdown", "--html", "--fail-on"],
     "probe": ["--kernel", "--json", "--cpus", "--memory", "--append"],

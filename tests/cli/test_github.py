@@ -189,6 +189,28 @@ def test_what_the_baseline_has_as_well_is_no_error(run: Call, summary: Path) -> 
     assert "<details><summary>Still failing (1)</summary>" in summary.read_text()
 
 
+# -- reports ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_leaves_the_summary_of_a_run_and_no_error_unless_it_judges(
+    cli: Call, two_runs: tuple[str, str], summary: Path
+) -> None:
+    ended = cli("report", two_runs[1], "--out", "site")
+    assert (ended.code, errors(ended)) == (0, [])
+    assert summary.read_text().startswith("### ❌ uring-matrix: 1 unexpected verdict\n")
+    ended = cli("report", two_runs[1], "--out", "site", "--exit-code")
+    assert (ended.code, errors(ended)) == (1, ["::error title=Unexpected verdict::test_nop on 6.1: fail: 100%25"])
+
+
+def test_a_report_beside_a_baseline_is_one_document(cli: Call, two_runs: tuple[str, str], summary: Path) -> None:
+    ended = cli("report", two_runs[1], "--out", "site", "--baseline", two_runs[0])
+    assert (ended.code, ended.out) == (1, "site/index.html\n")
+    assert ended.err.startswith("worse: 1 regression, 1 verdict lost\n")
+    heads = [line for line in summary.read_text().splitlines() if line.startswith("### ")]
+    assert heads == ["### ❌ uring-matrix: worse: 1 regression, 1 verdict lost"]
+    assert len(errors(ended)) == 2
+
+
 def test_the_environment_of_these_tests_is_none_of_a_service() -> None:
     """tox in a workflow would have every test write into the workflow's own summary."""
     assert "GITHUB_STEP_SUMMARY" not in os.environ

@@ -217,6 +217,28 @@ def reports_into(world: World) -> None:
     assert Path("site/index.html").exists()
 
 
+def judges(world: World) -> None:
+    write(Path("results.json"), with_cell(whole(), "test_nop", "6.1", status=Status.FAIL))
+    assert world.cli("report", "results.json", "--out", "site").code == 0
+    assert world.cli("report", "results.json", "--out", "site", "--exit-code").code == 1
+
+
+def reports_beside(world: World) -> None:
+    write(Path("old.json"), with_cell(whole(), "test_nop", "6.1", status=Status.FAIL))
+    write(Path("new.json"), with_cell(whole(), "test_nop", "6.12", status=Status.FAIL))
+    assert world.cli("report", "old.json", "--out", "site", "--baseline", "old.json").code == 0
+    assert world.cli("report", "new.json", "--out", "site", "--baseline", "old.json").code == 1
+
+
+def lets_a_report_pass(world: World) -> None:
+    results = whole()
+    write(Path("old.json"), results)
+    write(Path("new.json"), replace(results, results=results.results[1:]))
+    words = ("report", "new.json", "--out", "site", "--baseline", "old.json")
+    assert world.cli(*words).code == 3
+    assert world.cli(*words, "--fail-on", "lost").code == 0
+
+
 def compares_in_json(world: World) -> None:
     write(Path("results.json"), whole())
     json.loads(world.cli("diff", "results.json", "results.json", "--json").out)
@@ -403,6 +425,9 @@ EFFECTS: dict[tuple[str, str], Check] = {
     ("kernels prune", "--all"): prunes_all,
     ("kernels prune", "--arch"): prunes_an_architecture,
     ("report", "--out"): reports_into,
+    ("report", "--exit-code"): judges,
+    ("report", "--baseline"): reports_beside,
+    ("report", "--fail-on"): lets_a_report_pass,
     ("diff", "--json"): compares_in_json,
     ("diff", "--markdown"): compares_as("--markdown", "### ✅"),
     ("diff", "--html"): compares_as("--html", "<!doctype html>"),

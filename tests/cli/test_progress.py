@@ -5,13 +5,24 @@ import os
 import pty
 import re
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
 
 import pytest
+from msgspec.structs import replace
+from rich.console import Console
 
+from harness.guest_shape import GuestShape
+from reports.results import Kernel, Status
+from uring_matrix import cli, guests
 from uring_matrix import progress as module
+from uring_matrix.arguments import Wishes
 from uring_matrix.progress import TerminalProgress, progress
-from vm.progress import PlainProgress
+from uring_matrix.show import Line, Show
+from vm.kernel import KernelRef
+from vm.progress import SILENT, PlainProgress
 
 
 class Terminal:
@@ -153,3 +164,110 @@ def test_no_thread_of_ours_runs_while_a_guest_is_forked(terminal: Terminal) -> N
     before = threading.active_count()
     with TerminalProgress(terminal.stream).stage("booting"):
         assert threading.active_count() == before
+
+
+# -- in 60 columns ----------------------------------------------------------------------------------------------------
+
+
+def drawn(width: int, lines: dict[str, Line]) -> list[str]:
+    """What a run shows on a terminal of some width."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False)
+    show = Show(console, SILENT, cast(Wishes, None), is_quiet=False)
+    show._lines = lines
+    show._state = lambda name, line: "booting"  # type: ignore[method-assign]
+    console.print(show._table())
+    return cast(io.StringIO, console.file).getvalue().splitlines()
+
+
+def line_of(series: str, done: int = 0, **changes: object) -> Line:
+    line = Line(41, Kernel(id=series, arch="amd64", source="debian", series=series))
+    line.counts[Status.PASS] = done
+    for name, value in {"started_s": time.monotonic(), **changes}.items():
+        setattr(line, name, value)
+    return line
+
+
+def test_lines_stand_in_the_order_of_the_table_whatever_runs_first() -> None:
+    """They run as it is quickest, and what an image of the user's own is only its boot tells."""
+    own = line_of("")
+    own.kernel = replace(own.kernel, id="./bzImage", series=None, release="6.5.0")
+    lines = {"6.12": line_of("6.12"), "./bzImage": own, "5.10": line_of("5.10"), "6.1": line_of("6.1")}
+    assert [line.split()[0] for line in drawn(100, lines)] == ["5.10", "6.1", "./bzImage", "6.12"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_no_bar_shrinks_for_what_is_said_beside_it(width: int) -> None:
+    """The bar had been what was left over: each new verdict took from it."""
+    full = line_of("6.1", 30, note="6.1.0-47-cloud-amd64 and what else there may be to say of it")
+    full.counts.update(dict.fromkeys(Status, 2))
+    lengths = set()
+    for line in (line_of("6.1"), line_of("6.1", 41), full):
+        (shown,) = drawn(width, {"6.1": line})
+        assert len(shown) <= width
+        lengths.add(shown.count("━"))
+    assert lengths == {24 if width >= 80 else 10}
+
+
+def test_at_60_columns_the_verdicts_are_to_be_read() -> None:
+    line = line_of("6.1", 39, seconds=12.3, note="6.1.0-47-cloud-amd64")
+    line.counts[Status.UNSUPPORTED] = 2
+    name = "an-image-with-a-very-long-name-of-its-own"
+    shown = drawn(60, {"6.1": line})
+    assert shown == ["6.1  ━━━━━━━━━━  41/41    12.3 s  39 pass, 2 unsupported  6…"]
+    (long,) = drawn(60, {name: line})
+    assert long.startswith("an-image-with-a-ver…  ━━━━━━━━━━  41/41 ")
+
+
+def test_more_verdicts_than_tests_fill_no_more_than_the_bar() -> None:
+    (shown,) = drawn(60, {"6.1": line_of("6.1", 45)})
+    assert (shown.count("━"), "41/41" in shown) == (10, True)
+
+
+def test_a_download_at_60_columns_has_its_bar_and_its_amount(
+    terminal: Terminal, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    name = "downloading linux-image-6.1.0-47-cloud-amd64-unsigned 6.1.170-3"
+    with TerminalProgress(terminal.stream).stage(name, 20_000_000) as stage:
+        for _ in range(4):
+            clock[0] += 1
+            stage.advance(5_000_000)
+            (line,) = terminal.left()
+            assert len(line) <= 60
+            assert line.count("━") + line.count("╸") + line.count("╺") == 10
+            assert line.startswith("downloading linux-image-")
+            assert line.endswith(" MB")
+
+
+# -- at once ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "6.1", "5.10"], "preparing tests in 6.1, 5.10 …\n"),
+        (["run"], "preparing tests in all …\n"),
+        (["probe", "6.1"], "asking 6.1 …\n"),
+        (["shell", "6.1"], "preparing a guest of 6.1 …\n"),
+        (["probe"], ""),
+        (["run", "host"], ""),
+    ],
+)
+def test_what_takes_a_while_says_so_before_anything_is_loaded(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Loading pytest alone takes most of a second, and a boot is silent for many."""
+    seen = []
+    monkeypatch.setattr(cli, "_call", lambda *_, **__: seen.append(capsys.readouterr()))
+    assert cli.execute(words) == 0
+    (before,) = seen
+    assert (before.out, before.err) == ("", said)
+
+
+def test_a_boot_says_what_is_booted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    monkeypatch.setattr(guests, "machine_of", lambda *_: None)
+    monkeypatch.setattr(guests.Guest, "boot", lambda *_, **__: told.append(capsys.readouterr().err))
+    ref = KernelRef(id="6.1", series="6.1", arch="amd64", source="debian", release="6.1.0-47-cloud-amd64")
+    guests.guest_of(ref, None, GuestShape(), Path("here"))
+    assert told == ["booting 6.1.0-47-cloud-amd64 …\n"]
