@@ -147,7 +147,7 @@ def test_tests_that_one_kernel_of_a_baseline_has_and_the_run_has_not_are_missing
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--baseline", "good#7.9"), "There is no kernel '7.9' in these results; they have: host."),
+        (("--baseline", "good#7.9"), "7.9 was not tested; nearest: host"),
         (("--baseline", "good#host", "--kernel", "6.1"), "good#host is one kernel, and this run may be of several"),
         (("--baseline", "good#host", "--kernel", "all"), "good#host is one kernel, and this run may be of several"),
     ],

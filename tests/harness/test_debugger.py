@@ -160,7 +160,8 @@ def test_a_guest_that_the_debugger_kills_says_nothing_of_its_kernel(start: Calla
 def test_a_free_port_is_chosen_and_said(start: Callable[..., Run]) -> None:
     run = start("--guest-gdb", "0", tests="test_last")
     assert run.process.stderr is not None
-    line = run.process.stderr.readline()
+    # A guest image that has to be made is told of before.
+    line = next(line for line in run.process.stderr if "waits for a debugger" in line)
     port = int(line.partition("target remote 127.0.0.1:")[2].partition("'")[0])
     with Debugger(port) as debugger:
         debugger.go_on()
