@@ -122,7 +122,7 @@ def run(project: Project, changes: list[Change], jobs: int, seconds_max: float) 
             while waiting or running:
                 while waiting and free:
                     directory = free.pop()
-                    trial = Trial(project, directory, waiting.pop(), seconds_max)
+                    trial = Trial(project, directory, waiting.pop(), seconds_max, baseline.quickest_first)
                     running[trial.pidfd] = trial, directory
                 patience = max(0, min(trial.seconds_left() for trial, _ in running.values()))
                 ready, _, _ = select.select(list(running), [], [], patience)

@@ -217,6 +217,16 @@ def test_programs_that_tests_start_see_the_change(toy: Toy) -> None:
     assert (0, True) == (code, "2 noticed" in text), text
 
 
+def test_the_quickest_tests_come_first(toy: Toy) -> None:
+    """Most changes are noticed by many tests; a slow one need not be waited for."""
+    (toy.root / "checks").mkdir()
+    (toy.root / "checks/test_a.py").write_text(
+        "import time\n\n\ndef test_a():\n    import toy\n\n    time.sleep(0.3)\n    assert toy.A == 4\n"
+    )
+    code, text = toy.run("A = 4\n", "import toy\n\n\ndef test_toy():\n    assert toy.A == 4\n")
+    assert (0, 2) == (code, text.count("killed by checks/test_toy.py::test_toy")), text
+
+
 @pytest.mark.parametrize(
     ("tests", "reason"),
     [

@@ -70,12 +70,14 @@ class Outcome:
         what: for a person: which test, which signal.
         seconds: how long it took.
         skipped: why tests were skipped, and how many for each reason.
+        quickest_first: the files of tests, by how long they took.
     """
 
     kind: str
     what: str
     seconds: float
     skipped: dict[str, int] = field(default_factory=dict)
+    quickest_first: tuple[str, ...] = ()
 
     @property
     def is_killed(self) -> bool:
@@ -86,12 +88,15 @@ class Outcome:
 class Trial:
     """One run of the tests, in a process of its own, in `directory`, which has a copy of the project."""
 
-    def __init__(self, project: Project, directory: Path, change: Change | None, seconds_max: float) -> None:
-        """Begin. Without a change it is the tests as they are."""
+    def __init__(
+        self, project: Project, directory: Path, change: Change | None, seconds_max: float, files: Iterable[str] = ()
+    ) -> None:
+        """Begin. Without a change it is the tests as they are; without files of tests, all in pytest's order."""
         self.change = change
         self._project = project
         self._directory = directory
         self._seconds_max = seconds_max
+        self._files = list(files) or [project.tests]
         self._output = directory / "output.txt"
         self._facts = directory / "facts.jsonl"
         if change is not None:
@@ -179,14 +184,14 @@ class Trial:
         if module.__file__ != str(self._directory / changed):
             raise ToolError(f"{name} was imported from {module.__file__}, which is not the changed file")
         watcher = _Watcher(report)
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *_own_plugins_off(), self._project.tests]
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *_own_plugins_off(), *self._files]
         try:
             status = int(pytest.main(options, plugins=[watcher]))
         except pytest.PytestWarning as warning:
             # What tests left behind and nobody could raise: pytest turns it into an error at its end.
             _say(report, failed=f"pytest's end: {warning}")
             return
-        _say(report, status=status, ran=watcher.ran, skipped=watcher.skipped)
+        _say(report, status=status, ran=watcher.ran, skipped=watcher.skipped, seconds=watcher.seconds)
 
 
 def _own_plugins_off() -> Iterable[str]:
@@ -206,6 +211,8 @@ class _Watcher:
         self._report = report
         self.ran = 0
         self.skipped: dict[str, int] = {}
+        # By file.
+        self.seconds: dict[str, float] = {}
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -220,6 +227,8 @@ class _Watcher:
         elif report.skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             self.skipped[reason] = self.skipped.get(reason, 0) + 1
+        file = report.nodeid.partition("::")[0]
+        self.seconds[file] = self.seconds.get(file, 0) + report.duration
         self.ran += report.when == "call" and not report.skipped
 
 
@@ -252,4 +261,6 @@ def judge(said: dict[str, Any], exit_code: int, seconds: float, *, is_hung: bool
         return Outcome("crashed", f"the process ended itself with {exit_code} in {where}", seconds)
     if said["status"] != 0 or said["ran"] == 0:
         raise ToolError(f"pytest ended with {said['status']} after {said['ran']} tests, and none failed")
-    return Outcome("survived", f"{said['ran']} tests passed", seconds, said["skipped"])
+    files = said.get("seconds", {})
+    quickest_first = tuple(sorted(files, key=lambda file: float(files[file])))
+    return Outcome("survived", f"{said['ran']} tests passed", seconds, said["skipped"], quickest_first)
