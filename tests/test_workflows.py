@@ -11,6 +11,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,16 @@ def runner(tmp_path: Path, programs: Path, archive: dict[str, str]) -> Runner:
     )
 
 
+@pytest.fixture(autouse=True)
+def gh(programs: Path, tmp_path: Path) -> Path:
+    """Stands for GitHub's own program: the file has the number of the last good run, or nothing."""
+    last = tmp_path / "last"
+    last.write_text("")
+    wanted = "run list --workflow matrix.yml --branch main --status success --limit 1 --json databaseId"
+    script(programs / "gh", f'[ "$*" = "{wanted} --jq .[].databaseId" ]\n[ "$GH_REPO" = somebody/project ]\ncat {last}')
+    return last
+
+
 def test_the_matrix_workflow_lists_runs_and_reports(runner: Runner, tmp_path: Path) -> None:
     (listed,) = runner.run("kernels", tmp_path / "jobs")
     assert listed.code == 0, listed.log
@@ -125,6 +136,7 @@ def test_the_matrix_workflow_lists_runs_and_reports(runner: Runner, tmp_path: Pa
     assert listed.outputs["count"] == "2"
     ran = runner.run("run", tmp_path / "jobs")
     assert [(job.name, job.code) for job in ran] == [("6.1", 0), ("6.12", 0)], ran[0].log
+    runner.run("baseline", tmp_path / "jobs")
     (reported,) = runner.run("report", tmp_path / "jobs")
     assert reported.code == 0, reported.log
     assert "2 of 2 kernels are in the report" in reported.log
@@ -137,26 +149,18 @@ def test_the_matrix_workflow_lists_runs_and_reports(runner: Runner, tmp_path: Pa
 # -- the comparison with the last good run ----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def gh(programs: Path, tmp_path: Path) -> Path:
-    """Stands for GitHub's own program: the file has the number of the last good run, or nothing."""
-    last = tmp_path / "last"
-    last.write_text("")
-    wanted = "run list --workflow matrix.yml --branch main --status success --limit 1 --json databaseId"
-    script(programs / "gh", f'[ "$*" = "{wanted} --jq .[].databaseId" ]\n[ "$GH_REPO" = somebody/project ]\ncat {last}')
-    return last
-
-
 def compared(runner: Runner, tmp_path: Path) -> list[Ended]:
-    for job in ("kernels", "run", "report", "baseline"):
+    for job in ("kernels", "baseline", "run", "report"):
         for ended in runner.run(job, tmp_path / "jobs"):
             assert ended.code == 0, ended.log
     return runner.run("compare", tmp_path / "jobs")
 
 
-def earlier(tmp_path: Path, results: Results) -> dict[str, Path]:
-    write(tmp_path / "run-7" / "matrix" / "results.json", results)
-    return {"7": tmp_path / "run-7"}
+def earlier(tmp_path: Path, results: Results, run: str = "7") -> dict[str, Path]:
+    """What a run of the week before has left."""
+    before = replace(results, started=results.started - timedelta(days=int(run)))
+    write(tmp_path / f"run-{run}" / "matrix" / "results.json", before)
+    return {run: tmp_path / f"run-{run}"}
 
 
 def of_two_kernels() -> Results:
@@ -172,7 +176,25 @@ def of_two_kernels() -> Results:
 def test_the_first_run_has_nothing_to_be_compared_with(runner: Runner, gh: Path, tmp_path: Path) -> None:
     assert compared(runner, tmp_path) == []
     assert "compared with: nothing" in runner.done["baseline"][0].summary
-    assert [path.name for path in (tmp_path / "artifacts" / "matrix").iterdir()] == ["results.json"]
+    assert not (tmp_path / "artifacts" / "github-pages" / "runs").exists()
+    assert [path.name for path in (tmp_path / "artifacts" / "matrix").rglob("*.json")] == ["results.json"]
+
+
+def test_good_runs_become_a_history_of_a_year(runner: Runner, gh: Path, tmp_path: Path) -> None:
+    """Each run hands its predecessors on."""
+    gh.write_text("700\n")
+    day = timedelta(days=7)
+    results = of_two_kernels()
+    for number in range(55):
+        started = results.started - day * (60 - number)
+        write(tmp_path / f"run-700/matrix/runs/{600 + number}/results.json", replace(results, started=started))
+    runner.earlier = {"700": tmp_path / "run-700"}
+    write(tmp_path / "run-700" / "matrix" / "results.json", replace(results, started=results.started - day))
+    (ended,) = compared(runner, tmp_path)
+    assert ended.code == 0, ended.log
+    kept = sorted(int(path.name) for path in (tmp_path / "artifacts" / "matrix" / "runs").iterdir())
+    assert kept == [*range(604, 655), 700]
+    assert (tmp_path / "artifacts" / "github-pages" / "runs" / "index.html").is_file()
 
 
 def test_a_run_is_compared_with_the_last_good_one(runner: Runner, gh: Path, tmp_path: Path) -> None:
@@ -212,23 +234,23 @@ def test_what_is_compared_with_can_be_chosen(
 ) -> None:
     """Something worse that is there to stay is accepted by a run that compares with none."""
     gh.write_text("6\n")
-    runner.earlier = earlier(tmp_path, of_two_kernels())
+    runner.earlier = earlier(tmp_path, of_two_kernels(), "6") | earlier(tmp_path, of_two_kernels())
     runner.inputs = {"baseline": baseline}
     assert len(compared(runner, tmp_path)) == jobs
 
 
 def test_one_kernel_alone_makes_a_report_as_well(runner: Runner, tmp_path: Path) -> None:
     runner.inputs = {"kernels": "6.12"}
-    runner.run("kernels", tmp_path / "jobs")
-    runner.run("run", tmp_path / "jobs")
+    for job in ("kernels", "baseline", "run"):
+        runner.run(job, tmp_path / "jobs")
     (reported,) = runner.run("report", tmp_path / "jobs")
     assert reported.code == 0, reported.log
     assert [kernel.id for kernel in read(tmp_path / "artifacts" / "github-pages").kernels] == ["6.12"]
 
 
 def test_a_kernel_that_is_missing_from_the_report_is_noticed(runner: Runner, tmp_path: Path) -> None:
-    runner.run("kernels", tmp_path / "jobs")
-    runner.run("run", tmp_path / "jobs")
+    for job in ("kernels", "baseline", "run"):
+        runner.run(job, tmp_path / "jobs")
     shutil.rmtree(tmp_path / "artifacts" / "results-6.1")
     (reported,) = runner.run("report", tmp_path / "jobs")
     assert reported.code != 0
@@ -262,7 +284,7 @@ def test_the_matrix_workflow_with_a_real_kernel(tmp_path: Path, programs: Path) 
         environment=environment,
         inputs={"kernels": "5.10"},
     )
-    for job in ("kernels", "run", "report"):
+    for job in ("kernels", "baseline", "run", "report"):
         for ended in runner.run(job, tmp_path / "jobs"):
             assert ended.code == 0, ended.log
     results = read(tmp_path / "artifacts" / "github-pages")
