@@ -9,6 +9,7 @@ import os
 import sys
 import types
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ import click
 import pytest
 from msgspec.structs import replace
 from own_archive import FakeArchive, add_what_guests_need
-from sample import whole, with_cell
+from sample import DEFAULT, DEFER_TASKRUN, whole, with_cell
 
 from reports.results import Status, read, write
 from uring_matrix import guests as guests_module
@@ -239,6 +240,83 @@ def lets_a_report_pass(world: World) -> None:
     assert world.cli(*words, "--fail-on", "lost").code == 0
 
 
+def reports_as(form: str, *further: str) -> Check:
+    """A file in the form that was asked for, and no site that was not."""
+
+    def check(world: World) -> None:
+        write(Path("results.json"), whole())
+        assert world.cli("report", "results.json", "--out", "site", "--format", form, *further).code == 0
+        assert Path(f"site/{form}.xml" if form == "junit" else f"site/{form}.json").exists()
+        assert not Path("site/index.html").exists()
+
+    return check
+
+
+def is_submitted_by(world: World) -> None:
+    reports_as("kcidb", "--origin", "somebody")(world)
+    submitted = json.loads(Path("site/kcidb.json").read_text())
+    assert {one["origin"] for one in submitted["tests"]} == {"somebody"}
+
+
+def keeps_a_history_in(world: World) -> None:
+    write(Path("old.json"), whole())
+    later = replace(whole(), started=whole().started + timedelta(days=1))
+    write(Path("new.json"), replace(later, finished=later.started))
+    assert world.cli("history", "old.json", "new.json", "--out", "runs").code == 0
+    assert Path("runs/index.html").exists()
+
+
+def write_two_modes() -> None:
+    write(Path("matrix/results.json"), whole((DEFAULT, DEFER_TASKRUN)))
+
+
+def is_asked_of(option: str, here: str, elsewhere: str) -> Check:
+    """`can` says yes of what one value names, and not of what the other does."""
+
+    def check(world: World) -> None:
+        write_two_modes()
+        kernel = () if option == "--on" else ("--on", "5.10")
+        assert world.cli("can", "nop", *kernel, option, here).code == 0
+        assert world.cli("can", "nop", *kernel, option, elsewhere).code in (2, 3)
+
+    return check
+
+
+def shows_of(option: str, here: str, elsewhere: str) -> Check:
+    """`show` tells of the cells that the value names."""
+
+    def check(world: World) -> None:
+        write_two_modes()
+        shown = world.cli("show", "5.10", "test_nop", option, here)
+        assert (shown.code, shown.out.count("Repeat it")) == (0, 1 if option == "--mode" else 2), shown
+        assert world.cli("show", "5.10", "test_nop", option, elsewhere).code == 2
+
+    return check
+
+
+def shows_the_console(world: World) -> None:
+    write(Path("matrix/results.json"), whole())
+    console = Path("matrix/consoles/6.1-amd64-1/console.txt")
+    console.parent.mkdir(parents=True)
+    console.write_text("an early line\n")
+    assert "an early line" in world.cli("show", "6.1", "test_nop", "--console").out
+    assert "an early line" not in world.cli("show", "6.1", "test_nop").out
+
+
+def answers_in_json(*words: str) -> Check:
+    def check(world: World) -> None:
+        write(Path("matrix/results.json"), whole())
+        json.loads(world.cli(*words, "--json").out)
+
+    return check
+
+
+def lists_some_tests(world: World) -> None:
+    listed = world.cli("tests", "-k", "waitid").out
+    assert "test_waitid" in listed
+    assert "test_nop" not in listed
+
+
 def compares_in_json(world: World) -> None:
     write(Path("results.json"), whole())
     json.loads(world.cli("diff", "results.json", "results.json", "--json").out)
@@ -428,6 +506,19 @@ EFFECTS: dict[tuple[str, str], Check] = {
     ("report", "--exit-code"): judges,
     ("report", "--baseline"): reports_beside,
     ("report", "--fail-on"): lets_a_report_pass,
+    ("report", "--format"): reports_as("junit"),
+    ("report", "--origin"): is_submitted_by,
+    ("history", "--out"): keeps_a_history_in,
+    ("can", "--on"): is_asked_of("--on", "6.1", "5.15"),
+    ("can", "--mode"): is_asked_of("--mode", "default", "sqpoll"),
+    ("can", "--arch"): is_asked_of("--arch", "amd64", "arm64"),
+    ("can", "--json"): answers_in_json("can", "nop"),
+    ("show", "--mode"): shows_of("--mode", "default", "sqpoll"),
+    ("show", "--arch"): shows_of("--arch", "amd64", "arm64"),
+    ("show", "--console"): shows_the_console,
+    ("show", "--json"): answers_in_json("show", "6.1", "test_nop"),
+    ("tests", "-k"): lists_some_tests,
+    ("tests", "--json"): answers_in_json("tests"),
     ("diff", "--json"): compares_in_json,
     ("diff", "--markdown"): compares_as("--markdown", "### ✅"),
     ("diff", "--html"): compares_as("--html", "<!doctype html>"),
