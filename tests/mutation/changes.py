@@ -103,9 +103,9 @@ class Source:
     def __init__(self, file: str, content: bytes) -> None:
         self.file = file
         self.content = content
-        self._lines = content.splitlines(keepends=True)
+        self._alternatives: set[ast.AST] = set()
         self._begins = [0]
-        for line in self._lines:
+        for line in content.splitlines(keepends=True):
             self._begins.append(self._begins[-1] + len(line))
 
     @classmethod
@@ -120,7 +120,9 @@ class Source:
         only a type checker sees, lists of names; and the texts of messages.
         """
         found: list[list[Change]] = []
-        for node, scope, is_in_function in _visible(ast.parse(self.content), ()):
+        tree = ast.parse(self.content)
+        self._alternatives = {kinds for node in ast.walk(tree) if (kinds := _kinds_in(node)) is not None}
+        for node, scope, is_in_function in _visible(tree, ()):
             changes = [
                 self._change(place, text, scope)
                 for place in self._places(node, is_in_function=is_in_function)
@@ -198,7 +200,7 @@ class Source:
                 yield from self._arguments(node)
             case ast.Tuple(ctx=ast.Load()) | ast.List(ctx=ast.Load()) | ast.Set():
                 yield from self._elements(node.elts)
-                if not isinstance(node, ast.Set):
+                if not isinstance(node, ast.Set) and node not in self._alternatives:
                     yield from self._swapped(node.elts)
             case ast.Dict():
                 yield from self._swapped(node.values)
@@ -240,10 +242,13 @@ class Source:
     def _condition(self, node: ast.expr, *forced: bytes) -> _Place:
         return self._whole(node, b"not (" + self._text(node) + b")", *forced)
 
-    def _operator(self, left: ast.AST, operator: ast.AST, right: ast.AST) -> Iterator[_Place]:
+    def _operator(self, left: ast.expr, operator: ast.AST, right: ast.expr) -> Iterator[_Place]:
         if type(operator) not in _OTHER_OPERATORS:
             return
         word, others = _OTHER_OPERATORS[type(operator)]
+        if isinstance(operator, ast.Is) and _is_none(right):
+            # Nothing of ours is equal to None but None.
+            others = ("is not",)
         between = self.content[self._end(left) : self._start(right)]
         at = self._end(left) + between.index(word.encode())
         yield _Place(at, at + len(word), tuple(other.encode() for other in others))
@@ -311,6 +316,16 @@ def _is_left_out(node: ast.AST) -> bool:
         case ast.Assign(targets=[ast.Name(id=name)]):
             return name in _NAMES_ONLY
     return False
+
+
+def _kinds_in(node: ast.AST) -> ast.AST | None:
+    """Classes of which any will do, in whatever order: those of `except` and `isinstance`."""
+    match node:
+        case ast.ExceptHandler(type=ast.Tuple() as kinds):
+            return kinds
+        case ast.Call(func=ast.Name(id="isinstance"), args=[_, kinds]):
+            return kinds
+    return None
 
 
 def _is_none(node: ast.expr) -> bool:

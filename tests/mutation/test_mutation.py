@@ -30,6 +30,7 @@ def results_of(text: str) -> set[str]:
     [
         ("a < b", {"a <= b", "a > b"}),
         ("a is b", {"a is not b", "a == b"}),
+        ("a is None", {"a is not None"}),
         ("a not in b", {"a in b"}),
         ("(a) + b", {"(a) - b", "a"}),
         ("a | b", {"a & b", "a ^ b", "a", "b"}),
@@ -54,6 +55,11 @@ def results_of(text: str) -> set[str]:
         ("for a in b: continue", {"for a in (): continue", "for a in b: break"}),
         ("for a in b: break", {"for a in (): break", "for a in b: continue", "for a in b: pass"}),
         ("try: a\nexcept B: c", {"except B: raise"}),
+        ("try: a\nexcept (B, C): pass", {"except (B, C): raise", "except (B): pass", "except (C): pass"}),
+        (
+            "isinstance('a', (B, C))",
+            {"isinstance((B, C), 'a')", "isinstance('a', (B))", "isinstance('a', (C))", "pass"},
+        ),
         ("def f(): return a", {"def f(): return None"}),
         ("def f(): a = b", {"def f(): pass"}),
         ("def f(): a += b", {"def f(): pass"}),

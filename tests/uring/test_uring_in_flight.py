@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from made_up_kernel import SQ_HEAD, MadeUpKernel, kernel
@@ -166,6 +166,10 @@ def test_nothing_is_kept_where_nothing_is_in_flight(kept: list[object]) -> None:
     before = lifetime.abandoned_count
     book.abandon()
     assert (kept, lifetime.abandoned_count, book.counts) == ([], before, {})
+
+
+def test_a_process_begins_with_nothing_in_flight(run_python: Callable[[str], object]) -> None:
+    run_python("from uring import lifetime as book; assert (book.abandoned_count, book.buffer_rings) == (0, {})")
 
 
 # -- with the queue ---------------------------------------------------------------------------------------------------

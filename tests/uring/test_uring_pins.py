@@ -110,3 +110,21 @@ def test_string_paths_are_held() -> None:
     gc.collect()
     assert ctypes.string_at(sqe.addr) == b"a" * 100
     assert b"a" * 100 == sqe._pins
+
+
+@pytest.mark.parametrize(
+    "prep",
+    [
+        lambda sqe: sqe.prep_accept(3, None, None, 0),
+        lambda sqe: sqe.prep_nop(),
+        lambda sqe: sqe.prep_timeout(4096, 0, 0),
+        lambda sqe: sqe.prep_poll_add(3, 1),
+    ],
+)
+def test_what_points_to_nothing_of_ours_holds_nothing(prep: Prep) -> None:
+    """And lets go of what the entry held before."""
+    sqe = uring.io_uring_sqe()
+    sqe.prep_read(3, bytearray(4), 0)
+    assert sqe._pins is not None
+    prep(sqe)
+    assert sqe._pins is None

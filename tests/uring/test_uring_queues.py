@@ -196,6 +196,27 @@ def test_only_what_is_no_plain_no_op_has_to_be_cleared(kernel: MadeUpKernel) -> 
     assert (ring.sq.is_plain, ring.sq._is_zero) == (True, False)
 
 
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda sqe: setattr(sqe, "fd", 5),
+        lambda sqe: setattr(sqe, "cmd", b"x"),
+        lambda sqe: sqe.prep_fsync(3, 0),
+        lambda sqe: sqe.link_next(),
+    ],
+)
+def test_a_no_op_that_was_touched_is_no_plain_one(
+    kernel: MadeUpKernel, touch: Callable[[uring.io_uring_sqe], None]
+) -> None:
+    """The next one in its slot is clean again."""
+    ring = kernel.ring(1)
+    touch(ring.nop(1))
+    assert not ring.sq.is_plain
+    ring.flush_sq()
+    kernel.take()
+    assert ring.nop(2) == uring.io_uring_sqe(user_data=2)
+
+
 # -- the completion side ----------------------------------------------------------------------------------------------
 
 LIMITS = [1, 2, 3, 7, 8, 9]
