@@ -34,7 +34,7 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings of this machine's user; what a test exports through options is taken back."""
     for name in _SETTINGS:
         monkeypatch.setenv(f"URING_MATRIX_{name}", "")
-    for name in ("NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("URING_MATRIX_CACHE", str(tmp_path / "cache"))
     (tmp_path / "here").mkdir()

@@ -43,7 +43,7 @@ def test_a_narrower_run_keeps_the_rest_and_says_so(command: Call, matrix: Path) 
     assert f"{count} cells of an earlier run are kept: host" in ended.out
     page = (matrix / "kernel/host.html").read_text()
     assert f"{count} verdicts of this column are of an earlier run" in page
-    assert "test_nop" in page
+    assert (matrix / "can/nop.html").exists()
 
 
 def test_json_counts_what_was_asked_for(command: Call, matrix: Path) -> None:
