@@ -6,7 +6,8 @@
 
 A change that no test notices has survived. Some change nothing that could be noticed: they are written down in
 `equivalent.toml`, each with the reason, and do not count. Exit code 0: at least 95 % of the others were noticed. 1:
-fewer were, or what was judged equivalent is not. 2: usage. 3: the tests could not be held, and nothing is known.
+fewer were, or what was judged equivalent is not. 2: usage. 3: the tests could not be held, and nothing is known. 130:
+interrupted.
 """
 
 from __future__ import annotations
@@ -196,6 +197,9 @@ def main(arguments: list[str] | None = None) -> int:
             result = Result(change, outcome, judgements.get(change.key))
             results.append(result)
             show(result, is_verbose=chosen.verbose)
+    except KeyboardInterrupt:
+        print(f"interrupted after {summary(results)}", file=sys.stderr)
+        return 130
     except ToolError as error:
         print(f"nothing is known about the tests: {error}", file=sys.stderr)
         return 3

@@ -312,9 +312,9 @@ def test_slots_are_handed_back_by_hand(kernel: MadeUpKernel, count: int) -> None
 # -- closing ----------------------------------------------------------------------------------------------------------
 
 
-def in_flight(kernel: MadeUpKernel, flags: int = 0) -> tuple[uring.IoUring, weakref.ref[Buffer]]:
+def in_flight(kernel: MadeUpKernel, flags: int = 0, entries: int = 4) -> tuple[uring.IoUring, weakref.ref[Buffer]]:
     """A ring with a receive that the kernel has."""
-    ring = kernel.ring(4, flags)
+    ring = kernel.ring(entries, flags)
     buffer = Buffer(8)
     ring.recv(7, 3, buffer, 0)
     ring.submit()
@@ -342,8 +342,9 @@ def test_what_is_in_flight_is_cancelled_at_the_end(kernel: MadeUpKernel, monkeyp
     assert (buffer(), lifetime.abandoned_count) == (None, before)
 
 
-def test_what_has_ended_need_not_be_cancelled(kernel: MadeUpKernel) -> None:
-    ring, buffer = in_flight(kernel)
+@pytest.mark.parametrize("entries", [1, 4])
+def test_what_has_ended_need_not_be_cancelled(kernel: MadeUpKernel, entries: int) -> None:
+    ring, buffer = in_flight(kernel, entries=entries)
     kernel.complete(cqe(7))
     ring.deinit()
     gc.collect()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -195,3 +198,19 @@ def test_what_a_probe_says(last_op: int, ops_len: int, op: int, flags: int, expe
     probe.ops[op].flags = flags
     assert probe.is_supported(op) is expected
     assert probe.ops[op].is_supported() is bool(flags & 1)
+
+
+# -- machines ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("machine", "size_bytes", "data_at"), [("x86_64", 12, 4), ("aarch64", 16, 8), ("s390x", 16, 8)]
+)
+def test_epoll_events_are_packed_on_x86_64_only(
+    monkeypatch: pytest.MonkeyPatch, machine: str, size_bytes: int, data_at: int
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "", "", "", machine)))
+    there: dict[str, object] = {"__name__": "uring.structs_there", "__package__": "uring"}
+    exec(compile(Path(uring.structs.__file__).read_bytes(), uring.structs.__file__, "exec"), there)
+    kind: Any = there["epoll_event"]
+    assert (ctypes.sizeof(kind), kind.events.offset, kind.data.offset) == (size_bytes, 0, data_at)
