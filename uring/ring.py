@@ -32,10 +32,10 @@ class IoUring(ControlOperations):
 
     __slots__ = ()
 
-    def _register(self, opcode: int, address: int, count: int, table: tables.Table, call: str) -> int:
+    def _register(self, opcode: int, address: int, count: int, table: tables.Table, call: str) -> None:
         if self.fd < 0:
             self._refuse()
-        return syscalls.io_uring_register(self.fd, opcode, address, count, table, call)
+        syscalls.io_uring_register(self.fd, opcode, address, count, table, call)
 
     def register_files(self, fds: Fds) -> None:
         """Make a table of open files, addressed by slot with IOSQE_FIXED_FILE; -1 leaves a slot empty (since 5.5).

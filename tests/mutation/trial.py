@@ -100,8 +100,10 @@ class Trial:
         self._output = directory / "output.txt"
         self._facts = directory / "facts.jsonl"
         if change is not None:
+            # Of the copy, which stays as it was when the changes were chosen, whoever edits the files meanwhile.
             path = directory / change.file
-            path.write_bytes(change.apply((project.root / change.file).read_bytes()))
+            self._unchanged = path.read_bytes()
+            path.write_bytes(change.apply(self._unchanged))
         self._started = time.monotonic()
         # A file, since a pipe that nobody reads meanwhile would stop the tests when it is full.
         self._facts.unlink(missing_ok=True)
@@ -134,7 +136,7 @@ class Trial:
         os.close(self.pidfd)
         seconds = time.monotonic() - self._started
         if self.change is not None:
-            shutil.copyfile(self._project.root / self.change.file, self._directory / self.change.file)
+            (self._directory / self.change.file).write_bytes(self._unchanged)
         try:
             return judge(self._said(), os.waitstatus_to_exitcode(status), seconds, is_hung=is_hung)
         except ToolError as error:

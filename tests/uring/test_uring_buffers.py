@@ -425,6 +425,9 @@ def test_a_freed_ring_has_no_view_of_its_memory() -> None:
     br.free()
     with pytest.raises(ValueError, match="released"):
         _ = br._words[0]
+    for use in (lambda: br.tail, lambda: setattr(br, "tail", 1), lambda: br[0], lambda: uring.buf_ring_init(br)):
+        with pytest.raises(uring.RingClosed, match="freed"):
+            use()
 
 
 def test_a_ring_that_nobody_refers_to_is_unmapped(monkeypatch: pytest.MonkeyPatch) -> None:

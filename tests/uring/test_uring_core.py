@@ -45,6 +45,12 @@ def test_what_a_ring_is_made_with(kernel: MadeUpKernel) -> None:
     with uring.IoUring.init(4, SQPOLL, keep_alive=False) as ring:
         assert kernel.params == [SQPOLL, 1000, 0, 4]
         assert (ring.fd, ring.flags, ring.features) == (FD, SQPOLL, kernel.features)
+    params = uring.io_uring_params(flags=uring.IORING_SETUP_SUBMIT_ALL, sq_thread_idle=7)
+    for make in (uring.IoUring, uring.IoUring.init):
+        with make(2) as ring:
+            assert (kernel.params, ring._keep_alive) == ([0, 1000, 0, 2], True)
+    with uring.IoUring.init_params(2, params) as ring:
+        assert (kernel.params, ring._keep_alive) == ([uring.IORING_SETUP_SUBMIT_ALL, 7, 0, 2], True)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +220,16 @@ def test_an_entry_is_named_and_counted(kernel: MadeUpKernel, user_data: int) -> 
     assert (ring.fsync(user_data, 3, 0).user_data, ring.sq_ready()) == (user_data, 1)
     assert (ring.nop(user_data).user_data, ring.sq_ready()) == (user_data, 2)
     assert (ring.get_sqe().opcode, ring.sq_ready()) == (0, 3)
+
+
+@pytest.mark.parametrize("user_data", [-1, 1 << 64, "x", None, 1.5])
+def test_a_name_that_is_none_takes_no_entry(kernel: MadeUpKernel, user_data: Any) -> None:
+    ring = kernel.ring(4)
+    with pytest.raises(uring.ArgumentOutOfRange, match=r"io_uring_sqe\.user_data"):
+        ring.fsync(user_data, 3, 0)
+    with pytest.raises(uring.ArgumentOutOfRange, match="nop: user_data"):
+        ring.nop(user_data)
+    assert ring.sq_ready() == 0
 
 
 # -- reaping ----------------------------------------------------------------------------------------------------------

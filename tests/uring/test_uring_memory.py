@@ -216,6 +216,8 @@ def test_no_port(port: int) -> None:
 
 
 def test_addresses_that_are_room_for_one() -> None:
+    room: Any = uring.sockaddr_storage.from_buffer_copy(bytes(uring.sockaddr_in6("::1", 80)).ljust(128, b"\0"))
+    assert (room.family, bytes(room.data)[:2], len(room), ctypes.sizeof(room)) == (10, b"\0P", 128, 128)
     four, six = uring.sockaddr_in(), uring.sockaddr_in6()
     assert (four.host, four.port, six.host, six.port, six.flowinfo, six.scope_id) == ("0.0.0.0", 0, "::", 0, 0, 0)
     other = uring.sockaddr_in6("2001:db8::1", 5, 6, 7)

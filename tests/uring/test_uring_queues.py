@@ -31,6 +31,7 @@ from uring import barriers
 from uring.flags import IORING_CQE_F_32, IORING_CQE_F_SKIP
 
 __all__ = ["kernel"]
+Work = Callable[[uring.IoUring], object]
 POPULATED = mmap.MAP_SHARED | mmap.MAP_POPULATE
 
 
@@ -196,6 +197,16 @@ def test_only_what_is_no_plain_no_op_has_to_be_cleared(kernel: MadeUpKernel) -> 
     assert (ring.sq.is_plain, ring.sq._is_zero) == (True, False)
 
 
+@pytest.mark.parametrize("take", [lambda ring: ring.get_sqe(), lambda ring: ring.nop(2)])
+def test_a_no_op_behind_another_entry_hides_it_from_nobody(kernel: MadeUpKernel, take: Work) -> None:
+    ring = kernel.ring(4)
+    ring.fsync(1, 3, 0)
+    take(ring)
+    assert not ring.sq.is_plain
+    ring.flush_sq()
+    assert 1 in ring._in_flight.counts
+
+
 @pytest.mark.parametrize(
     "touch",
     [
@@ -328,8 +339,6 @@ def test_an_array_knows_its_completions(length: int) -> None:
 
 
 # -- order ------------------------------------------------------------------------------------------------------------
-
-Work = Callable[[uring.IoUring], object]
 
 
 @pytest.mark.parametrize(
