@@ -195,7 +195,11 @@ class Source:
             case ast.Constant(value=int() as number):
                 yield self._whole(node, str(number + 1).encode(), f"({number - 1})".encode())
             case ast.Constant(value=str() as text) if _FORMAT.fullmatch(text):
-                yield self._whole(node, self._text(node).swapcase())
+                source = self._text(node)
+                letters = [letter.start() for letter in re.finditer(rb"[bBhHiIqQ]", source)]
+                yield self._whole(
+                    node, *(source[:at] + source[at:][:1].swapcase() + source[at + 1 :] for at in letters)
+                )
             case ast.Call():
                 yield from self._arguments(node)
             case ast.Tuple(ctx=ast.Load()) | ast.List(ctx=ast.Load()) | ast.Set():

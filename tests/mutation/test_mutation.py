@@ -40,7 +40,7 @@ def results_of(text: str) -> set[str]:
         ("~a", {"a"}),
         ("a = True", {"a = False"}),
         ("a = 7", {"a = 8", "a = (6)"}),
-        ("a = Struct('=QiI')", {"a = Struct('=qIi')"}),
+        ("a = Struct('=Q4xi')", {"a = Struct('=q4xi')", "a = Struct('=Q4xI')"}),
         ("a = f(b, c=d)", {"a = f(0, c=d)", "a = f(b, )"}),
         ("a = f(b, 'c')", {"a = f('c', b)", "a = f(0, 'c')"}),
         ("a if b else c", {"a if not (b) else c", "a if True else c", "a if False else c"}),

@@ -419,6 +419,23 @@ def test_sizes_of_a_groups_buffers(
     assert group.br.address == 0
 
 
+def test_a_group_can_be_made_by_zigs_name(ring: uring.IoUring, registered: list[tuple[int, int]]) -> None:
+    with uring.BufferGroup.init(ring, 7, 16, 4) as group:
+        assert (group.ring, group.group_id, group.buffer_size, group.buffers_count) == (ring, 7, 16, 4)
+        assert (group.br.entries, group.br.tail, registered) == (4, 4, [(7, uring.IOU_PBUF_RING_INC)])
+        # As if the kernel took the group's first two buffers; they go back in the order of the data.
+        for expected, buffer_id in ((0, 1), (1, 0)):
+            group.put(cqe(buffer_id, 3))
+            assert (group.br[expected].bid, group.br[expected].len, group.br.tail) == (buffer_id, 16, 5 + expected)
+
+
+def test_a_ring_alone_is_an_empty_one() -> None:
+    br = uring.io_uring_buf_ring(4)
+    assert (br.is_incremental, br.entries, br.tail, br._pins, br._added, br._ids) == (False, 4, 0, {}, {}, [None] * 4)
+    assert [(br[index].addr, br[index].len, br[index].bid) for index in range(4)] == [(0, 0, 0)] * 4
+    br.free()
+
+
 def test_a_freed_ring_has_no_view_of_its_memory() -> None:
     br = uring.io_uring_buf_ring(2)
     br.free()

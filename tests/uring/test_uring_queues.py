@@ -59,6 +59,22 @@ def test_every_position_is_read_where_the_kernel_put_it(kernel: MadeUpKernel) ->
     assert (sq.mask, cq.mask, len(sq.sqes), len(cq.cqes), list(sq.array)) == (3, 7, 4, 8, [0, 1, 2, 3])
 
 
+def test_the_queues_can_be_made_by_zigs_names(kernel: MadeUpKernel) -> None:
+    """For code that calls io_uring_setup(2) itself."""
+    params = uring.io_uring_params(flags=uring.IORING_SETUP_CQE32)
+    assert kernel.setup(4, params) == FD
+    sq = uring.SubmissionQueue.init(FD, params)
+    cq = uring.CompletionQueue.init(FD, params, sq)
+    assert (type(sq), type(cq), sq.mask, cq.mask) == (uring.SubmissionQueue, uring.CompletionQueue, 3, 7)
+    assert [fd for _, _, fd, _ in kernel.mapped] == [FD, FD]
+    posted = cqe(7, 1, 2, 3, 4)
+    kernel.complete(posted, is_big=True)
+    assert cq.take(2) == [posted]
+    cq.deinit()
+    sq.deinit()
+    assert len(kernel.unmapped) == 2
+
+
 @pytest.mark.parametrize(
     ("flags", "array_at", "rings_bytes", "sqe_bytes"),
     [
