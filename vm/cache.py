@@ -146,10 +146,12 @@ class Cache:
 
     def keys(self, kind: str) -> list[str]:
         """List the entries of a kind, unverified, sorted."""
-        try:
-            return sorted(path.name for path in (self.directory / kind).iterdir() if not path.name.startswith("."))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        place = self.directory / kind
+        with self.writing(f"list {place}"):
+            try:
+                return sorted(path.name for path in place.iterdir() if not path.name.startswith("."))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
 
     def meta(self, kind: str, key: str) -> Mapping[str, Any]:
         """What is remembered about an entry, unverified, and much quicker so; nothing where that cannot be read."""
