@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import dropwhile
 from typing import Any
 
-from reports.capabilities import Entry, Requirement, entries, find, nearest, requirement, together
+from reports.capabilities import Entry, Requirement, entries, find, nearest, requirement
 from reports.distributions import Distribution, distribution_of, untested
 from reports.errors import ResultsError
 from reports.kernel_lookup import Named, beside, known_beside, named
-from reports.matrix import Column, Line, Matrix, Minimum, MinimumKind, Outcome, derive, exact_name
+from reports.matrix import Column, Line, Matrix, Minimum, MinimumKind, Outcome, derive, exact_name, together
 from reports.records import Kernel, Results
 
 # Count up when a field of the JSON goes or changes its meaning; new fields may come at any time.
@@ -67,7 +67,7 @@ class Answer:
     @property
     def outcome(self) -> Outcome:
         """Yes only where every line says so."""
-        return _worst({one.outcome for one in self.lines})
+        return together({one.outcome for one in self.lines})
 
 
 def answer(
@@ -125,8 +125,8 @@ def _lines(matrix: Matrix, mode: str | None, arch: str | None) -> list[Line]:
 
 
 def _on_line(line: Line, wanted: Sequence[Entry], matrix: Matrix, asked: Sequence[Named]) -> OnLine:
-    columns = columns_of(matrix, line)
-    outcomes = {column.kernel.id: together(wanted, index) for index, column in columns}
+    columns = matrix.line_columns(line)
+    outcomes = {column.kernel.id: together(entry.outcomes[index] for entry in wanted) for index, column in columns}
     required = requirement(wanted, matrix, line)
     on = tuple(_on_kernel(one, columns, outcomes) for one in asked)
     kernels = [column.kernel for _, column in columns]
@@ -140,24 +140,15 @@ def _on_line(line: Line, wanted: Sequence[Entry], matrix: Matrix, asked: Sequenc
         holes,
         tuple(_by_distribution(kernels, outcomes)),
         on,
-        _worst(found),
+        together(found),
     )
-
-
-def columns_of(matrix: Matrix, line: Line) -> list[tuple[int, Column]]:
-    """A line's columns with their places among the matrix's, oldest first."""
-    return [
-        (index, column)
-        for index, column in enumerate(matrix.columns)
-        if (column.kernel.arch, column.mode.id) == (line.arch, line.mode.id)
-    ]
 
 
 def _on_kernel(asked: Named, columns: Sequence[tuple[int, Column]], outcomes: Mapping[str, Outcome]) -> OnKernel:
     names = {kernel.id for kernel in asked.kernels}
     own = tuple(index for index, column in columns if column.kernel.id in names)
     if own:
-        return OnKernel(asked, own, _worst({outcomes[name] for name in names if name in outcomes}))
+        return OnKernel(asked, own, together({outcomes[name] for name in names if name in outcomes}))
     # One that was tested elsewhere, on another architecture say, is none here.
     around = beside(asked, [column.kernel for _, column in columns])
     return OnKernel(asked, (), Outcome.OPEN, known_beside(around, lambda kernel: outcomes[kernel.id]))
@@ -171,18 +162,12 @@ def _from_some_kernel_on(required: Requirement, holes: Sequence[Kernel]) -> Outc
     return Outcome.OPEN if tested.at is None or holes else Outcome.PASSES
 
 
-def _worst(found: set[Outcome]) -> Outcome:
-    if Outcome.LACKS in found:
-        return Outcome.LACKS
-    return Outcome.PASSES if found == {Outcome.PASSES} else Outcome.OPEN
-
-
 def _by_distribution(kernels: Sequence[Kernel], outcomes: Mapping[str, Outcome]) -> list[tuple[Distribution, Outcome]]:
     found: dict[str, tuple[Distribution, set[Outcome]]] = {}
     for kernel in kernels:
         if (one := distribution_of(kernel)) is not None:
             found.setdefault(one.name, (one, set()))[1].add(outcomes[kernel.id])
-    return [(one, _worst(own)) for one, own in found.values()]
+    return [(one, together(own)) for one, own in found.values()]
 
 
 # -- for programs ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from reports.can import Answer, OnKernel, OnLine
 from reports.capabilities import Basis, Entry, exercised_by
 from reports.distributions import Distribution, distribution_of
 from reports.folding import fold_by
-from reports.matrix import MinimumKind, Outcome, exact_name
+from reports.matrix import MinimumKind, Outcome, exact_name, together
 from reports.records import Kernel
 from reports.untrusted import visible
 from reports.versions import parse_series
@@ -175,9 +175,7 @@ def _on_kernel(kernel: OnKernel, found: Answer, one: OnLine) -> str:
         return visible("; ".join(filter(None, (f"{name}: not known: not tested", ", ".join(around), carries))) + ".")
     by_outcome: dict[Outcome, list[int]] = {}
     for index in kernel.indices:
-        wanted = [entry.outcomes[index] for entry in entries]
-        outcome = next((one for one in (Outcome.LACKS, Outcome.OPEN) if one in wanted), Outcome.PASSES)
-        by_outcome.setdefault(outcome, []).append(index)
+        by_outcome.setdefault(together(entry.outcomes[index] for entry in entries), []).append(index)
     if found.is_list:
         parts = [f"{_count_of(entries, index)} on {_kernel_at(index, found)}" for index in kernel.indices]
         return visible("; ".join(parts) + ".")

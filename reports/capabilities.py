@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reports.matrix import Column, Line, Matrix, Minimum, Outcome, Row, minimum
+from reports.matrix import Column, Line, Matrix, Minimum, Outcome, Row, minimum, together
 from reports.records import Capability, Results
 from reports.versions import parse_series
 
@@ -90,13 +90,7 @@ def _stated(capability: Capability, matrix: Matrix) -> Entry:
         documented=capability.since,
         outcomes=outcomes,
         minimums={
-            line: minimum(
-                [
-                    (column.kernel, one)
-                    for column, one in zip(matrix.columns, outcomes, strict=True)
-                    if (column.kernel.arch, column.mode.id) == (line.arch, line.mode.id)
-                ]
-            )
+            line: minimum([(column.kernel, outcomes[index]) for index, column in matrix.line_columns(line)])
             for line in matrix.lines
         },
     )
@@ -208,26 +202,11 @@ class Requirement:
     documented: str | None
 
 
-def together(wanted: Sequence[Entry], index: int) -> Outcome:
-    """What a column says of all of some capabilities: one that it lacks is enough, and one that is open leaves it open.
-
-    Args:
-        wanted: at least one.
-        index: the column's among the matrix's.
-    """
-    found = {one.outcomes[index] for one in wanted}
-    if Outcome.LACKS in found:
-        return Outcome.LACKS
-    return Outcome.PASSES if found == {Outcome.PASSES} else Outcome.OPEN
-
-
 def requirement(wanted: Sequence[Entry], matrix: Matrix, line: Line) -> Requirement:
     """Say which kernel to require for all of some capabilities."""
-    outcomes = []
-    for index, column in enumerate(matrix.columns):
-        if (column.kernel.arch, column.mode.id) != (line.arch, line.mode.id):
-            continue
-        outcomes.append((column.kernel, together(wanted, index)))
+    outcomes = [
+        (column.kernel, together(one.outcomes[index] for one in wanted)) for index, column in matrix.line_columns(line)
+    ]
     versions = [(parse_series(one.documented), one.documented) for one in wanted]
     is_documented = all(version is not None for version, _ in versions)
     return Requirement(

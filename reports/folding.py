@@ -90,9 +90,7 @@ def fold_by(matrix: Matrix, line: Line, look: Callable[[int], Hashable]) -> tupl
     """
     runs: list[list[int]] = []
     previous: Hashable = None
-    for index, column in enumerate(matrix.columns):
-        if column.kernel.arch != line.arch or column.mode.id != line.mode.id:
-            continue
+    for index in matrix.places[line]:
         looks = look(index)
         if runs and looks == previous:
             runs[-1].append(index)
@@ -194,17 +192,12 @@ def losses(matrix: Matrix) -> tuple[Loss, ...]:
     Returns:
         In row order, the oldest loss of a row first.
     """
-    indices: dict[tuple[str, str], list[int]] = {}
-    for index, column in enumerate(matrix.columns):
-        indices.setdefault((column.kernel.arch, column.mode.id), []).append(index)
     found = []
     for row in matrix.rows:
         for line, minimum in row.minimums.items():
             if minimum.regressions:
                 known = [
-                    (index, one)
-                    for index in indices[line.arch, line.mode.id]
-                    if (one := row.outcomes[index]) is not Outcome.OPEN
+                    (index, one) for index in matrix.places[line] if (one := row.outcomes[index]) is not Outcome.OPEN
                 ]
                 found += list(_losses_of(row, known))
     return tuple(found)

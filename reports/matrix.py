@@ -5,7 +5,7 @@ only as exactly as the tested kernels allow.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
@@ -40,6 +40,17 @@ _OUTCOMES = {
 def is_judged(status: Status) -> bool:
     """Whether a verdict says anything about the kernel."""
     return _OUTCOMES[status] is not Outcome.OPEN
+
+
+def together(outcomes: Iterable[Outcome]) -> Outcome:
+    """Say of several outcomes what they come to: one that lacks is enough, and one that is open leaves all open.
+
+    Of none nothing is known.
+    """
+    found = set(outcomes)
+    if Outcome.LACKS in found:
+        return Outcome.LACKS
+    return Outcome.PASSES if found == {Outcome.PASSES} else Outcome.OPEN
 
 
 def outcome(row: Result | None) -> Outcome:
@@ -296,7 +307,8 @@ class Matrix:
     """Everything the site shows, derived from one results.json."""
 
     columns: tuple[Column, ...]
-    lines: tuple[Line, ...]
+    # Where each line's columns stand among them, the oldest kernel first
+    places: Mapping[Line, tuple[int, ...]]
     groups: tuple[Group, ...]
     # From which kernel on all tests pass
     overall: Mapping[Line, Minimum]
@@ -306,6 +318,15 @@ class Matrix:
     # Cells that nobody expected, and cells without a verdict
     unexpected: tuple[Cell, ...]
     open: tuple[Cell, ...]
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The architectures and modes that there are."""
+        return tuple(self.places)
+
+    def line_columns(self, line: Line) -> list[tuple[int, Column]]:
+        """A line's columns, with where they stand."""
+        return [(index, self.columns[index]) for index in self.places[line]]
 
     @property
     def names(self) -> dict[str, str]:
@@ -378,7 +399,7 @@ def derive(results: Results) -> Matrix:
     cells = [cell for own in grid.values() for cell in own if cell is not None and not cell.is_clean_pass]
     return Matrix(
         columns=columns,
-        lines=lines,
+        places=places,
         groups=groups,
         overall={line: _minimum(_overall_outcomes(own, rows, columns)) for line, own in places.items()},
         counts=sum((counts[column.kernel.id, column.mode.id] for column in columns), Counter()),
@@ -485,14 +506,4 @@ def _overall_outcomes(
     indices: Sequence[int], rows: Sequence[Row], columns: Sequence[Column]
 ) -> list[tuple[Kernel, Outcome]]:
     """Say of each kernel whether all tests pass: one that does not is enough, and one that is open leaves it open."""
-    outcomes = []
-    for index in indices:
-        column = columns[index]
-        found = {row.outcomes[index] for row in rows}
-        if Outcome.LACKS in found:
-            outcomes.append((column.kernel, Outcome.LACKS))
-        elif Outcome.OPEN in found or not found:
-            outcomes.append((column.kernel, Outcome.OPEN))
-        else:
-            outcomes.append((column.kernel, Outcome.PASSES))
-    return outcomes
+    return [(columns[index].kernel, together(row.outcomes[index] for row in rows)) for index in indices]

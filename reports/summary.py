@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from reports.events import kernel_order
 from reports.expectation import Expectation, judge_all
+from reports.folding import losses
 from reports.matrix import derive
 from reports.records import CellKey, Result, Results
 from reports.untrusted import visible
@@ -77,13 +78,8 @@ def summarize(own: Results, judged: Results | None = None) -> Summary:
 
 def _lost(own: Results) -> Collection[CellKey]:
     """Find what a kernel does not pass and an older one does."""
-    matrix = derive(own)
-    found = set()
-    for row in matrix.rows:
-        for line, minimum in row.minimums.items():
-            for kernel in minimum.regressions:
-                found.add(CellKey(row.test.id, kernel.id, line.arch, line.mode.id))
-    return found
+    cells = (loss.row.cells[index] for loss in losses(derive(own)) for index in loss.after)
+    return {cell.row.key for cell in cells if cell is not None}
 
 
 def troubles(rows: Iterable[Result], own: Results) -> list[Trouble]:

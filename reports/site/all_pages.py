@@ -37,7 +37,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
     """Render a page for every line."""
     template = model.template("all.html")
     for line, path in model.addresses.lines.items():
-        own = model.line_columns(line)
+        own = model.matrix.line_columns(line)
         yield (
             path,
             template.render(

@@ -110,8 +110,7 @@ def text(model: Model) -> str:
 
 def badge_of(model: Model) -> str:
     """Draw the badge: how much of it the newest kernel has, and what was lost or left open before that."""
-    columns = [column for _, column in model.line_columns(model.line)] if model.line else []
-    judged = [column for column in columns if column.state is ColumnState.JUDGED]
+    judged = [column for _, column in model.columns if column.state is ColumnState.JUDGED]
     label = "io_uring"
     if not judged:
         return badge(label, "no verdict", "open")
@@ -164,7 +163,7 @@ def _support(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Suppor
         return exact_name(kernel, versions) or None
 
     distributions = {}
-    for index, column in model.line_columns(line):
+    for index, column in model.matrix.line_columns(line):
         name = model.distribution(column.kernel)
         if name and entry.outcomes[index].value in ("passes", "lacks"):
             distributions[name] = entry.outcomes[index].value == "passes"

@@ -85,7 +85,7 @@ def _answer(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Answer:
     versions = model.versions
     has: list[str] = []
     lacks: list[str] = []
-    for index, column in model.line_columns(line):
+    for index, column in model.matrix.line_columns(line):
         name = model.distribution(column.kernel)
         if name and entry.outcomes[index] is not Outcome.OPEN:
             (has if entry.outcomes[index] is Outcome.PASSES else lacks).append(name)
@@ -137,7 +137,7 @@ def _notes(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Iterator
     if documented is None:
         return
     early, late = [], []
-    for index, column in model.line_columns(line):
+    for index, column in model.matrix.line_columns(line):
         series = parse_series(column.kernel.series) or parse_series(column.kernel.release)
         if series is None:
             continue
@@ -159,12 +159,14 @@ def _distinct_lines(model: Model, entry: Entry) -> list[Line]:
 
 
 def _strip_head(model: Model, line: Line) -> Markup:
-    cells = (Markup('<th scope="col">{}</th>').format(visible(column.name)) for _, column in model.line_columns(line))
+    cells = (
+        Markup('<th scope="col">{}</th>').format(visible(column.name)) for _, column in model.matrix.line_columns(line)
+    )
     return Markup("<thead><tr>{}</tr></thead>").format(Markup("").join(cells))
 
 
 def _strip(model: Model, entry: Entry, line: Line) -> Markup:
-    columns = model.line_columns(line)
+    columns = model.matrix.line_columns(line)
     if entry.row is None:
         return Markup("").join(td(stated_face(entry, index), label=column.name) for index, column in columns)
     return model.cell_tds(entry.row, columns, "../")

@@ -14,7 +14,7 @@ from reports.capabilities import Basis, Entry
 from reports.distributions import Distribution, distribution_of, untested
 from reports.folding import Fold, Move, Step
 from reports.matrix import Column, Line, MinimumKind, Outcome, exact_name
-from reports.records import Kernel, Status
+from reports.records import Kernel
 from reports.site.cells import joined
 from reports.site.engine import TEMPLATES
 from reports.site.model import Model
@@ -75,7 +75,7 @@ class StepView:
 def page(model: Model) -> str:
     """Render the front page."""
     tables = list(_tables(model))
-    columns = model.line_columns(model.line) if model.line else []
+    columns = model.columns
     script = (TEMPLATES / "picker.js").read_text(encoding="utf-8")
     digest = b64encode(sha256(script.encode()).digest()).decode()
     matrix = model.matrix
@@ -85,11 +85,10 @@ def page(model: Model) -> str:
         headline=wording.headline(matrix),
         shortfalls=wording.shortfalls(matrix),
         missing=wording.missing_kernels(matrix.columns),
-        open_count=sum(cell.row.status is Status.NOTRUN for cell in matrix.open),
         machines=_machines(model),
         untested=[one for one in untested(matrix.kernels) if matrix.kernels],
         steps=_steps(model),
-        plot=_plot(model, [column for _, column in columns]),
+        plot=_plot(model),
         tables=tables,
         symbols=_symbols(model),
         legend=[(verdict, matrix.counts.get(status, 0)) for status, verdict in wording.VERDICTS.items()],
@@ -151,10 +150,8 @@ def _rows(model: Model, entries: Sequence[Entry], folds: tuple[Fold, ...]) -> It
 
 def _is_settled(model: Model, entry: Entry) -> bool:
     """Whether every kernel of the front page has it, with nothing to add."""
-    if model.line is None:
-        return False
-    own = model.line_columns(model.line)
-    if any(entry.outcomes[index] is not Outcome.PASSES for index, _ in own):
+    own = model.columns
+    if not own or any(entry.outcomes[index] is not Outcome.PASSES for index, _ in own):
         return False
     cells = [entry.row.cells[index] for index, _ in own] if entry.row else []
     return all(cell is not None and cell.is_clean_pass for cell in cells) and not (
@@ -176,7 +173,7 @@ def _order(model: Model, entry: Entry) -> tuple[object, ...]:
 
 def _known(model: Model, entry: Entry) -> str:
     signs = {Outcome.PASSES: "1", Outcome.LACKS: "0", Outcome.OPEN: "?"}
-    return "".join(signs[entry.outcomes[index]] for index, _ in model.line_columns(model.line)) if model.line else ""
+    return "".join(signs[entry.outcomes[index]] for index, _ in model.columns)
 
 
 def _picker(model: Model, columns: Sequence[tuple[int, Column]]) -> str:
@@ -240,12 +237,11 @@ def _noun(plural: str, number: int) -> str:
     return plural.removesuffix("s") if number == 1 else plural
 
 
-def _plot(model: Model, columns: Sequence[Column]) -> Plot | None:
+def _plot(model: Model) -> Plot | None:
     """Draw how many capabilities each kernel has."""
-    places = {id(column): index for index, column in enumerate(model.matrix.columns)}
     points = []
-    for column in columns:
-        outcomes = Counter(entry.outcomes[places[id(column)]] for entry in model.entries)
+    for index, column in model.columns:
+        outcomes = Counter(entry.outcomes[index] for entry in model.entries)
         is_known = outcomes[Outcome.PASSES] + outcomes[Outcome.LACKS] > 0
         points.append((column.name, outcomes[Outcome.PASSES] if is_known else None))
     return plot(points, len(model.entries))

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 
 from jinja2 import Template
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from reports import wording
 from reports.capabilities import Basis, Entry, entries
 from reports.distributions import distribution_of
-from reports.folding import Fold, Step, fold_by, folds, losses, steps
+from reports.folding import Fold, Loss, Step, fold_by, folds, losses, steps
 from reports.matrix import Cell, Column, Line, Matrix, Minimum, Row, derive, exact_name
 from reports.provenance import Provenance
 from reports.records import Kernel, Results, Run
@@ -33,7 +33,8 @@ class Model:
         self.entries = entries(results, self.matrix)
         self.addresses = addresses(self.matrix, self.entries)
         self.losses = losses(self.matrix)
-        self._lost = self._lost_cells()
+        # By identity
+        self._lost = frozenset(id(loss.row.cells[index]) for loss in self.losses for index in loss.after)
         self._distributions: dict[str, str] = {}
         self._differing: dict[str, list[Line]] = {}
         # Derived anew at each call, and asked for by every line of a table.
@@ -87,6 +88,11 @@ class Model:
         return self.matrix.lines[0] if self.matrix.lines else None
 
     @cached_property
+    def columns(self) -> list[tuple[int, Column]]:
+        """The front page's columns, with where they stand among the matrix's."""
+        return self.matrix.line_columns(self.line) if self.line else []
+
+    @cached_property
     def folds(self) -> tuple[Fold, ...]:
         """The columns of the front page, by its tests' verdicts."""
         return folds(self.matrix, self.line) if self.line else ()
@@ -107,18 +113,6 @@ class Model:
     def steps(self) -> tuple[Step, ...]:
         """What changed from fold to fold of the front page."""
         return steps(self.matrix, self.line) if self.line else ()
-
-    def line_columns(self, line: Line) -> list[tuple[int, Column]]:
-        """The columns of one architecture and mode, with where they stand."""
-        return self._by_line[line]
-
-    @cached_property
-    def _by_line(self) -> Mapping[Line, list[tuple[int, Column]]]:
-        keys = {(line.arch, line.mode.id): line for line in self.matrix.lines}
-        found: dict[Line, list[tuple[int, Column]]] = {line: [] for line in self.matrix.lines}
-        for index, column in enumerate(self.matrix.columns):
-            found[keys[column.kernel.arch, column.mode.id]].append((index, column))
-        return found
 
     def kernel_columns(self, kernel: Kernel) -> list[tuple[int, Column]]:
         """The columns of one kernel, one for each mode."""
@@ -153,14 +147,6 @@ class Model:
         """The entry of each test, by the test's id."""
         return {one.row.test.id: one for one in self.entries if one.row is not None}
 
-    def _lost_cells(self) -> frozenset[int]:
-        """Cells of kernels that lack what an older one has, by identity."""
-        found = set()
-        for row in {id(loss.row): loss.row for loss in self.losses}.values():
-            gone = {kernel.id for minimum in row.minimums.values() for kernel in minimum.regressions}
-            found |= {id(cell) for cell in row.cells if cell is not None and cell.row.kernel in gone}
-        return frozenset(found)
-
     def face(self, cell: Cell | None) -> Face:
         """What a tested cell shows."""
         if cell is None or (cell.is_clean_pass and not cell.row.attempts):
@@ -169,7 +155,7 @@ class Model:
 
     def is_lost(self, cell: Cell) -> bool:
         """Whether an older kernel has what this cell's lacks."""
-        return id(cell) in self._lost and not cell.is_clean_pass
+        return id(cell) in self._lost
 
     def evidence(self, cell: Cell | None) -> str | None:
         """The page with a cell's evidence; None for a clean pass."""
@@ -224,10 +210,44 @@ class Model:
 
     def earlier_runs(self, kernel: Kernel) -> list[tuple[Run, int]]:
         """The runs, other than the column's own, that have verdicts in it, and how many each has."""
-        if not self.results.runs:
-            return []
-        counts = Counter(row.run for row in self.results.results if row.kernel == kernel.id)
-        return [(run, counts[run.id]) for run in self.results.runs if counts[run.id]]
+        runs = ((run, self._verdicts_of_runs[run.id, kernel.id]) for run in self.results.runs)
+        return [(run, count) for run, count in runs if count]
+
+    @cached_property
+    def _verdicts_of_runs(self) -> Mapping[tuple[str, str], int]:
+        return Counter((row.run, row.kernel) for row in self.results.results if row.run is not None)
+
+    def marked(self, kernels: Collection[str] | None, tests: Collection[str] | None) -> Iterable[Cell]:
+        """Cells that nobody expected or that have no verdict, in row order.
+
+        Args:
+            kernels: ids of those that a page is about; None for all.
+            tests: the same of tests. Each may have a page of its own: none looks through all cells.
+        """
+        found: Iterable[Cell] = self._marked
+        if tests is not None:
+            found = (cell for test in tests for cell in self._marked_by_test.get(test, ()))
+        return (cell for cell in found if kernels is None or cell.row.kernel in kernels)
+
+    @cached_property
+    def _marked(self) -> list[Cell]:
+        known = {id(cell): cell for cell in (*self.matrix.unexpected, *self.matrix.open)}
+        return list(known.values())
+
+    @cached_property
+    def _marked_by_test(self) -> Mapping[str, list[Cell]]:
+        found: dict[str, list[Cell]] = {}
+        for cell in self._marked:
+            found.setdefault(cell.row.test, []).append(cell)
+        return found
+
+    @cached_property
+    def losses_by_test(self) -> Mapping[str, list[Loss]]:
+        """What was lost, by the test's id."""
+        found: dict[str, list[Loss]] = {}
+        for loss in self.losses:
+            found.setdefault(loss.row.test.id, []).append(loss)
+        return found
 
     def minimum(self, entry: Entry) -> Minimum | None:
         """From which kernel on an entry works, for the front page's architecture and mode."""
@@ -246,7 +266,7 @@ class Model:
         def look(line: Line) -> dict[str, object]:
             return {
                 column.kernel.series if line.arch != self.matrix.lines[0].arch else column.kernel.id: cell.row.status
-                for index, column in self._by_line[line]
+                for index, column in self.matrix.line_columns(line)
                 if (cell := row.cells[index]) is not None
             }
 

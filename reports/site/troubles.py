@@ -1,8 +1,9 @@
 """What a reader has to know before anything else: what was lost, what nobody expected, what has no verdict."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from reports.expectation import Expectation
 from reports.matrix import Cell, Column, Row
 from reports.records import Kernel, Result, Status, Test
 from reports.site.cells import Face
@@ -52,14 +53,6 @@ class Troubles:
     broken: tuple[Kernel, ...]
     open_count: int
 
-    @property
-    def lost_count(self) -> int:
-        """How many cells were lost."""
-        return sum(len(cells) for one in self.lost for _, cells in one.rows)
-
-    def __bool__(self) -> bool:
-        return bool(self.lost or self.unexpected or self.broken or self.open_count)
-
 
 def troubles(model: Model, *, kernels: Collection[str] | None = None, tests: Collection[str] | None = None) -> Troubles:
     """Gather what is wrong.
@@ -69,20 +62,14 @@ def troubles(model: Model, *, kernels: Collection[str] | None = None, tests: Col
         kernels: ids of those that a page is about; None for all.
         tests: the same of tests.
     """
-
-    def is_own(cell: Cell) -> bool:
-        row = cell.row
-        return (kernels is None or row.kernel in kernels) and (tests is None or row.test in tests)
-
-    lost = tuple(_lost(model, is_own))
-    cells = [cell for cell in model.matrix.unexpected if is_own(cell)]
+    marked = list(model.marked(kernels, tests))
     unexpected = [
         Unexpected(model.tests[own[0].row.test], own[0].row, model.face(own[0]), tuple(own))
-        for own in model.unexpected(cells)
+        for own in model.unexpected([one for one in marked if one.expectation is Expectation.UNEXPECTED])
     ]
     listed = unexpected[:_LISTED_MAX]
     return Troubles(
-        lost=lost,
+        lost=tuple(_lost(model, kernels, tests)),
         unexpected=tuple(listed),
         unexpected_count=sum(len(one.cells) for one in unexpected),
         more=sum(len(one.cells) for one in unexpected[_LISTED_MAX:]),
@@ -91,17 +78,18 @@ def troubles(model: Model, *, kernels: Collection[str] | None = None, tests: Col
             for kernel in model.results.kernels
             if kernel.error and tests is None and (kernels is None or kernel.id in kernels)
         ),
-        open_count=sum(cell.row.status is Status.NOTRUN for cell in model.matrix.open if is_own(cell)),
+        open_count=sum(cell.row.status is Status.NOTRUN for cell in marked),
     )
 
 
-def _lost(model: Model, is_own: Callable[[Cell], bool]) -> Iterator[Lost]:
+def _lost(model: Model, kernels: Collection[str] | None, tests: Collection[str] | None) -> Iterator[Lost]:
     """Gather what the same kernels lost, the newest first."""
     columns = model.matrix.columns
     groups: dict[tuple[int, tuple[int, ...]], list[tuple[Row, tuple[Cell, ...]]]] = {}
-    for loss in model.losses:
-        cells = tuple(cell for index in loss.after if (cell := loss.row.cells[index]) is not None)
-        if any(map(is_own, cells)):
+    found = model.losses if tests is None else [one for test in tests for one in model.losses_by_test.get(test, ())]
+    for loss in found:
+        if kernels is None or any(columns[index].kernel.id in kernels for index in loss.after):
+            cells = tuple(cell for index in loss.after if (cell := loss.row.cells[index]) is not None)
             groups.setdefault((loss.before, loss.after), []).append((loss.row, cells))
     for (before, after), rows in sorted(groups.items(), key=lambda item: item[0][1], reverse=True):
         yield Lost(
