@@ -122,6 +122,9 @@ def badge_of(model: Model) -> str:
         return badge(label, f"{message}, {number} {word}", "bad")
     if not model.results.complete:
         return badge(label, f"{message}, incomplete", "open")
+    # A run can come to its end without a verdict from the kernel that matters.
+    if model.matrix.open:
+        return badge(label, f"{message}, {len(model.matrix.open)} without a verdict", "open")
     return badge(label, message, "good" if newest.passed == newest.total else "open")
 
 

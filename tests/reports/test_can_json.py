@@ -12,8 +12,21 @@ from reports.schema import CAN_PATH, can_schema, schema_text
 from reports.site import render
 
 REGRESSED = sample.with_cell(sample.whole(), "test_nop", "7.3", status=Status.FAIL)
+# The newest kernel did not boot, and yet the run came to its end with a row for each cell.
+UNBOOTED = replace(
+    sample.whole(),
+    results=tuple(
+        replace(row, status=Status.INFRA, qualifiers=()) if row.kernel == "7.3" else row
+        for row in sample.whole().results
+    ),
+    kernels=tuple(
+        replace(kernel, booted=False, error="no boot") if kernel.id == "7.3" else kernel
+        for kernel in sample.whole().kernels
+    ),
+)
 RUNS = {
     "whole": sample.whole(),
+    "unbooted": UNBOOTED,
     "every verdict": sample.every_verdict(),
     "two modes": sample.whole((sample.DEFAULT, sample.DEFER_TASKRUN)),
     "one kernel": sample.on_this_machine(),
@@ -73,6 +86,8 @@ def test_what_was_lost_is_partial_and_says_when():
         (REGRESSED, "40 of 41 on 7.3, 1 lost"),
         (RUNS["every verdict"], "40 of 41 on 7.3, 4 lost"),
         (RUNS["empty"], "no verdict"),
+        (UNBOOTED, "41 of 41 on 7.2, 41 without a verdict"),
+        (replace(sample.whole(), complete=False), "41 of 41 on 7.3, incomplete"),
     ],
 )
 def test_the_badge_says_it_in_a_few_words(results, text):

@@ -525,6 +525,23 @@ def test_each_mode_has_a_page_and_the_front_page_says_where_they_differ():
     assert lines[:3] == [["default", "✓ pass"], ["defer-taskrun", "\N{EN DASH} unsupported"], ["all modes", "✓ pass"]]
 
 
+def test_what_is_lost_in_one_mode_is_not_called_lost_in_another_that_never_had_it():
+    results = RUNS["two modes"]
+    rows = tuple(
+        replace(row, status=Status.UNSUPPORTED)
+        if row.test == "test_nop" and (row.mode == "defer-taskrun" or row.kernel == "7.3")
+        else row
+        for row in results.results
+    )
+    pages = pages_of(replace(results, results=rows))
+    shown = {
+        path: row_of(parse(pages[path]), "test_nop").all("td", "cell")[-1].raw
+        for path in ("all.html", "all-amd64-defer-taskrun.html")
+    }
+    assert "lost" in shown["all.html"]
+    assert "lost" not in shown["all-amd64-defer-taskrun.html"]
+
+
 def test_one_mode_is_not_named():
     pages = pages_of(sample.whole())
     assert "default" not in parse(pages["all.html"]).one("main").raw + parse(pages["index.html"]).one("main").raw
