@@ -10,6 +10,8 @@ MARK = '<meta name="generator" content="uring-matrix">'
 MARK_WITHIN_BYTES = 1024
 # Where pages are, beside those at the top.
 DIRECTORIES = ("evidence", "can", "kernel", "diff")
+# What a site has for programs: shown elsewhere, an old one would speak of the results that take its place.
+ANSWERS = ("can.json", "badge.svg")
 
 
 def has_pages(directory: Path) -> bool:
@@ -18,13 +20,17 @@ def has_pages(directory: Path) -> bool:
 
 
 def remove_pages(directory: Path) -> None:
-    """Remove a site, the index first: what is left of it leads nowhere. Files of any other origin are left alone.
+    """Remove a site, and what programs read of it. Files of any other origin are left alone.
+
+    The index is the first page to go: what is left leads nowhere. The answers for programs go before it: they are
+    reached without it, and by it one knows that they are ours.
 
     Raises:
-        ResultsError: a page cannot be removed.
+        ResultsError: a file cannot be removed.
     """
     if has_pages(directory):
-        _unlink(directory / "index.html")
+        for name in (*ANSWERS, "index.html"):
+            _unlink(directory / name)
     remove_stale(directory)
     for name in DIRECTORIES:
         if (directory / name).is_dir() and not any((directory / name).iterdir()):
@@ -57,7 +63,7 @@ def _is_ours(page: Path) -> bool:
 
 def _unlink(page: Path) -> None:
     try:
-        page.unlink()
+        page.unlink(missing_ok=True)
     except OSError as error:
         raise _left(page, error) from error
 

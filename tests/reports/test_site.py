@@ -15,6 +15,7 @@ from page import parse
 
 from reports import storage
 from reports.merge import merge
+from reports.pages import remove_pages
 from reports.results import GuestConfig, Kernel, Mode, ResultsError, Run, Status, read
 from reports.site import MARK, environment, render, reproduce, write_site
 
@@ -490,6 +491,21 @@ def test_stale_evidence_goes_and_foreign_files_stay(tmp_path):
     assert "6.16-default-test_nop.html" not in left
     assert {path: path.read_text() for path in foreign} == foreign
     assert not list(tmp_path.rglob(".*"))
+
+
+def test_with_a_site_goes_what_programs_read_of_it(tmp_path):
+    """A green badge would stand beside a run that was killed since, and speak of another one."""
+    write_site(sample.whole(), tmp_path)
+    assert {"badge.svg", "can.json", "index.html"} <= {path.name for path in tmp_path.iterdir()}
+    remove_pages(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_what_no_site_of_ours_is_beside_is_left_alone(tmp_path):
+    for name in ("badge.svg", "can.json", "index.html"):
+        (tmp_path / name).write_text("mine")
+    remove_pages(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_full_disk_leaves_the_old_index_and_no_rubbish(tmp_path, monkeypatch):
