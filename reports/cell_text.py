@@ -10,6 +10,7 @@ import msgspec
 
 from reports.can import ids
 from reports.capabilities import Basis, Entry, entries, find, nearest
+from reports.consoles import console_file
 from reports.distributions import distribution_of
 from reports.errors import ResultsError
 from reports.expectation import Expectation
@@ -155,16 +156,14 @@ def console_of(kernel: Kernel, directory: Path) -> tuple[Path, str] | None:
     Returns:
         The file and its text; None if there is none below that directory: results may be of any origin.
     """
-    if kernel.console is None:
+    file = console_file(kernel, directory)
+    if file is None:
         return None
-    file = directory / kernel.console
     try:
-        if not file.resolve().is_relative_to(directory.resolve()) or not file.is_file():
-            return None
         with file.open("rb") as stream:
             stream.seek(max(0, file.stat().st_size - _CONSOLE_BYTES_MAX))
             return file, stream.read().decode("utf-8", "surrogateescape")
-    except (OSError, ValueError):
+    except OSError:
         return None
 
 

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-
 from reports.can import Answer, OnLine, answer, as_builtins
-from reports.can_text import Mark, Table, TableRow, legend, sentences, table
+from reports.can_text import Table, TableRow, legend, sentences, table
 from reports.matrix import Outcome
 from reports.results import ResultsError, read
 from uring_matrix import output
@@ -114,7 +112,10 @@ def _table(shown: Table, *, is_list: bool, width: int | None) -> list[str]:
                 row.title,
                 row.documented,
                 row.works_from,
-                *(" " * (len(head) - 1) + _styled(mark) for head, mark in zip(shown.heads, row.marks, strict=True)),
+                *(
+                    " " * (len(head) - 1) + output.symbol(mark.symbol, mark.tone)
+                    for head, mark in zip(shown.heads, row.marks, strict=True)
+                ),
                 *([row.symbols] if has_symbols else []),
             ]
         )
@@ -137,16 +138,12 @@ def _item(row: TableRow, heads: Sequence[str], width: int | None) -> list[str]:
     known = ", ".join(
         filter(None, (f"documented {row.documented}" if row.documented else "", f"works from {row.works_from}"))
     )
-    marks = [f"{_styled(mark)}\N{NO-BREAK SPACE}{head}" for head, mark in zip(heads, row.marks, strict=True)]
+    marks = [
+        f"{output.symbol(mark.symbol, mark.tone)}\N{NO-BREAK SPACE}{head}"
+        for head, mark in zip(heads, row.marks, strict=True)
+    ]
     return [
         line.replace("\N{NO-BREAK SPACE}", " ")
         for text, indent in ((row.title, ""), (known, "  "), ("  ".join(marks), "  "))
         for line in output.wrapped(text, width, indent)
     ]
-
-
-_COLORS = {"good": "green", "plain": "yellow", "bad": "red", "ours": "magenta", "open": "blue"}
-
-
-def _styled(mark: Mark) -> str:
-    return click.style(mark.symbol, fg=_COLORS.get(mark.tone), bold=mark.tone == "bad" or None)

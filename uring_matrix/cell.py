@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import click
-
 from reports.cell_text import CellText, as_builtins, cells, text_of
+from reports.consoles import directory_of
 from reports.results import Expectation, read
 from uring_matrix import output
-
-_COLORS = {"good": "green", "plain": "yellow", "bad": "red", "ours": "magenta", "open": "blue"}
 
 
 def show(
@@ -39,7 +36,7 @@ def show(
         ResultsError: there are no results, or no such cell.
     """
     results = read(path)
-    directory = path if path.is_dir() else path.parent
+    directory = directory_of(path)
     found = cells(results, kernel, test, mode=mode, arch=arch)
     if as_json:
         output.say_json(as_builtins(found, directory, has_whole_console=has_whole_console))
@@ -57,7 +54,7 @@ def show(
 
 def lines(shown: CellText, width: int | None) -> list[str]:
     """Write a cell in plain text; what was quoted keeps its lines."""
-    verdict = click.style(shown.symbol, fg=_COLORS.get(shown.tone), bold=shown.tone == "bad" or None)
+    verdict = output.symbol(shown.symbol, shown.tone)
     told = [*map(output.bold, output.wrapped(shown.title, width)), *output.wrapped(f"{verdict} {shown.verdict}", width)]
     for sentence in shown.sentences:
         told += [line for part in sentence.split("\n") for line in output.wrapped(part, width)]

@@ -88,6 +88,15 @@ def bold(text: str) -> str:
     return click.style(text, bold=True)
 
 
+# By the tone of a verdict.
+_COLORS = {"good": "green", "plain": "yellow", "bad": "red", "ours": "magenta", "open": "blue"}
+
+
+def symbol(text: str, tone: str) -> str:
+    """Write a verdict's symbol in its colour."""
+    return click.style(text, fg=_COLORS.get(tone), bold=tone == "bad" or None)
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> list[str]:
     """Lay out a table in plain text.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from reports.consoles import console_file, directory_of
 from reports.diff import GATES, Side, read_side
 from reports.export import FILES, export
 from reports.pages import remove_pages
@@ -115,18 +116,18 @@ def summary(results: Results, *, is_one_run: bool) -> list[str]:
 
 def _with_consoles(results: Results, path: Path, out: Path, number: int) -> Results:
     """Copy the guests' consoles into the report, so that what it says of them stays true wherever it is published."""
-    source = path if path.is_dir() else path.parent
+    source = directory_of(path)
     if source.resolve() == out.resolve():
         return results
 
     def moved(kernel: Kernel) -> Kernel:
         if kernel.console is None:
             return kernel
-        file = (source / kernel.console).resolve()
         # A results file of unknown origin must not be able to publish this machine's files.
-        if not file.is_relative_to(source.resolve()) or not file.is_file():
+        file = console_file(kernel, source)
+        if file is None:
             return msgspec.structs.replace(kernel, console=None)
-        name = f"consoles/{number}-{'-'.join(file.relative_to(source.resolve()).parts)}"
+        name = f"consoles/{number}-{'-'.join(file.resolve().relative_to(source.resolve()).parts)}"
         target = out / name
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,7 @@ One record per capability, with a statement of support per architecture and mode
 `version_exact` the release that was tested.
 """
 
-import re
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
@@ -15,6 +13,7 @@ from reports.matrix import ColumnState, Line, Minimum, MinimumKind, exact_name, 
 from reports.records import Generator, Kernel, Record, Timestamp
 from reports.site.model import Model
 from reports.site.pictures import badge
+from reports.storage import encode
 from reports.untrusted import visible
 
 
@@ -104,8 +103,7 @@ def text(model: Model) -> str:
         capabilities={entry.id: _capability(model, entry) for entry in model.entries},
         symbols={name: tuple(symbols[name]) for name in sorted(symbols)},
     )
-    plain = _plain(msgspec.to_builtins(can))
-    return msgspec.json.format(msgspec.json.encode(plain), indent=1).decode() + "\n"
+    return msgspec.json.format(encode(can), indent=1).decode() + "\n"
 
 
 def badge_of(model: Model) -> str:
@@ -183,15 +181,3 @@ def _support(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Suppor
         unknown_on=tuple(exact_name(one, versions) for one in minimum.unknown),
         distributions=distributions,
     )
-
-
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no lone surrogates; names from guests may."""
-    if isinstance(value, str):
-        return _SURROGATES.sub("\ufffd", value)
-    if isinstance(value, dict):
-        return {_plain(key): _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

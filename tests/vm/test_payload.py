@@ -16,6 +16,7 @@ from vm.architectures import AMD64
 from vm.cache import Cache
 from vm.errors import VmError
 from vm.guest import window
+from vm.guest.init import WORK_PATH
 from vm.members import MemberError
 
 
@@ -211,7 +212,7 @@ def test_nothing_is_sent_through_a_link(source: Path, base: image.Runtime, cache
     (source / "folder").mkdir()
     (source / "folder/x").write_text("")
     (source / "link").symlink_to("folder")
-    with pytest.raises(MemberError, match="/work/link is no directory"):
+    with pytest.raises(MemberError, match=f"{WORK_PATH}/link is no directory"):
         image.payload(base, cache, files={"link": source / "link", "link/x": source / "link/x"})
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from real_guests import DEADLINE_S, NEWEST, OLDEST, machine, run
 
+from vm.guest.init import WORK_PATH
 from vm.machine import Guest
 
 pytestmark = pytest.mark.vm
@@ -105,7 +106,7 @@ def test_third_party_packages_come_last(guest: Guest) -> None:
     assert run(guest, code) == [
         "/site/only.py",
         "/site/__pycache__/only.cpython-313.pyc",
-        "/work/both.py",
+        f"{WORK_PATH}/both.py",
         True,
         "/work",
         "/site",
@@ -119,4 +120,4 @@ def test_children_find_them_too(guest: Guest) -> None:
         result = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
         result += subprocess.run(["./link"], capture_output=True, text=True, check=True).stdout.split()
     """
-    assert run(guest, code) == ["/site/only.py", "/work/both.py", "ran"]
+    assert run(guest, code) == ["/site/only.py", f"{WORK_PATH}/both.py", "ran"]
