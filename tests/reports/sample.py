@@ -129,6 +129,27 @@ def capability_records() -> tuple[Capability, ...]:
     )
 
 
+# One of them by itself, where a test is about what kernels list.
+FTRUNCATE = Capability(
+    id="op-ftruncate",
+    title="ftruncate",
+    kind="operation",
+    symbols=("IORING_OP_FTRUNCATE",),
+    since="6.9",
+    fact="operations",
+    value="FTRUNCATE",
+)
+
+
+def listing_ftruncate(run: Results) -> Results:
+    """Have kernels list ftruncate from 6.9 on, and nothing else."""
+    kernels = tuple(
+        replace(kernel, features={"operations": ["FTRUNCATE"] if is_there("6.9", kernel.series) else []})
+        for kernel in run.kernels
+    )
+    return replace(run, kernels=kernels, capabilities=(FTRUNCATE,))
+
+
 def test_id(title: str) -> str:
     """Name a test's function as the suite does."""
     return "test_" + re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")

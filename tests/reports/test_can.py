@@ -9,28 +9,14 @@ from msgspec.structs import replace
 from reports.can import Answer, answer, as_builtins
 from reports.can_text import legend, sentences, table
 from reports.matrix import Outcome
-from reports.results import Capability, Mode, Qualifier, Results, ResultsError, Status
+from reports.results import Mode, Qualifier, Results, ResultsError, Status
 
-FTRUNCATE = Capability(
-    id="op-ftruncate",
-    title="ftruncate",
-    kind="operation",
-    symbols=("IORING_OP_FTRUNCATE",),
-    since="6.9",
-    fact="operations",
-    value="FTRUNCATE",
-)
 YES, NO, UNKNOWN = Outcome.PASSES, Outcome.LACKS, Outcome.OPEN
 
 
 def results(run: Results | None = None) -> Results:
     """A whole run whose kernels list ftruncate from 6.9 on; what else they list is left out."""
-    run = run or sample.whole()
-    kernels = tuple(
-        replace(kernel, features={"operations": ["FTRUNCATE"] if sample.is_there("6.9", kernel.series) else []})
-        for kernel in run.kernels
-    )
-    return replace(run, kernels=kernels, capabilities=(FTRUNCATE,))
+    return sample.listing_ftruncate(run or sample.whole())
 
 
 def without(run: Results, *kernels: str) -> Results:

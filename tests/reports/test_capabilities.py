@@ -9,18 +9,11 @@ from msgspec.structs import replace
 
 from reports.capabilities import Basis, Entry, entries, entry_id, exercised_by, find, nearest, requirement
 from reports.matrix import Matrix, MinimumKind, Outcome, derive
-from reports.results import Capability, Results, Status
+from reports.results import Results, Status
 
-FTRUNCATE = Capability(
-    id="op-ftruncate",
-    title="ftruncate",
-    kind="operation",
-    symbols=("IORING_OP_FTRUNCATE",),
-    since="6.9",
-    fact="operations",
-    value="FTRUNCATE",
+STATX = replace(
+    sample.FTRUNCATE, id="op-statx", title="statx", symbols=("IORING_OP_STATX",), since="5.6", value="STATX"
 )
-STATX = replace(FTRUNCATE, id="op-statx", title="statx", symbols=("IORING_OP_STATX",), since="5.6", value="STATX")
 
 
 def results(**operations: list[str] | None) -> Results:
@@ -35,7 +28,7 @@ def results(**operations: list[str] | None) -> Results:
         for test in run.tests
     )
     kernels = tuple(replace(kernel, features=_facts(kernel.series, operations)) for kernel in run.kernels)
-    return replace(run, tests=tests, kernels=kernels, capabilities=(FTRUNCATE, STATX))
+    return replace(run, tests=tests, kernels=kernels, capabilities=(sample.FTRUNCATE, STATX))
 
 
 def _facts(series: str, operations: dict[str, list[str] | None]) -> dict[str, Any]:
@@ -173,7 +166,7 @@ def test_the_kernel_to_require_is_the_one_that_has_all() -> None:
 
 def test_what_is_documented_nowhere_makes_no_documented_requirement() -> None:
     run = results()
-    run = replace(run, capabilities=(replace(FTRUNCATE, since=None),))
+    run = replace(run, capabilities=(replace(sample.FTRUNCATE, since=None),))
     matrix, found = derived(run)
     wanted = [found["accept-multishot"], found["op-ftruncate"]]
     assert requirement(wanted, matrix, matrix.lines[0]).documented is None

@@ -8,29 +8,16 @@ from msgspec.structs import replace
 
 from reports.cell_text import CellText, Found, as_builtins, cells, text_of
 from reports.matrix import Outcome
-from reports.results import Attempt, Capability, Expectation, Mode, Qualifier, Results, ResultsError, Status
+from reports.results import Attempt, Expectation, Mode, Qualifier, Results, ResultsError, Status
 
-FTRUNCATE = Capability(
-    id="op-ftruncate",
-    title="ftruncate",
-    kind="operation",
-    symbols=("IORING_OP_FTRUNCATE",),
-    since="6.9",
-    fact="operations",
-    value="FTRUNCATE",
-)
 NODE = "conformance/zig/test_sockets.py::test_accept_multishot"
 
 
 def results(modes: tuple[Mode, ...] = (sample.DEFAULT,)) -> Results:
     """A whole run whose kernels list ftruncate from 6.9 on, and in which one test says where it is."""
-    run = sample.whole(modes)
-    kernels = tuple(
-        replace(kernel, features={"operations": ["FTRUNCATE"] if sample.is_there("6.9", kernel.series) else []})
-        for kernel in run.kernels
-    )
+    run = sample.listing_ftruncate(sample.whole(modes))
     tests = tuple(replace(test, node=NODE) if test.id == "test_accept_multishot" else test for test in run.tests)
-    return replace(run, kernels=kernels, tests=tests, capabilities=(FTRUNCATE,))
+    return replace(run, tests=tests)
 
 
 def with_console(run: Results, directory: Path, content: bytes, name: str = "consoles/5.10/console.txt") -> Results:
