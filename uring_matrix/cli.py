@@ -24,6 +24,7 @@ from uring_matrix.common_options import (
     check_lock,
     check_modes,
     check_workers,
+    directory_option,
     fail_on_option,
     gdb_option,
     guest_options,
@@ -354,13 +355,7 @@ Formats:
 What has no verdict is never a pass or a skip there: docs/exports.md.""",
 )
 @click.argument("results", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where the files are written.",
-)
+@directory_option("the files")
 @click.option(
     "--format",
     "forms",
@@ -390,13 +385,7 @@ def report(results: tuple[Path, ...], out: Path, forms: tuple[str, ...], origin:
     epilog="\b\nExample:\n  uring-matrix history monday/ tuesday/ wednesday/ --out runs",
 )
 @click.argument("results", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where index.html and the comparisons are written.",
-)
+@directory_option("index.html and the comparisons")
 def history(results: tuple[Path, ...], out: Path) -> int:
     """Compare runs, each with the one before it: what was lost and gained when, and on which release.
 

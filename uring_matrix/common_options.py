@@ -109,6 +109,17 @@ def guest_options(command: Command) -> Command:
     return command
 
 
+def directory_option(what: str) -> Callable[[Command], Command]:
+    """Make the option for the directory that a command writes into."""
+    return click.option(
+        "--out",
+        required=True,
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help=f"Where {what} are written.",
+    )
+
+
 gdb_option = click.option(
     "--gdb",
     "gdb_port",

@@ -197,12 +197,17 @@ def _read_baseline(text: str, columns: Sequence[str]) -> Side:
 
 def _is_one(specs: Sequence[str]) -> bool:
     """Whether no more than one kernel can be meant."""
-    return len(set(specs)) == 1 and specs[0] != "all" and _SEVERAL.isdisjoint(specs[0])
+    return len(set(specs)) == 1 and not _may_be_several(specs[0])
+
+
+def _may_be_several(spec: str) -> bool:
+    """Whether a spec may name more than one kernel."""
+    return spec == "all" or not _SEVERAL.isdisjoint(spec)
 
 
 def _are_several(specs: Sequence[str]) -> bool:
     """Whether kernels are named by what they have in common: then one that is not there any more is missing."""
-    return any(spec == "all" or not _SEVERAL.isdisjoint(spec.replace(",", "")) for spec in specs)
+    return any(_may_be_several(spec.replace(",", "")) for spec in specs)
 
 
 def _selection(expression: str | None, pytest_args: Sequence[str]) -> list[str]:
@@ -285,7 +290,7 @@ def worker_count(specs: Sequence[str]) -> str:
         specs: as the user gave them. `all`, globs and lists may name any number of kernels.
     """
     processors = len(os.sched_getaffinity(0))
-    if not specs or any(spec == "all" or not _SEVERAL.isdisjoint(spec) for spec in specs):
+    if not specs or any(map(_may_be_several, specs)):
         return str(processors)
     count = min(processors, len(set(specs)))
     return str(count if count > 1 else 0)
