@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reports.errors import ResultsError
 from reports.events import fold
+from reports.export import remove_exports
 from reports.pages import remove_pages
 from reports.records import Results
 from reports.storage import read
@@ -96,7 +97,9 @@ class Earlier:
         kept = {Path(name).parts[1] for name in consoles if Path(name).parts[0] == _CONSOLES}
         for name in self._consoles - kept:
             _remove(self._directory / _CONSOLES / name)
-        remove_pages(self._directory)  # they would contradict the results from now on
+        # They would contradict the results from now on.
+        remove_pages(self._directory)
+        remove_exports(self._directory)
         for aside in self._places.values():
             aside.unlink(missing_ok=True)
 

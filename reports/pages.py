@@ -30,7 +30,7 @@ def remove_pages(directory: Path) -> None:
     """
     if has_pages(directory):
         for name in (*ANSWERS, "index.html"):
-            _unlink(directory / name)
+            unlink(directory / name)
     remove_stale(directory)
     for name in DIRECTORIES:
         if (directory / name).is_dir() and not any((directory / name).iterdir()):
@@ -48,7 +48,7 @@ def remove_stale(directory: Path, written: Collection[str] = ()) -> None:
     pages = [page for name in DIRECTORIES for page in (directory / name).glob("*.html")]
     for page in sorted([*pages, *directory.glob("all*.html")]):
         if page.relative_to(directory).as_posix() not in written and _is_ours(page):
-            _unlink(page)
+            unlink(page)
 
 
 def _is_ours(page: Path) -> bool:
@@ -61,7 +61,12 @@ def _is_ours(page: Path) -> bool:
         raise _left(page, error) from error
 
 
-def _unlink(page: Path) -> None:
+def unlink(page: Path) -> None:
+    """Remove a file that may be gone already.
+
+    Raises:
+        ResultsError: it cannot be removed.
+    """
     try:
         page.unlink(missing_ok=True)
     except OSError as error:

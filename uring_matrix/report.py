@@ -8,7 +8,7 @@ import msgspec
 
 from reports.consoles import console_file, directory_of
 from reports.diff import GATES, Side, read_side
-from reports.export import FILES, export
+from reports.export import FILES, export, remove_exports
 from reports.pages import remove_pages
 from reports.results import (
     Kernel,
@@ -63,6 +63,9 @@ def report(
     results = merge(parts)
     # All of them before the first is written: a form that cannot be leaves the others' files as they were.
     contents = {form: export(form, results, origin=origin) for form in forms if form in FILES}
+    if not {"html", "json"}.isdisjoint(forms):
+        # Of results that these take the place of.
+        remove_exports(out)
     written = [_write(form, contents.get(form), results, out, forms) for form in dict.fromkeys(forms)]
     code, compared = exit_code(results), None
     if earlier is not None:

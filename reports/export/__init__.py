@@ -4,13 +4,23 @@ docs/exports.md says what each verdict becomes in each format. Importing this lo
 """
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+from reports.pages import unlink
 
 if TYPE_CHECKING:
     from reports.records import Results
 
 # Format to the file that holds it
 FILES = {"junit": "junit.xml", "ctrf": "ctrf.json", "kcidb": "kcidb.json", "csv": "results.csv"}
+# How ours begin, so that no file of another origin is taken for one
+_BEGINNINGS = {
+    "junit": b'<?xml version="1.0" encoding="utf-8"?>\n<testsuites name="uring-matrix"',
+    "ctrf": b'{\n "reportFormat": "CTRF",\n "specVersion": "0.0.0",\n "generatedBy": "uring-matrix"',
+    "kcidb": b'{\n "version": {\n  "major": 5,\n  "minor": 3\n },\n "checkouts": [',
+    "csv": b"test,kernel,arch,mode,status,qualifiers,expectation,outcome,reason,",
+}
 # The formats in which whoever submits results has a name
 WITH_ORIGIN = frozenset({"kcidb"})
 
@@ -32,3 +42,20 @@ def export(form: str, results: "Results", *, origin: str | None = None) -> bytes
     module = importlib.import_module(f"reports.export.to_{form}")
     options = {"origin": origin} if form in WITH_ORIGIN and origin is not None else {}
     return cast(bytes, module.export(results, **options))
+
+
+def remove_exports(directory: Path) -> None:
+    """Remove what was written of results that others take the place of; files of any other origin are left alone.
+
+    Raises:
+        ResultsError: a file cannot be removed.
+    """
+    for form, name in FILES.items():
+        path = directory / name
+        try:
+            with path.open("rb") as file:
+                is_ours = file.read(len(_BEGINNINGS[form])) == _BEGINNINGS[form]
+        except OSError:
+            continue  # there is none, or it is nobody's to remove
+        if is_ours:
+            unlink(path)

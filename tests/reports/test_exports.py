@@ -20,7 +20,7 @@ import xmlschema
 from kcidb_io.schema import V5_3
 from msgspec.structs import replace
 
-from reports.export import FILES, export, to_kcidb
+from reports.export import FILES, export, remove_exports, to_kcidb
 from reports.export.outcomes import OUTCOMES, Outcome
 from reports.export.texts import clean
 from reports.export.to_csv import CELL_CHARACTERS_MAX, HEAD
@@ -678,3 +678,27 @@ def test_exports_need_no_templates() -> None:
     code += "print('jinja2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "False\n"
+
+
+# -- beside results that take the place of others ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FILES)
+@pytest.mark.parametrize("run", [sample.whole(), replace(sample.whole(), results=(), kernels=(), complete=False)])
+def test_what_was_written_of_other_results_is_removed(tmp_path, form, run):
+    """A green file of an earlier run would stand beside a run that was killed since."""
+    (tmp_path / FILES[form]).write_bytes(export(form, run))
+    remove_exports(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_another_origin_are_left_alone(tmp_path):
+    for name, text in (
+        ("junit.xml", '<?xml version="1.0" encoding="utf-8"?><testsuites name="pytest tests">'),
+        ("ctrf.json", '{"reportFormat": "CTRF"}'),
+        ("kcidb.json", '{"version": {"major": 5, "minor": 3}}'),
+        ("results.csv", "test,verdict\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    remove_exports(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(FILES.values())
