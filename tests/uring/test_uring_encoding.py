@@ -114,7 +114,7 @@ def test_poll_mask_on_a_big_endian_machine(monkeypatch: pytest.MonkeyPatch) -> N
     from uring import sqe
 
     monkeypatch.setattr(sqe.sys, "byteorder", "big")
-    assert sqe.poll_bits(0x11223344) == 0x33441122
+    assert sqe.poll_bits(0x11223345) == 0x33451122
 
 
 @pytest.mark.parametrize(("field", "code", "offset"), FIELDS)
