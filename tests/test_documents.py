@@ -15,6 +15,7 @@ import pytest
 from tree import ROOT
 
 import uring
+from conformance.modes import MODES
 from harness import plugin
 from uring_matrix.cli import cli
 from uring_matrix.kernels import Row
@@ -60,6 +61,11 @@ def test_a_command_of_the_documents_is_understood(
         assert found is not None
         context = found.make_context(name, rest, parent=context)
         group = found
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "uring_matrix" / "help_texts.py"], ids=lambda path: path.name)
+def test_modes_of_the_examples_exist(path: Path) -> None:
+    assert set(re.findall(r"uring-matrix .*--mode ([a-z]\S*)", path.read_text())) <= {*MODES, "all"}
 
 
 def examples(path: Path) -> list[str]:

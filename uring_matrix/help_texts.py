@@ -78,7 +78,7 @@ SHOW = epilog(
 Examples:
   uring-matrix show 5.10 accept-multishot
   uring-matrix show debian12 IORING_OP_FTRUNCATE
-  uring-matrix show 7.3 test_nop --mode sqpoll site/
+  uring-matrix show 7.3 test_nop --mode coop-taskrun site/
   uring-matrix show all nop --json""",
     """\b
 KERNEL is one of the results: a series, release, version, glob, all, latest, or a distribution.
