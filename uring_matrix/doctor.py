@@ -42,7 +42,7 @@ from vm.specs import ALL, is_path, spec_of
 SCHEMA_VERSION = 1
 Status = Literal["ok", "warn", "fail"]
 
-# Package lists, the guests' Python, QEMU, the newest kernel of every series and a snapshot of each, with room to unpack.
+# Package lists, the guests' Python, QEMU, the newest kernel of every series, a snapshot of each; room to unpack them.
 _DISK_NEEDED_MB = 2500
 _DISK_LEAST_MB = 300
 # What one guest and the program beside it take.
