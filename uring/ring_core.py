@@ -238,16 +238,13 @@ class RingCore:
             RingClosed: the ring was closed.
         """
         sq = self.sq
-        tail = sq._tail
-        if tail == sq._limit:
-            self._make_room()
-        sqe = sq.sqes[tail & sq.mask]
+        sqe = sq.vacant()
         # An entry that is taken and then not filled in must not repeat the request that lay there before. So this is
         # its prep_nop(), in a fourth of the time.
         sq.is_plain = False
         sqe._pins = None
         sq._nop(sqe._view, sqe._offset, 0)
-        sq._tail = tail + 1
+        sq._slot += 1
         return sqe
 
     def _refuse(self) -> Any:
@@ -257,36 +254,30 @@ class RingCore:
     def _take(self, sqe: io_uring_sqe, user_data: int) -> io_uring_sqe:
         """Name the filled-in vacant entry and take it; until here mistaken arguments leave the queue as it was."""
         sq = self.sq
-        tail = sq._tail
+        slot = sq._slot
         try:
-            sq._user_data[tail & sq.mask] = user_data
+            sq._user_data[slot] = user_data
         except (TypeError, ValueError):
             # Raises the error that names the field.
             sqe.user_data = user_data
-        sq._tail = tail + 1
+        sq._slot = slot + 1
         return sqe
 
     def nop(self, user_data: int) -> io_uring_sqe:
         """Queue a no-op. Since 5.1."""
-        # The body of SubmissionQueue.nop once more: this is the call whose cost is measured (benchmarks/noop.py).
+        # The usual case of SubmissionQueue.nop: this is the call whose cost is measured (benchmarks/noop.py).
         sq = self.sq
-        tail = sq._tail
-        if tail == sq._limit:
-            self._make_room()
-        if sq._is_zero and sq.is_plain:
-            index = tail & sq.mask
+        if sq.is_plain:
+            slot = sq._slot
             try:
-                sq._user_data[index] = user_data
-            except (TypeError, ValueError):
+                sq._zeros[slot] = user_data
+            except (IndexError, TypeError, ValueError):
+                # No room, no zeros, no number or no ring: the other way finds out.
                 pass
             else:
-                sq._tail = tail + 1
-                return sq.sqes[index]
+                sq._slot = slot + 1
+                return sq.sqes[slot]
         return sq.nop(user_data)
-
-    def _make_room(self) -> None:
-        self._check_open()
-        self.sq.make_room()
 
     def submit(self) -> int:
         """Submit what is queued. Returns the number of SQEs the kernel consumed.
@@ -320,7 +311,13 @@ class RingCore:
             return 0
         if wait_nr > 0:
             flags |= _GETEVENTS
-        return syscalls.io_uring_enter(self.fd, submitted, wait_nr, flags)
+        consumed = syscalls.io_uring_enter(self.fd, submitted, wait_nr, flags)
+        sq = self.sq
+        if consumed == submitted and sq._slot > sq.mask and not self._is_polled:
+            # All entries were taken, and all are vacant again: the next lap begins here, instead of in make_room().
+            sq._lap += sq._slot
+            sq._slot = 0
+        return consumed
 
     def _wakeup_flag(self) -> int:
         # Without a full fence the poller may see the old tail while we see its old flag: then nobody acts.
@@ -375,22 +372,24 @@ class RingCore:
         if self.fd < 0:
             self._refuse()
         sq = self.sq
-        if sq._tail != sq._flushed:
+        new = sq._lap + sq._slot - sq._flushed
+        if new:
             if self._keep_alive:
-                self._notice(sq)
+                in_flight = self._in_flight
+                if sq.is_plain and not in_flight.counts and not self._is_polled:
+                    in_flight.unnoticed += new
+                    in_flight.plain_tail = sq._flushed + new
+                else:
+                    self._notice(sq)
             if sq._order is not None and self._is_polled:
                 sq._order()
             return sq.publish()
         return sq.pending()
 
     def _notice(self, sq: SubmissionQueue) -> None:
-        """Account for the entries about to become visible; see `uring.lifetime`."""
+        """Account for each of the entries about to become visible; see `uring.lifetime`."""
         in_flight = self._in_flight
-        first, tail = sq._flushed, sq._tail
-        if sq.is_plain and not in_flight.counts and not self._is_polled:
-            in_flight.unnoticed += tail - first
-            in_flight.plain_tail = tail
-            return
+        first, tail = sq._flushed, sq._lap + sq._slot
         if in_flight.plain_tail:
             head = tail - sq.pending()
             if in_flight.plain_tail > head:
@@ -476,12 +475,15 @@ class RingCore:
         """
         if self.fd < 0:
             self._refuse()
-        while True:
-            rows = self._reap(1)
-            if rows:
-                return rows[0]
+        while (cqe := self.cq.take_one()) is None:
             self.enter(0, 1, _GETEVENTS)
             self._check_open()
+        in_flight = self._in_flight
+        if in_flight.counts:
+            in_flight.completed((cqe,))
+        elif in_flight.unnoticed:
+            in_flight.unnoticed -= 1
+        return cqe
 
     def _reap(self, limit: int) -> list[io_uring_cqe]:
         rows = self.cq.take(limit)

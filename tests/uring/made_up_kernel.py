@@ -125,8 +125,10 @@ class MadeUpKernel:
         """Let both queues of an empty ring have come so far."""
         for at in (SQ_HEAD, SQ_TAIL, CQ_HEAD, CQ_TAIL):
             self.write(at, position & 0xFFFFFFFF)
-        ring.sq._tail = ring.sq._flushed = position
-        ring.sq._limit = position + self.entries
+        ring.sq._slot = position & ring.sq.mask
+        ring.sq._lap = position - ring.sq._slot
+        ring.sq._end = self.entries
+        ring.sq._flushed = position
         ring.cq._head = position & 0xFFFFFFFF
 
 
