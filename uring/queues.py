@@ -8,7 +8,7 @@ from struct import error as struct_error
 
 from . import syscalls
 from .barriers import this_machine
-from .cqe import CQE32_LAYOUT, CQE_LAYOUT, io_uring_cqe
+from .cqe import CQE32_LAYOUT, CQE_LAYOUT, CqeArray, io_uring_cqe
 from .errors import ArgumentOutOfRange, RingClosed, SubmissionQueueFull, UsageError
 from .flags import (
     IORING_CQE_F_32,
@@ -26,15 +26,16 @@ from .sqe_fields import SQE128_LAYOUT, SQE_LAYOUT, USER_DATA_OFFSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import MutableSequence
     from typing import Any, NoReturn, Self
 
-    from .cqe import CqeArray
     from .structs import io_uring_params
 
 _U32 = 0xFFFFFFFF
 _NOP = Struct("=32xQ24x")
 _NOP128 = Struct("=32xQ24x64x")
-_NO_SLOTS = memoryview(bytearray())
+# user_data of no slot.
+NO_SLOTS = memoryview(bytearray())
 _new_tuple = tuple.__new__
 
 
@@ -168,7 +169,7 @@ class SubmissionQueue:
         # With no room left, taking an entry goes the slow way, which notices that the ring is closed.
         self._lap += self._slot
         self._slot = self._end = 0
-        self._zeros = _NO_SLOTS
+        self._zeros = NO_SLOTS
         for sqe in self.sqes:
             sqe._pins = None
             sqe.__class__ = _ClosedSqe
@@ -261,16 +262,6 @@ class SubmissionQueue:
     def pending(self) -> int:
         """Entries the kernel has not taken yet, visible to it or not."""
         return (self._lap + self._slot - self._words[self._head_at]) & _U32
-
-    def publish(self) -> int:
-        """Make the queued entries visible to the kernel. Returns how many it has not taken yet."""
-        tail = self._lap + self._slot
-        self._words[self._tail_at] = tail & _U32
-        self._flushed = tail
-        if not self.is_plain:
-            self._zeros = _NO_SLOTS
-            self.is_plain = True
-        return (tail - self._words[self._head_at]) & _U32
 
 
 class CompletionEntries:
@@ -420,8 +411,15 @@ class CompletionQueue:
         self.advance(count)
         return rows
 
-    def take_into(self, array: CqeArray) -> int:
-        """Like `take`, copying the bytes into `array` undecoded."""
+    def take_into(self, array: MutableSequence[Any] | CqeArray) -> int:
+        """Reap what is ready, at most as much as the list or array is long, into its front. Returns how much it was.
+
+        The array gets bytes that are not decoded yet, which is faster.
+        """
+        if not isinstance(array, CqeArray):
+            rows = self.take(len(array))
+            array[: len(rows)] = rows
+            return len(rows)
         if self._is_mixed or array.entry_bytes != self._stride:
             raise UsageError(
                 "the array holds completions of another size than this ring's; see CqeArray(is_big=True), "

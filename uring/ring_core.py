@@ -23,7 +23,7 @@ from .errors import (
     SystemOutdated,
 )
 from .opcodes import IORING_REGISTER
-from .queues import CompletionQueue, SubmissionQueue
+from .queues import NO_SLOTS, CompletionQueue, SubmissionQueue
 from .structs import io_uring_params, io_uring_sync_cancel_reg
 
 TYPE_CHECKING = False
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from .cqe import io_uring_cqe
     from .sqe import io_uring_sqe
 
+_U32 = 0xFFFFFFFF
+_SYS_ENTER = syscalls.SYS_IO_URING_ENTER
+_SIGSET_BYTES = syscalls.SIGSET_BYTES
 _GETEVENTS = f.IORING_ENTER_GETEVENTS
 _LATE_WORK = f.IORING_SETUP_COOP_TASKRUN | f.IORING_SETUP_DEFER_TASKRUN
 _REFUSED = {
@@ -311,10 +314,13 @@ class RingCore:
             return 0
         if wait_nr > 0:
             flags |= _GETEVENTS
-        consumed = syscalls.io_uring_enter(self.fd, submitted, wait_nr, flags)
+        consumed: int = syscalls.enter(_SYS_ENTER, self.fd, submitted, wait_nr, flags, None, _SIGSET_BYTES)
+        if consumed < 0:
+            syscalls.enter_failed(submitted, wait_nr, flags)
         sq = self.sq
-        if consumed == submitted and sq._slot > sq.mask and not self._is_polled:
-            # All entries were taken, and all are vacant again: the next lap begins here, instead of in make_room().
+        if sq._slot > sq.mask and not self._is_polled and sq._words[sq._head_at] == (sq._lap + sq._slot) & _U32:
+            # The lap is over and every entry vacant again. make_room() would find that out, too, but nop() gets there
+            # by an exception, which takes as long as the system call.
             sq._lap += sq._slot
             sq._slot = 0
         return consumed
@@ -371,20 +377,27 @@ class RingCore:
         """Make queued SQEs visible to the kernel. Returns how many it has not consumed yet."""
         if self.fd < 0:
             self._refuse()
+        # All in one place, with the usual case of _notice: every call between here and the kernel can be felt.
         sq = self.sq
-        new = sq._lap + sq._slot - sq._flushed
-        if new:
+        tail = sq._lap + sq._slot
+        words = sq._words
+        if tail != sq._flushed:
+            is_plain = sq.is_plain
             if self._keep_alive:
                 in_flight = self._in_flight
-                if sq.is_plain and not in_flight.counts and not self._is_polled:
-                    in_flight.unnoticed += new
-                    in_flight.plain_tail = sq._flushed + new
+                if is_plain and not in_flight.counts and not self._is_polled:
+                    in_flight.unnoticed += tail - sq._flushed
+                    in_flight.plain_tail = tail
                 else:
                     self._notice(sq)
             if sq._order is not None and self._is_polled:
                 sq._order()
-            return sq.publish()
-        return sq.pending()
+            words[sq._tail_at] = tail & _U32
+            sq._flushed = tail
+            if not is_plain:
+                sq._zeros = NO_SLOTS
+                sq.is_plain = True
+        return (tail - words[sq._head_at]) & _U32
 
     def _notice(self, sq: SubmissionQueue) -> None:
         """Account for each of the entries about to become visible; see `uring.lifetime`."""
@@ -446,26 +459,19 @@ class RingCore:
         """
         if self.fd < 0:
             self._refuse()
-        count = self._reap_into(cqes)
-        if count or not (wait_nr > 0 or self._peek_enters or self.cq_ring_needs_flush()):
-            return count
-        self.enter(0, wait_nr, _GETEVENTS)
-        # Another thread may have closed the ring while this one was waiting.
-        self._check_open()
-        return self._reap_into(cqes)
-
-    def _reap_into(self, cqes: MutableSequence[Any] | CqeArray) -> int:
-        if isinstance(cqes, CqeArray):
+        count = self.cq.take_into(cqes)
+        if not count:
+            if not (wait_nr > 0 or self._peek_enters or self.cq_ring_needs_flush()):
+                return 0
+            self.enter(0, wait_nr, _GETEVENTS)
+            # Another thread may have closed the ring while this one was waiting.
+            self._check_open()
             count = self.cq.take_into(cqes)
-            in_flight = self._in_flight
-            if in_flight.counts:
-                in_flight.completed(cqes.rows(count))
-            elif in_flight.unnoticed:
-                in_flight.plain_completed(count)
-            return count
-        rows = self._reap(len(cqes))
-        count = len(rows)
-        cqes[:count] = rows
+        in_flight = self._in_flight
+        if in_flight.counts:
+            in_flight.completed(cqes.rows(count) if isinstance(cqes, CqeArray) else cqes[:count])
+        elif in_flight.unnoticed:
+            in_flight.plain_completed(count)
         return count
 
     def copy_cqe(self) -> io_uring_cqe:
