@@ -133,6 +133,6 @@ class CqeArray:
 
     def rows(self, count: int | None = None) -> Iterator[tuple[int, ...]]:
         """The first `count` completions (all, if None) as (user_data, res, flags)."""
-        if count is None:
+        if count is None or count == self.length:
             return self._layout.iter_unpack(self.memory)
         return self._layout.iter_unpack(self.memory[: count * self.entry_bytes])

@@ -8,7 +8,7 @@ from struct import error as struct_error
 
 from . import syscalls
 from .barriers import this_machine
-from .cqe import CQE32_LAYOUT, CQE_LAYOUT, io_uring_cqe
+from .cqe import CQE32_LAYOUT, CQE_LAYOUT, CqeArray, io_uring_cqe
 from .errors import ArgumentOutOfRange, RingClosed, SubmissionQueueFull, UsageError
 from .flags import (
     IORING_CQE_F_32,
@@ -26,14 +26,16 @@ from .sqe_fields import SQE128_LAYOUT, SQE_LAYOUT, USER_DATA_OFFSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import MutableSequence
     from typing import Any, NoReturn, Self
 
-    from .cqe import CqeArray
     from .structs import io_uring_params
 
 _U32 = 0xFFFFFFFF
 _NOP = Struct("=32xQ24x")
 _NOP128 = Struct("=32xQ24x64x")
+# user_data of no slot.
+NO_SLOTS = memoryview(bytearray())
 _new_tuple = tuple.__new__
 
 
@@ -68,20 +70,21 @@ class SubmissionQueue:
     __slots__ = (
         "_closed_by",
         "_dropped_at",
+        "_end",
         "_flags_at",
         "_flushed",
         "_head_at",
         "_is_polled",
-        "_is_zero",
-        "_limit",
+        "_lap",
         "_mapping",
         "_nop",
         "_order",
-        "_tail",
+        "_slot",
         "_tail_at",
         "_user_data",
         "_view",
         "_words",
+        "_zeros",
         "array",
         "fence",
         "is_plain",
@@ -141,13 +144,17 @@ class SubmissionQueue:
             array_at = params.sq_off.array // 4
             for index in range(entries):
                 self._words[array_at + index] = index
-        # Positions as ever-growing integers; only what is stored in shared memory wraps at 32 bits.
-        self._tail = 0
+        # The next entry to be taken lies in slot `_slot`, and `_end` is the slot where the vacant ones end. Positions
+        # are ever-growing integers, of slot 0 and of the first entry that is not visible yet; only what is stored in
+        # shared memory wraps at 32 bits.
+        self._slot = 0
+        self._end = entries
+        self._lap = 0
         self._flushed = 0
-        self._limit = entries
         self.is_plain = True
-        # Whether no entry was ever anything but a plain no-op: then all but user_data is zero in every slot.
-        self._is_zero = True
+        # user_data of the slots up to `_end` while no entry was ever anything but a plain no-op, so that all the rest
+        # of every slot is zero; of no slot from then on.
+        self._zeros = self._user_data
 
     @classmethod
     def init(cls, fd: int, p: io_uring_params) -> Self:
@@ -160,7 +167,9 @@ class SubmissionQueue:
         if not mapping:
             return
         # With no room left, taking an entry goes the slow way, which notices that the ring is closed.
-        self._limit = self._tail
+        self._lap += self._slot
+        self._slot = self._end = 0
+        self._zeros = NO_SLOTS
         for sqe in self.sqes:
             sqe._pins = None
             sqe.__class__ = _ClosedSqe
@@ -207,7 +216,7 @@ class SubmissionQueue:
     @property
     def sqe_tail(self) -> int:
         """Position of the next entry to be taken."""
-        return self._tail & _U32
+        return (self._lap + self._slot) & _U32
 
     def vacant(self) -> io_uring_sqe:
         """The next entry, not taken yet.
@@ -216,53 +225,43 @@ class SubmissionQueue:
             SubmissionQueueFull: submit first.
             RingClosed: the ring was closed.
         """
-        tail = self._tail
-        if tail == self._limit:
+        if self._slot == self._end:
             self.make_room()
-        return self.sqes[tail & self.mask]
+        return self.sqes[self._slot]
 
     def nop(self, user_data: int) -> io_uring_sqe:
-        """Fill in and take the next entry, which must be vacant, as a plain no-op."""
-        tail = self._tail
-        index = tail & self.mask
-        sqe = self.sqes[index]
+        """Fill in and take the next entry as a plain no-op. Raises as `vacant`."""
+        sqe = self.vacant()
         try:
-            if self._is_zero and self.is_plain:
-                self._user_data[index] = user_data
-            else:
-                self._nop(sqe._view, sqe._offset, user_data)
-        except (struct_error, TypeError, ValueError) as error:
+            self._nop(sqe._view, sqe._offset, user_data)
+        except struct_error as error:
             raise ArgumentOutOfRange(f"nop: user_data {user_data!r} is no number of 64 bits: {error}") from None
-        self._tail = tail + 1
+        self._slot += 1
         return sqe
 
     def make_room(self) -> None:
         """Look how far the kernel has come; raise when every entry is still taken."""
         entries = self.mask + 1
         self._check_mapped()
-        self._limit = self._tail - self.pending() + entries
+        vacant = entries - self.pending()
         if self._order is not None:
             self._order()
-        if self._tail == self._limit:
-            if self._tail == self._flushed and self._is_polled:
+        if not vacant:
+            if self._lap + self._slot == self._flushed and self._is_polled:
                 advice = "the kernel's thread has not taken them yet; wait for it with sqring_wait()"
             else:
                 advice = "submit() first"
             raise SubmissionQueueFull(f"all {entries} entries are taken; {advice}")
+        if self._slot == entries:
+            self._lap += entries
+            self._slot = 0
+        self._end = min(entries, self._slot + vacant)
+        if self._zeros:
+            self._zeros = self._user_data[: self._end]
 
     def pending(self) -> int:
         """Entries the kernel has not taken yet, visible to it or not."""
-        return (self._tail - self._words[self._head_at]) & _U32
-
-    def publish(self) -> int:
-        """Make the queued entries visible to the kernel. Returns how many it has not taken yet."""
-        tail = self._tail
-        self._words[self._tail_at] = tail & _U32
-        self._flushed = tail
-        if not self.is_plain:
-            self._is_zero = False
-            self.is_plain = True
-        return (tail - self._words[self._head_at]) & _U32
+        return (self._lap + self._slot - self._words[self._head_at]) & _U32
 
 
 class CompletionEntries:
@@ -370,6 +369,23 @@ class CompletionQueue:
             self._order()
         self._words[self._head_at] = self._head = (self._head + count) & _U32
 
+    def take_one(self) -> io_uring_cqe | None:
+        """Reap the oldest completion, if one is ready."""
+        head = self._head
+        if self._words[self._tail_at] == head:
+            return None
+        if self._is_mixed:
+            rows = self.take(1)
+            return rows[0] if rows else None
+        order = self._order
+        if order is not None:
+            order()
+        cqe = _new_tuple(io_uring_cqe, self._read(self._view, (head & self.mask) * self._stride))
+        if order is not None:
+            order()
+        self._words[self._head_at] = self._head = (head + 1) & _U32
+        return cqe
+
     def take(self, limit: int) -> list[io_uring_cqe]:
         """Reap up to `limit` completions that are ready."""
         head = self._head
@@ -382,13 +398,6 @@ class CompletionQueue:
             return self._take_mixed(limit, count)
         first = head & self.mask
         stride = self._stride
-        if count == 1 or limit == 1:
-            row = self._read(self._view, first * stride)
-            # `advance` once more, here and in `take_into`: one call less where a completion is reaped at a time.
-            if self._order is not None:
-                self._order()
-            self._words[self._head_at] = self._head = (head + 1) & _U32
-            return [_new_tuple(io_uring_cqe, row)]
         # Not min(), here and below: calling it takes as long as the copy.
         if count > limit:  # noqa: PLR1730
             count = limit
@@ -402,8 +411,15 @@ class CompletionQueue:
         self.advance(count)
         return rows
 
-    def take_into(self, array: CqeArray) -> int:
-        """Like `take`, copying the bytes into `array` undecoded."""
+    def take_into(self, array: MutableSequence[Any] | CqeArray) -> int:
+        """Reap what is ready, at most as much as the list or array is long, into its front. Returns how much it was.
+
+        The array gets bytes that are not decoded yet, which is faster.
+        """
+        if not isinstance(array, CqeArray):
+            rows = self.take(len(array))
+            array[: len(rows)] = rows
+            return len(rows)
         if self._is_mixed or array.entry_bytes != self._stride:
             raise UsageError(
                 "the array holds completions of another size than this ring's; see CqeArray(is_big=True), "

@@ -23,7 +23,7 @@ from .errors import (
     SystemOutdated,
 )
 from .opcodes import IORING_REGISTER
-from .queues import CompletionQueue, SubmissionQueue
+from .queues import NO_SLOTS, CompletionQueue, SubmissionQueue
 from .structs import io_uring_params, io_uring_sync_cancel_reg
 
 TYPE_CHECKING = False
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from .cqe import io_uring_cqe
     from .sqe import io_uring_sqe
 
+_U32 = 0xFFFFFFFF
+_SYS_ENTER = syscalls.SYS_IO_URING_ENTER
+_SIGSET_BYTES = syscalls.SIGSET_BYTES
 _GETEVENTS = f.IORING_ENTER_GETEVENTS
 _LATE_WORK = f.IORING_SETUP_COOP_TASKRUN | f.IORING_SETUP_DEFER_TASKRUN
 _REFUSED = {
@@ -238,16 +241,13 @@ class RingCore:
             RingClosed: the ring was closed.
         """
         sq = self.sq
-        tail = sq._tail
-        if tail == sq._limit:
-            self._make_room()
-        sqe = sq.sqes[tail & sq.mask]
+        sqe = sq.vacant()
         # An entry that is taken and then not filled in must not repeat the request that lay there before. So this is
         # its prep_nop(), in a fourth of the time.
         sq.is_plain = False
         sqe._pins = None
         sq._nop(sqe._view, sqe._offset, 0)
-        sq._tail = tail + 1
+        sq._slot += 1
         return sqe
 
     def _refuse(self) -> Any:
@@ -257,36 +257,30 @@ class RingCore:
     def _take(self, sqe: io_uring_sqe, user_data: int) -> io_uring_sqe:
         """Name the filled-in vacant entry and take it; until here mistaken arguments leave the queue as it was."""
         sq = self.sq
-        tail = sq._tail
+        slot = sq._slot
         try:
-            sq._user_data[tail & sq.mask] = user_data
+            sq._user_data[slot] = user_data
         except (TypeError, ValueError):
             # Raises the error that names the field.
             sqe.user_data = user_data
-        sq._tail = tail + 1
+        sq._slot = slot + 1
         return sqe
 
     def nop(self, user_data: int) -> io_uring_sqe:
         """Queue a no-op. Since 5.1."""
-        # The body of SubmissionQueue.nop once more: this is the call whose cost is measured (benchmarks/noop.py).
+        # The usual case of SubmissionQueue.nop: this is the call whose cost is measured (benchmarks/noop.py).
         sq = self.sq
-        tail = sq._tail
-        if tail == sq._limit:
-            self._make_room()
-        if sq._is_zero and sq.is_plain:
-            index = tail & sq.mask
+        if sq.is_plain:
+            slot = sq._slot
             try:
-                sq._user_data[index] = user_data
-            except (TypeError, ValueError):
+                sq._zeros[slot] = user_data
+            except (IndexError, TypeError, ValueError):
+                # No room, no zeros, no number or no ring: the other way finds out.
                 pass
             else:
-                sq._tail = tail + 1
-                return sq.sqes[index]
+                sq._slot = slot + 1
+                return sq.sqes[slot]
         return sq.nop(user_data)
-
-    def _make_room(self) -> None:
-        self._check_open()
-        self.sq.make_room()
 
     def submit(self) -> int:
         """Submit what is queued. Returns the number of SQEs the kernel consumed.
@@ -320,7 +314,16 @@ class RingCore:
             return 0
         if wait_nr > 0:
             flags |= _GETEVENTS
-        return syscalls.io_uring_enter(self.fd, submitted, wait_nr, flags)
+        consumed: int = syscalls.enter(_SYS_ENTER, self.fd, submitted, wait_nr, flags, None, _SIGSET_BYTES)
+        if consumed < 0:
+            syscalls.enter_failed(submitted, wait_nr, flags)
+        sq = self.sq
+        if sq._slot > sq.mask and not self._is_polled and sq._words[sq._head_at] == (sq._lap + sq._slot) & _U32:
+            # The lap is over and every entry vacant again. make_room() would find that out, too, but nop() gets there
+            # by an exception, which takes as long as the system call.
+            sq._lap += sq._slot
+            sq._slot = 0
+        return consumed
 
     def _wakeup_flag(self) -> int:
         # Without a full fence the poller may see the old tail while we see its old flag: then nobody acts.
@@ -374,23 +377,32 @@ class RingCore:
         """Make queued SQEs visible to the kernel. Returns how many it has not consumed yet."""
         if self.fd < 0:
             self._refuse()
+        # All in one place, with the usual case of _notice: every call between here and the kernel can be felt.
         sq = self.sq
-        if sq._tail != sq._flushed:
+        tail = sq._lap + sq._slot
+        words = sq._words
+        if tail != sq._flushed:
+            is_plain = sq.is_plain
             if self._keep_alive:
-                self._notice(sq)
+                in_flight = self._in_flight
+                if is_plain and not in_flight.counts and not self._is_polled:
+                    in_flight.unnoticed += tail - sq._flushed
+                    in_flight.plain_tail = tail
+                else:
+                    self._notice(sq)
             if sq._order is not None and self._is_polled:
                 sq._order()
-            return sq.publish()
-        return sq.pending()
+            words[sq._tail_at] = tail & _U32
+            sq._flushed = tail
+            if not is_plain:
+                sq._zeros = NO_SLOTS
+                sq.is_plain = True
+        return (tail - words[sq._head_at]) & _U32
 
     def _notice(self, sq: SubmissionQueue) -> None:
-        """Account for the entries about to become visible; see `uring.lifetime`."""
+        """Account for each of the entries about to become visible; see `uring.lifetime`."""
         in_flight = self._in_flight
-        first, tail = sq._flushed, sq._tail
-        if sq.is_plain and not in_flight.counts and not self._is_polled:
-            in_flight.unnoticed += tail - first
-            in_flight.plain_tail = tail
-            return
+        first, tail = sq._flushed, sq._lap + sq._slot
         if in_flight.plain_tail:
             head = tail - sq.pending()
             if in_flight.plain_tail > head:
@@ -447,26 +459,19 @@ class RingCore:
         """
         if self.fd < 0:
             self._refuse()
-        count = self._reap_into(cqes)
-        if count or not (wait_nr > 0 or self._peek_enters or self.cq_ring_needs_flush()):
-            return count
-        self.enter(0, wait_nr, _GETEVENTS)
-        # Another thread may have closed the ring while this one was waiting.
-        self._check_open()
-        return self._reap_into(cqes)
-
-    def _reap_into(self, cqes: MutableSequence[Any] | CqeArray) -> int:
-        if isinstance(cqes, CqeArray):
+        count = self.cq.take_into(cqes)
+        if not count:
+            if not (wait_nr > 0 or self._peek_enters or self.cq_ring_needs_flush()):
+                return 0
+            self.enter(0, wait_nr, _GETEVENTS)
+            # Another thread may have closed the ring while this one was waiting.
+            self._check_open()
             count = self.cq.take_into(cqes)
-            in_flight = self._in_flight
-            if in_flight.counts:
-                in_flight.completed(cqes.rows(count))
-            elif in_flight.unnoticed:
-                in_flight.plain_completed(count)
-            return count
-        rows = self._reap(len(cqes))
-        count = len(rows)
-        cqes[:count] = rows
+        in_flight = self._in_flight
+        if in_flight.counts:
+            in_flight.completed(cqes.rows(count) if isinstance(cqes, CqeArray) else cqes[:count])
+        elif in_flight.unnoticed:
+            in_flight.plain_completed(count)
         return count
 
     def copy_cqe(self) -> io_uring_cqe:
@@ -476,12 +481,15 @@ class RingCore:
         """
         if self.fd < 0:
             self._refuse()
-        while True:
-            rows = self._reap(1)
-            if rows:
-                return rows[0]
+        while (cqe := self.cq.take_one()) is None:
             self.enter(0, 1, _GETEVENTS)
             self._check_open()
+        in_flight = self._in_flight
+        if in_flight.counts:
+            in_flight.completed((cqe,))
+        elif in_flight.unnoticed:
+            in_flight.unnoticed -= 1
+        return cqe
 
     def _reap(self, limit: int) -> list[io_uring_cqe]:
         rows = self.cq.take(limit)

@@ -15,6 +15,8 @@ from . import errno_tables as tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from .structs import io_uring_params
 
 # The three numbers are the same on every architecture (they came after the tables were unified; alpha adds 110).
@@ -30,15 +32,17 @@ MAP_ANONYMOUS = 0x20
 MAP_POPULATE = 0x8000
 _MAP_FAILED = ctypes.c_void_p(-1).value
 # The kernel's sigset size, passed even when no signal mask is (64 signals; 128 on MIPS, which is not supported).
-_SIGSET_BYTES = 8
+SIGSET_BYTES = 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _setup = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long, ctypes.c_uint, ctypes.c_void_p, use_errno=True)(
     ("syscall", _libc)
 )
 # Without argument types: converting seven arguments through them costs more than the system call. Python integers then
-# travel as C ints, which is what io_uring_enter(2) takes for all of its numbers.
-_enter = _libc.syscall
+# travel as C ints, which is what io_uring_enter(2) takes for all of its numbers. Called from outside where a call of
+# `io_uring_enter` more would be felt: (SYS_IO_URING_ENTER, fd, to_submit, min_complete, flags, None, SIGSET_BYTES), and
+# behind it `enter_failed` if the result is negative.
+enter = _libc.syscall
 _register = ctypes.CFUNCTYPE(
     ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p, ctypes.c_uint, use_errno=True
 )(("syscall", _libc))
@@ -65,14 +69,19 @@ def io_uring_setup(entries: int, params: io_uring_params) -> int:
 
 def io_uring_enter(fd: int, to_submit: int, min_complete: int, flags: int) -> int:
     """Submit and wait. Returns the number of SQEs the kernel consumed."""
-    result: int = _enter(SYS_IO_URING_ENTER, fd, to_submit, min_complete, flags, None, _SIGSET_BYTES)
+    result: int = enter(SYS_IO_URING_ENTER, fd, to_submit, min_complete, flags, None, SIGSET_BYTES)
     if result < 0:
-        tables.fail(
-            f"io_uring_enter(to_submit={to_submit}, min_complete={min_complete}, flags={flags:#x})",
-            ctypes.get_errno(),
-            tables.ENTER,
-        )
+        enter_failed(to_submit, min_complete, flags)
     return result
+
+
+def enter_failed(to_submit: int, min_complete: int, flags: int) -> NoReturn:
+    """Raise what the errno of this thread's last `enter` stands for."""
+    tables.fail(
+        f"io_uring_enter(to_submit={to_submit}, min_complete={min_complete}, flags={flags:#x})",
+        ctypes.get_errno(),
+        tables.ENTER,
+    )
 
 
 def io_uring_register_errno(fd: int, opcode: int, address: int, count: int) -> int:

@@ -7,7 +7,7 @@ every size at every place, errors, and layouts that differ from today's.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -125,9 +125,22 @@ class MadeUpKernel:
         """Let both queues of an empty ring have come so far."""
         for at in (SQ_HEAD, SQ_TAIL, CQ_HEAD, CQ_TAIL):
             self.write(at, position & 0xFFFFFFFF)
-        ring.sq._tail = ring.sq._flushed = position
-        ring.sq._limit = position + self.entries
+        ring.sq._slot = position & ring.sq.mask
+        ring.sq._lap = position - ring.sq._slot
+        ring.sq._end = self.entries
+        ring.sq._flushed = position
         ring.cq._head = position & 0xFFFFFFFF
+
+
+def replace_enter(monkeypatch: pytest.MonkeyPatch, enter: Callable[[int, int, int, int], int]) -> None:
+    """Have (fd, to_submit, min_complete, flags) of every io_uring_enter go to a function instead of the kernel."""
+
+    def system_call(*arguments: int | None) -> int:
+        number, *numbers, signals, signals_bytes = arguments
+        assert (number, signals, signals_bytes) == (426, None, 8)
+        return enter(*map(int, numbers))
+
+    monkeypatch.setattr(syscalls, "enter", system_call)
 
 
 @pytest.fixture
@@ -136,13 +149,13 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[MadeUpKernel]:
     made_up = MadeUpKernel()
     for name, function in {
         "io_uring_setup": made_up.setup,
-        "io_uring_enter": made_up.enter,
         "io_uring_register_errno": made_up.register,
         "mmap": made_up.mmap,
         "munmap": made_up.munmap,
         "close": made_up.closed.append,
     }.items():
         monkeypatch.setattr(syscalls, name, function)
+    replace_enter(monkeypatch, made_up.enter)
     yield made_up
     # While the functions above are still there.
     for ring in made_up.rings:

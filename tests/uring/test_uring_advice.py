@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable
 
 import pytest
+from made_up_kernel import replace_enter
 
 import uring
 from uring import syscalls
@@ -53,7 +54,7 @@ def test_waiting_asks_the_kernel_only_where_a_thread_polls(
 
     plain, polled = make_ring(4), make_ring(4, uring.IORING_SETUP_SQPOLL)
     plain.nop(1)
-    monkeypatch.setattr(syscalls, "io_uring_enter", enter)
+    replace_enter(monkeypatch, enter)
     assert plain.sqring_wait() == 3
     assert polled.sqring_wait() == 4
     assert asked == [(polled.fd, 0, 0, uring.IORING_ENTER_SQ_WAIT)]

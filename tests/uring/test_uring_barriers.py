@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -202,6 +203,13 @@ def test_order_of_accesses_on_a_weakly_ordered_machine(monkeypatch: pytest.Monke
         del log[:]
         assert [2] == [each.user_data for each in cq.take(5)]
         assert log == ["load cq.tail", "fence", "fence", "store cq.head"]
+        ring.nop(4)
+        ring.submit()
+        while not cq.ready():
+            pass
+        del log[:]
+        assert cq.take_one() == uring.io_uring_cqe(4)
+        assert log == ["load cq.tail", "fence", "fence", "store cq.head"]
         ring.nop(3)
         ring.submit()
         while not cq.ready():
@@ -218,6 +226,21 @@ def test_order_of_accesses_on_a_weakly_ordered_machine(monkeypatch: pytest.Monke
         uring.buf_ring_advance(br, 1)
         assert log == ["load br.tail", "fence", "store br.tail"]
         uring.free_buf_ring(ring.fd, br, 2, 1)
+
+
+def test_poller_is_woken_behind_a_full_fence(make_ring: Callable[..., uring.IoUring]) -> None:
+    """Between the tail's store and the look at NEED_WAKEUP there is a full fence; without it a sleeper is missed."""
+    ring = make_ring(4, uring.IORING_SETUP_SQPOLL)
+    sq = ring.sq
+    log: list[str] = []
+    real_fence = sq.fence
+    sq.fence = lambda: (log.append("fence"), real_fence())[1]
+    names = {sq._tail_at: "tail", sq._flags_at: "flags", sq._head_at: "head"}
+    sq._words = OrderedWords(sq._words, log, names)  # type: ignore[assignment]
+    ring.nop(5)
+    ring.submit()
+    assert log == ["store tail", "load head", "fence", "load flags"]
+    assert ring.copy_cqe().user_data == 5
 
 
 def test_full_fence_works_from_several_threads() -> None:

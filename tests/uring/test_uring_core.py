@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from made_up_kernel import CQ_HEAD, CQ_TAIL, FD, SQ_FLAGS, MadeUpKernel, kernel
+from made_up_kernel import CQ_HEAD, CQ_TAIL, FD, SQ_FLAGS, MadeUpKernel, kernel, replace_enter
 
 import uring
 from uring import lifetime, syscalls
@@ -275,7 +275,7 @@ def test_waiting_for_completions_enters_once_and_reaps(
         kernel.complete(*(cqe(index) for index in range(min_complete)))
         return kernel.enter(fd, to_submit, min_complete, flags)
 
-    monkeypatch.setattr(syscalls, "io_uring_enter", enter)
+    replace_enter(monkeypatch, enter)
     cqes: list[Any] = [None] * 4
     assert ring.copy_cqes(cqes, wait_nr) == wait_nr
     assert cqes == [cqe(index) for index in range(wait_nr)] + [None] * (4 - wait_nr)
@@ -294,7 +294,7 @@ def test_a_ring_closed_while_its_owner_waits_says_so(
         ring.deinit()
         return 0
 
-    monkeypatch.setattr(syscalls, "io_uring_enter", enter)
+    replace_enter(monkeypatch, enter)
     with pytest.raises(uring.RingClosed, match="closed by deinit"):
         wait(ring)
 

@@ -76,9 +76,11 @@ EOPNOTSUPP BufferNotSupported*""",
     "unregister_napi": "EOPNOTSUPP OpcodeNotSupported*",
     "setup_buf_ring": "EEXIST BufferGroupAlreadyRegistered*",
 }
+EXPECTED["submit"] = EXPECTED["enter"]
 CALLS: dict[str, Callable[[uring.IoUring], Any]] = {
     "setup": lambda _: uring.IoUring(1),
     "enter": lambda ring: ring.enter(1, 0, 0),
+    "submit": lambda ring: ring.submit_and_wait(1),
     "mmap": lambda ring: uring.SubmissionQueue.init(
         ring.fd, uring.io_uring_params(sq_entries=1, cq_entries=2, flags=0)
     ),
@@ -97,13 +99,13 @@ CALLS: dict[str, Callable[[uring.IoUring], Any]] = {
     "unregister_napi": lambda ring: ring.unregister_napi(uring.io_uring_napi()),
     "setup_buf_ring": lambda ring: uring.setup_buf_ring(ring.fd, 1, 7, uring.IOU_PBUF_RING_INC),
 }
-IN_MESSAGE = {"setup": "io_uring_setup", "enter": "io_uring_enter"}
+IN_MESSAGE = {"setup": "io_uring_setup", "enter": "io_uring_enter", "submit": "io_uring_enter"}
 
 
 def expected_of(call: str) -> dict[int, str]:
     """errno -> class name, of one call."""
     lines = EXPECTED[call].splitlines()
-    if call not in ("setup", "enter", "mmap"):
+    if call not in ("setup", "enter", "submit", "mmap"):
         lines = REGISTER_ANY.splitlines() + lines
     pairs = (line.rstrip("*").split() for line in lines)
     return {getattr(errno, name): kind for name, kind in pairs}
@@ -119,7 +121,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, number: int, *, is_mmap: bool = F
     if is_mmap:
         monkeypatch.setattr(syscalls, "_mmap", lambda *_: fail() and syscalls._MAP_FAILED)
         return
-    for name in ("_setup", "_enter", "_register"):
+    for name in ("_setup", "enter", "_register"):
         monkeypatch.setattr(syscalls, name, fail)
 
 
@@ -170,6 +172,15 @@ def test_unknown_errno_number(ring: uring.IoUring, monkeypatch: pytest.MonkeyPat
         fail_with(patch, 4000)
         with pytest.raises(uring.UnexpectedErrno, match="4000"):
             ring.enter(0, 0, 0)
+
+
+def test_what_was_asked_for_is_in_the_message(ring: uring.IoUring, monkeypatch: pytest.MonkeyPatch) -> None:
+    ring.nop(1)
+    ring.nop(2)
+    with monkeypatch.context() as patch:
+        fail_with(patch, errno.EAGAIN)
+        with pytest.raises(uring.SystemResources, match="to_submit=2, min_complete=3, flags=0x1"):
+            ring.submit_and_wait(3)
 
 
 def test_unregister_of_a_buffer_ring_has_a_table() -> None:

@@ -224,3 +224,35 @@ def test_reaping_is_noticed(kernel: MadeUpKernel, is_array: bool) -> None:
     kernel.complete(uring.io_uring_cqe(8), uring.io_uring_cqe(7))
     assert (ring.copy_cqes(one, 0), ring._in_flight.counts) == (1, {7: 1})
     assert (ring.copy_cqes(many, 0), ring._in_flight.counts) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "unnoticed", "counts"), [(0, 3, {}), (uring.IORING_SETUP_SQPOLL, 0, {1: 1, 2: 1, 3: 1})]
+)
+def test_no_ops_add_up(kernel: MadeUpKernel, flags: int, unnoticed: int, counts: dict[int, int]) -> None:
+    """Where a thread polls each is counted: they are not over when the system call is."""
+    ring = kernel.ring(8, flags)
+    ring.nop(1)
+    ring.nop(2)
+    ring.flush_sq()
+    ring.nop(3)
+    ring.flush_sq()
+    assert (ring._in_flight.unnoticed, ring._in_flight.counts) == (unnoticed, counts)
+
+
+def test_one_completion_at_a_time_is_noticed(kernel: MadeUpKernel) -> None:
+    """Also one of nobody here (IORING_OP_MSG_RING), which no later no-op makes up for."""
+    ring = kernel.ring(8)
+    kernel.complete(uring.io_uring_cqe(5))
+    assert (ring.copy_cqe(), ring._in_flight.unnoticed) == (uring.io_uring_cqe(5), 0)
+    ring.nop(1)
+    ring.nop(2)
+    ring.flush_sq()
+    kernel.take()
+    kernel.complete(uring.io_uring_cqe(1))
+    assert (ring.copy_cqe(), ring._in_flight.unnoticed) == (uring.io_uring_cqe(1), 1)
+    ring.fsync(7, 3, 0)
+    ring.flush_sq()
+    kernel.complete(uring.io_uring_cqe(2), uring.io_uring_cqe(7))
+    assert (ring.copy_cqe(), ring._in_flight.counts) == (uring.io_uring_cqe(2), {7: 1})
+    assert (ring.copy_cqe(), ring._in_flight.counts) == (uring.io_uring_cqe(7), {})

@@ -45,7 +45,7 @@ def test_operation_queues_what_zig_prepares(ring: uring.IoUring, operation: str,
         expected[32:40] = USER_DATA.to_bytes(8, "little")
         assert bytes(sqe).hex() == expected.hex()
         # Never submitted: the addresses are made up. The slot is given back.
-        ring.sq._tail -= 1
+        ring.sq._slot -= 1
 
 
 def test_every_operation_is_compared() -> None:

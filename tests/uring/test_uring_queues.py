@@ -24,6 +24,7 @@ from made_up_kernel import (
     SQ_TAIL,
     MadeUpKernel,
     kernel,
+    replace_enter,
 )
 
 import uring
@@ -160,16 +161,22 @@ def test_entries_are_counted_over_the_end_of_32_bits(kernel: MadeUpKernel, posit
         assert (ring.sq_ready(), ring.flush_sq()) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    "take", [lambda ring: ring.get_sqe(), lambda ring: ring.nop(1), lambda ring: ring.fsync(1, 2, 0)]
+)
+@pytest.mark.parametrize("position", [0xFFFFFFFC, 0xFFFFFFFE])
 @pytest.mark.parametrize("taken", range(5))
-def test_there_is_room_for_as_many_as_the_kernel_has_taken(kernel: MadeUpKernel, taken: int) -> None:
+def test_there_is_room_for_as_many_as_the_kernel_has_taken(
+    kernel: MadeUpKernel, taken: int, position: int, take: Work
+) -> None:
     ring = kernel.ring(4)
-    kernel.begin_at(ring, 0xFFFFFFFE)
+    kernel.begin_at(ring, position)
     for user_data in range(4):
         ring.nop(user_data)
     ring.flush_sq()
-    kernel.write(SQ_HEAD, (0xFFFFFFFE + taken) & 0xFFFFFFFF)
-    for user_data in range(taken):
-        ring.get_sqe().user_data = user_data
+    kernel.write(SQ_HEAD, (position + taken) & 0xFFFFFFFF)
+    for index in range(taken):
+        assert take(ring) is ring.sq.sqes[(position + index) % 4]
     with pytest.raises(uring.SubmissionQueueFull, match="all 4 entries are taken"):
         ring.get_sqe()
     with pytest.raises(uring.SubmissionQueueFull):
@@ -177,6 +184,64 @@ def test_there_is_room_for_as_many_as_the_kernel_has_taken(kernel: MadeUpKernel,
     with pytest.raises(uring.SubmissionQueueFull):
         ring.sq.vacant()
     assert ring.sq_ready() == 4
+
+
+@pytest.mark.parametrize("position", [0, 5 << 32])
+@pytest.mark.parametrize("taken", [0, 3, 4])
+def test_what_submit_left_behind_is_not_filled_in_again(
+    kernel: MadeUpKernel, monkeypatch: pytest.MonkeyPatch, taken: int, position: int
+) -> None:
+    """Only where the kernel took everything the next entries may be had without looking how far it has come."""
+    ring = kernel.ring(4)
+    kernel.begin_at(ring, position)
+    for user_data in range(4):
+        ring.nop(user_data)
+    replace_enter(monkeypatch, lambda *_: kernel.write(SQ_HEAD, taken) or taken)
+    assert ring.submit() == taken
+    loads: list[int] = []
+    ring.sq._words = NotedWords(ring.sq._words, loads)  # type: ignore[assignment]
+    for user_data in range(taken):
+        assert ring.nop(user_data) is ring.sq.sqes[user_data]
+    assert loads == ([] if taken in (0, 4) else [ring.sq._head_at])
+    with pytest.raises(uring.SubmissionQueueFull):
+        ring.nop(9)
+    assert (ring.sq_ready(), ring.sq.sqe_tail) == (4, 4 + taken)
+
+
+def test_no_ops_in_slots_of_other_entries_are_clean(kernel: MadeUpKernel) -> None:
+    ring = kernel.ring(2)
+    ring.fsync(1, 3, 1)
+    ring.fsync(2, 3, 1)
+    ring.flush_sq()
+    kernel.take()
+    assert [ring.nop(4), ring.nop(5)] == [uring.io_uring_sqe(user_data=4), uring.io_uring_sqe(user_data=5)]
+
+
+def test_a_ring_closed_in_a_later_lap_has_no_room(kernel: MadeUpKernel) -> None:
+    ring = kernel.ring(2)
+    ring.nop(1)
+    ring.nop(2)
+    ring.flush_sq()
+    kernel.take()
+    ring.nop(3)
+    ring.deinit()
+    with pytest.raises(uring.RingClosed):
+        ring.nop(4)
+    assert ring.sq.sqe_tail == 3
+
+
+class NotedWords:
+    """Shared words that note what is read."""
+
+    def __init__(self, words: Any, loads: list[int]) -> None:
+        self.words, self.loads = words, loads
+
+    def __getitem__(self, at: int) -> int:
+        self.loads.append(at)
+        return int(self.words[at])
+
+    def release(self) -> None:
+        self.words.release()
 
 
 @pytest.mark.parametrize(
@@ -203,14 +268,14 @@ def test_only_what_is_no_plain_no_op_has_to_be_cleared(kernel: MadeUpKernel) -> 
     """A queue that has had plain no-ops only is written in one place; from the first other entry on in all."""
     ring = kernel.ring(2)
     ring.nop(1)
-    assert (ring.sq.is_plain, ring.sq._is_zero) == (True, True)
+    assert (ring.sq.is_plain, bool(ring.sq._zeros)) == (True, True)
     ring.flush_sq()
-    assert (ring.sq.is_plain, ring.sq._is_zero) == (True, True)
+    assert (ring.sq.is_plain, bool(ring.sq._zeros)) == (True, True)
     kernel.take()
     ring.fsync(2, 3, 1)
-    assert (ring.sq.is_plain, ring.sq._is_zero) == (False, True)
+    assert (ring.sq.is_plain, bool(ring.sq._zeros)) == (False, True)
     ring.flush_sq()
-    assert (ring.sq.is_plain, ring.sq._is_zero) == (True, False)
+    assert (ring.sq.is_plain, bool(ring.sq._zeros)) == (True, False)
 
 
 @pytest.mark.parametrize("take", [lambda ring: ring.get_sqe(), lambda ring: ring.nop(2)])
@@ -362,6 +427,7 @@ def test_an_array_knows_its_completions(length: int) -> None:
     [
         (0, lambda ring: ring.cq.take(5), 2),
         (0, lambda ring: ring.cq.take(1), 2),
+        (0, lambda ring: ring.cq.take_one(), 2),
         (0, lambda ring: ring.cq.take_into(uring.CqeArray(4)), 2),
         (uring.IORING_SETUP_CQE_MIXED, lambda ring: ring.cq.take(5), 2),
         (0, lambda ring: ring.cq.take(0), 0),
@@ -383,3 +449,44 @@ def test_fences_of_a_weakly_ordered_machine(
     kernel.complete(cqe(1), cqe(2))
     work(ring)
     assert len(made) == fences
+
+
+def test_one_completion_at_a_time_of_a_mixed_ring(kernel: MadeUpKernel) -> None:
+    """A filler is none, and a large one is one."""
+    ring = kernel.ring(4, uring.IORING_SETUP_CQE_MIXED)
+    kernel.complete(cqe(1, 0, IORING_CQE_F_SKIP))
+    assert (ring.cq.take_one(), ring.cq_ready()) == (None, 0)
+    kernel.complete(cqe(2), cqe(3, 0, IORING_CQE_F_32), cqe(4), cqe(5))
+    assert [ring.cq.take_one() for _ in range(4)] == [cqe(2), cqe(3, 0, IORING_CQE_F_32, 4, 0), cqe(5), None]
+
+
+@pytest.mark.parametrize("flags", [0, uring.IORING_SETUP_CQE32], ids=["", "cqe32"])
+def test_one_completion_at_a_time_at_every_place(kernel: MadeUpKernel, flags: int) -> None:
+    ring = kernel.ring(4, flags)
+    kernel.begin_at(ring, 0xFFFFFFFD)
+    for index in range(12):
+        more = (index + 20, index + 30) if flags else ()
+        kernel.complete(cqe(index, -index, 7, *more), is_big=bool(flags))
+        taken = ring.cq.take_one()
+        assert (type(taken), taken) == (uring.io_uring_cqe, cqe(index, -index, 7, *more))
+        assert kernel.read(CQ_HEAD) == ring.cq._head == (0xFFFFFFFE + index) & 0xFFFFFFFF
+    assert ring.cq.take_one() is None
+
+
+def test_what_a_polling_thread_has_taken_is_looked_at_behind_a_fence(
+    kernel: MadeUpKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a system call: that thread read the entries, not the call."""
+    machine = barriers.Machine("x86_64", None)
+    made: list[int] = []
+    machine.order = lambda: made.append(1)
+    monkeypatch.setattr(barriers, "_machine", machine)
+    ring = kernel.ring(1, uring.IORING_SETUP_SQPOLL)
+    ring.nop(1)
+    ring.flush_sq()
+    kernel.take()
+    ring.submit_and_wait(1)
+    assert len(kernel.entered) == 1
+    del made[:]
+    ring.nop(2)
+    assert made == [1]

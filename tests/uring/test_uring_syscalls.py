@@ -39,7 +39,7 @@ def test_what_each_call_gives_to_the_kernel(monkeypatch: pytest.MonkeyPatch) -> 
     params = uring.io_uring_params()
     for name, call, given in (
         ("_setup", lambda: syscalls.io_uring_setup(8, params), (425, 8, ctypes.addressof(params))),
-        ("_enter", lambda: syscalls.io_uring_enter(5, 1, 2, 3), (426, 5, 1, 2, 3, None, 8)),
+        ("enter", lambda: syscalls.io_uring_enter(5, 1, 2, 3), (426, 5, 1, 2, 3, None, 8)),
         ("_register", lambda: syscalls.io_uring_register_errno(5, 1, 2, 3), (427, 5, 1, 2, 3)),
         ("_mmap", lambda: syscalls.mmap(4096, 1, 5, 7, "a test"), (None, 4096, 3, 1, 5, 7)),
     ):
@@ -71,7 +71,7 @@ Call = Callable[[], object]
             r"io_uring_setup\(entries=8, flags=0x11\)",
         ),
         (
-            "_enter",
+            "enter",
             -1,
             lambda: syscalls.io_uring_enter(5, 1, 2, 0x13),
             uring.UnexpectedErrno,
