@@ -22,7 +22,7 @@ import msgspec
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from own_archive import bzimage
+from own_archive import bzimage  # noqa: E402 - of the tests, whose folder is no package
 
 SIZES = (1_650, 5_500, 16_500)
 KERNELS = 11
