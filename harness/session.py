@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import pytest
 
+from harness import bytecode, in_process, options, rows
 from harness import facts as facts_room
-from harness import in_process, options, rows
 from harness.attempts import GOOD, RETRIED, JudgedAttempt, is_enough, judged, settle
 from harness.cell_inputs import TestInputs
 from harness.cells import CURRENT, Cell, cell_of, ids_in_cells, one_per_cell, plain_name, split_node_id, without_cells
@@ -89,6 +89,7 @@ class Session:
         self._told_s = 0.0
         self._facts = facts_room.FactsPlugin()
         config.pluginmanager.register(self._facts, "uring-matrix-facts")
+        bytecode.keep(config, plan.cache)
         self._choose_by_plain_ids()
 
     @classmethod
