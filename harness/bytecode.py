@@ -46,7 +46,7 @@ def keep(config: pytest.Config, directory: Path) -> None:
         return
     kept = _Kept(original, directory, str(config.getini("enable_assertion_pass_hook")))
     config.add_cleanup(lambda: setattr(rewrite, "_rewrite_test", original))
-    rewrite._rewrite_test = kept  # type: ignore[assignment]
+    rewrite._rewrite_test = kept
 
 
 class _Kept:

@@ -20,11 +20,11 @@ def pytest_report_to_serializable(config: pytest.Config) -> Iterator[Any]:
     """Pack it, in a worker."""
     data = yield
     if data is None or not hasattr(config, "workerinput"):
-        return data  # type: ignore[return-value]
+        return data
     try:
-        return {_PACKED: marshal.dumps(data, _VERSION)}  # type: ignore[return-value]
+        return {_PACKED: marshal.dumps(data, _VERSION)}
     except ValueError:  # no plain data: it is execnet's to say so
-        return data  # type: ignore[return-value]
+        return data
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
