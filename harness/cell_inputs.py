@@ -187,22 +187,36 @@ def _with_imported(path: Path) -> set[Path]:
     return found
 
 
+def _imported(path: Path) -> set[Path]:
+    return {file for name in _imported_names(path) for file in _files_of_module(name, path.parent)}
+
+
 @cache
-def _imported(path: Path) -> tuple[Path, ...]:
+def _imported_names(path: Path) -> frozenset[str]:
     if path.suffix != ".py":
-        return ()
+        return frozenset()
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return ()
+        return frozenset()
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             module = node.module or ""
             names |= {module, *(f"{module}.{alias.name}".strip(".") for alias in node.names)}
-    return tuple(file for name in sorted(names) for file in _files_of_module(name, path.parent))
+    return frozenset(names)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every statement, however deep it is in others. Expressions are nine tenths of a tree, and none is in them."""
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        yield node
+        for name in ("body", "orelse", "handlers", "finalbody", "cases"):
+            pending += getattr(node, name, ())
 
 
 def _files_of_module(name: str, folder: Path) -> Iterator[Path]:

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -163,12 +162,17 @@ def split_node_id(node_id: str, cells: Mapping[str, Cell]) -> tuple[str, Cell] |
         The id without the cell (`path::test_nop`, `path::test_x[1]`) and the cell; None when it names none.
     """
     path, colons, names = node_id.partition("::")  # a path may have brackets of its own
-    by_length = sorted(cells, key=len, reverse=True)  # "7.3-rc1-default" before "7.3"
-    for found in re.finditer(r"\[", names):
-        head, parameters = names[: found.start()], names[found.end() :]
-        for cell_id in by_length:
-            if parameters == f"{cell_id}]":
-                return f"{path}{colons}{head}", cells[cell_id]
-            if parameters.startswith(f"{cell_id}-") and parameters.endswith("]"):
-                return f"{path}{colons}{head}[{parameters[len(cell_id) + 1 :]}", cells[cell_id]
+    if not names.endswith("]"):
+        return None
+    bracket = names.find("[")
+    while bracket >= 0:
+        head, parameters = names[:bracket], names[bracket + 1 : -1]
+        # A cell's id has dashes, too, and the longest there is counts: "7.3-rc1-default" before "7.3".
+        end = len(parameters)
+        while end >= 0:
+            if (cell := cells.get(parameters[:end])) is not None:
+                rest = parameters[end + 1 :]
+                return (f"{path}{colons}{head}[{rest}]" if end < len(parameters) else f"{path}{colons}{head}"), cell
+            end = parameters.rfind("-", 0, end)
+        bracket = names.find("[", bracket + 1)
     return None

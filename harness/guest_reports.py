@@ -19,13 +19,18 @@ class GuestReports:
     def __init__(self, config: pytest.Config, tree: SourceTree) -> None:
         self._config = config
         self._tree = tree
+        # Of the item in hand, whose reports come one after another.
+        self._item: pytest.Item | None = None
+        self._keywords: dict[str, int] = {}
 
     def report(self, item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
         """A report of the guest's, with what the host knows better, or as well."""
+        if item is not self._item:
+            self._item, self._keywords = item, dict.fromkeys(item.keywords, 1)
         known = {
             "nodeid": item.nodeid,
             "location": item.location,
-            "keywords": dict.fromkeys((*item.keywords, *data.get(ADDED_KEYWORDS, ())), 1),
+            "keywords": self._keywords | dict.fromkeys(data.get(ADDED_KEYWORDS, ()), 1),
             "longrepr": None,
             "stop": data["start"] + data["duration"],
             # Those of other kinds, subtests' say, name theirs.

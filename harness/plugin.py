@@ -190,10 +190,11 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"no mode is called {name!r}; there are {', '.join(known)}")
     notes = options.check(config)
     if options.names_kernels(config) and not options.wants_no_session(config):
-        from harness import markers  # noqa: PLC0415
+        from harness import markers, packed_reports  # noqa: PLC0415
         from harness.session import Session  # noqa: PLC0415
 
         config.pluginmanager.register(markers, "uring-matrix-markers")
+        config.pluginmanager.register(packed_reports, "uring-matrix-packed-reports")
         session = Session.create(config, modes, suites, notes)
         config.stash[CELLS] = session.cells
         config.pluginmanager.register(session, "uring-matrix-session")

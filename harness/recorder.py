@@ -250,7 +250,8 @@ class Recorder:
             self._update_kernel(update)
         if row is not None:
             self._so_far.pop(report.nodeid, None)
-            self._describe(split[0], getattr(report, TEST))
+            if (described := getattr(report, TEST, None)) is not None:
+                self._describe(split[0], described)
             if not self._is_judged:
                 self._give_up_earlier()
             self._is_partly_collected |= row.pop("is_uncollected", False)

@@ -3,7 +3,7 @@
 pytest-xdist sends a report's attributes along as long as they are plain data.
 """
 
-# Of an item's last report: its row of the results, and what is known of its test.
+# Of an item's last report: its row of the results; and what is known of its test, from each process once.
 ROW, TEST = "matrix_row", "matrix_test"
 # Of a report in between, of an item that is being repeated: its row so far, should nothing more come.
 ROW_SO_FAR = "matrix_row_so_far"

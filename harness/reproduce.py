@@ -47,7 +47,7 @@ class Command:
         )
         options = _kept(config, words)
         given = given_options(config, words)
-        self._root, self._file = config.rootpath, config.inipath
+        self._root, self._settings = config.rootpath, config.inipath
         self._has_places = front is not None or any(_PLACES.intersection(option.names) for option in given)
         in_file = config.getini("addopts") if front is None else []
         if any(_CELLS.intersection(option.names) for option in given_options(config, in_file)):
@@ -58,6 +58,8 @@ class Command:
         pyargs = ["--pyargs"] if self._is_module else []
         self._words = [*front.words] if front is not None else ["pytest", *options, *pyargs]
         self._repeats = front.repeat_words if front is not None else _repeats(config)
+        # A file as the command names it, after what says where its settings are.
+        self._files: dict[Path, tuple[list[str], str]] = {}
         # Behind the kernel.
         self._rest = ["--", *options, *pyargs] if front is not None else []
 
@@ -78,24 +80,25 @@ class Command:
             words += ["--mode", cell.mode]
         if is_flaky:
             words += self._repeats
-        places = [] if self._has_places or self._is_module else self._places(path)
-        return self._environment + shlex.join([*words, *self._rest, *places, self._test(path, name)])
+        if path not in self._files:
+            places = [] if self._has_places or self._is_module else self._places(path)
+            self._files[path] = places, self._file_name(path)
+        places, file = self._files[path]
+        _, colons, inner = name.partition("::")
+        return self._environment + shlex.join([*words, *self._rest, *places, f"{file}{colons}{inner}"])
 
     def _places(self, path: Path) -> list[str]:
         """Say where the settings and the root directory are, if pytest would not find them for this test alone."""
-        settings = self._file.parent if self._file is not None else self._root
+        settings = self._settings.parent if self._settings is not None else self._root
         nearer = [folder for folder in path.parents if settings in folder.parents]
         is_found = settings in path.parents and not any((one / name).exists() for one in nearer for name in _MARKS)
-        if is_found and (self._file is not None or self._root == self._directory):
+        if is_found and (self._settings is not None or self._root == self._directory):
             return []
-        file = ["-c", os.path.relpath(self._file, self._directory)] if self._file is not None else []
+        file = ["-c", os.path.relpath(self._settings, self._directory)] if self._settings is not None else []
         return [*file, "--rootdir", os.path.relpath(self._root, self._directory)]
 
-    def _test(self, path: Path, name: str) -> str:
-        _, colons, inner = name.partition("::")
-        return (
-            f"{(_module(path) if self._is_module else None) or os.path.relpath(path, self._directory)}{colons}{inner}"
-        )
+    def _file_name(self, path: Path) -> str:
+        return (_module(path) if self._is_module else None) or os.path.relpath(path, self._directory)
 
 
 def kernel_spec(kernel: Kernel) -> str:

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import pytest
 
+from harness import bytecode, in_process, options, rows
 from harness import facts as facts_room
-from harness import in_process, options, rows
 from harness.attempts import GOOD, RETRIED, JudgedAttempt, is_enough, judged, settle
 from harness.cell_inputs import TestInputs
 from harness.cells import CURRENT, Cell, cell_of, ids_in_cells, one_per_cell, plain_name, split_node_id, without_cells
@@ -45,6 +45,18 @@ _CONSOLES_KEPT_S = 7 * 86_400
 _SO_FAR_EVERY_S = 1.0
 
 
+@dataclasses.dataclass(slots=True)
+class _Test:
+    """What is the same of a test in each cell."""
+
+    # The word for what its verdicts are obtained with.
+    inputs: str
+    # For the results.
+    described: dict[str, Any]
+    # Whether the process that keeps the results has that.
+    is_told: bool = False
+
+
 class Session:
     """The plugin object of one pytest process.
 
@@ -68,12 +80,16 @@ class Session:
         self._paths: list[str] = []
         self._names = TestNames(config, suites, plan.tree)
         self._inputs = TestInputs()
+        # What is the same of a test in each cell, by its id without the cell.
+        self._tests: dict[str, _Test] = {}
+        self._guest_paths: dict[Path, str] = {}
         # When the first test began, by the monotonic clock.
         self._begun_s: float | None = None
         # When it was last told what came of an item so far, by the same clock.
         self._told_s = 0.0
         self._facts = facts_room.FactsPlugin()
         config.pluginmanager.register(self._facts, "uring-matrix-facts")
+        bytecode.keep(config, plan.cache)
         self._choose_by_plain_ids()
 
     @classmethod
@@ -335,23 +351,39 @@ class Session:
         if is_flaky:
             qualifiers[Qualifier.FLAKY] = None
         verdict = dataclasses.replace(worst.verdict, qualifiers=tuple(qualifiers))
-        split = split_node_id(item.nodeid, self._cells_by_id)
-        name = self._names.of(split[0] if split is not None else item.nodeid)
+        test = self._test(item)
         row = rows.row(verdict, worst.attempt, report.sections)
-        row |= {"inputs": self._inputs.of(item, name.node), "path": str(item.path)}
+        row |= {"inputs": test.inputs, "path": str(item.path)}
         if len(attempts) > 1:
             row["attempts"] = [rows.attempt_row(one) for one in attempts]
         setattr(report, attribute, row)
-        setattr(report, TEST, {**rows.describe(item, self._recorded), "node": name.node, "tree": name.tree})
+        # Once is enough; but what was told so far is nothing to whoever is told what came of it in the end.
+        if not test.is_told:
+            setattr(report, TEST, test.described)
+            test.is_told = attribute == ROW
         update = rows.joined([one.attempt.kernel for one in attempts if one.attempt.kernel is not None])
         if update is not None:
             setattr(report, KERNEL_UPDATE, update)
 
     def _guest_id(self, item: pytest.Item) -> str:
         """An item's id in the guest: the path is the guest's, the rest is ours."""
+        if (path := self._guest_paths.get(item.path)) is None:
+            path = self._guest_paths[item.path] = self._tree.guest_path(item.path)
+        return f"{path}::{self._plain_id(item).partition('::')[2]}"
+
+    def _plain_id(self, item: pytest.Item) -> str:
+        """An item's id without its cell."""
         found = split_node_id(item.nodeid, self._cells_by_id)
-        name = found[0] if found is not None else item.nodeid
-        return f"{self._tree.guest_path(item.path)}::{name.partition('::')[2]}"
+        return found[0] if found is not None else item.nodeid
+
+    def _test(self, item: pytest.Item) -> "_Test":
+        """What an item has in common with those of other cells."""
+        plain = self._plain_id(item)
+        if (test := self._tests.get(plain)) is None:
+            name = self._names.of(plain)
+            described = {**rows.describe(item, self._recorded), "node": name.node, "tree": name.tree}
+            test = self._tests[plain] = _Test(self._inputs.of(item, name.node), described)
+        return test
 
     def _start(self) -> Guests:
         directory = self.plan.consoles

@@ -174,7 +174,8 @@ class Journal:
         self._learn(event.kernels, event.tests, event.modes)
         for cell in event.cells:
             self._check(cell)
-        self._write(event, is_synced=True)
+        # More words about tests are no promise: they may wait for the disk as verdicts do.
+        self._write(event, is_synced=bool(event.cells or event.kernels))
 
     def kernel(self, kernel: Kernel) -> None:
         """Replace what is known about a kernel (same id)."""

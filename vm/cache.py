@@ -27,6 +27,8 @@ from vm.errors import CacheError
 from vm.progress import SILENT, Progress
 from vm.sparse import filled
 
+# A folder of small files, each of which says itself what it is of and whether it is whole (`harness.bytecode`).
+BYTECODE = "bytecode"
 _MANIFEST = "manifest.json"
 # What backup programs look for to leave a directory out.
 _TAG = "CACHEDIR.TAG"
@@ -176,6 +178,17 @@ class Cache:
                 removed.append((f"{name}/{path.name}", path.stat().st_size))
                 path.unlink()
         return removed
+
+    def clear_unused(self, name: str, unused_s: float) -> list[tuple[str, int]]:
+        """Remove the files of a folder that nobody wanted for so long. Returns the folder and their bytes, if any."""
+        now_s, size_bytes = time.time(), 0
+        for path in (self.directory / name).glob("*"):
+            with self.writing(f"remove {path}"), contextlib.suppress(FileNotFoundError):  # another run's doing
+                status = path.stat()
+                if now_s - status.st_mtime >= unused_s:
+                    path.unlink()
+                    size_bytes += status.st_size
+        return [(name, size_bytes)] if size_bytes else []
 
     def folder(self, name: str) -> Path:
         """Make a folder of the cache that its user looks after himself, such as apt's private root."""

@@ -15,7 +15,7 @@ from vm import image
 from vm.apt import Archive
 from vm.apt_text import Package
 from vm.archives import decompress
-from vm.cache import Cache, Entry, hash_file
+from vm.cache import BYTECODE, Cache, Entry, hash_file
 from vm.catalogue import Candidate, Catalogue, Index, find_candidates, is_newer, series_of
 from vm.errors import CacheError, FetchError, PackageGoneError, SignatureError, UnfitKernel, VmError
 from vm.kernel import Kernel, KernelRef
@@ -232,7 +232,11 @@ class Kernels:
                     is_wanted = not everything and self._cache.unused_for_s(kind, key) < _UNUSED_S
                 if not is_wanted and (size_bytes := self._cache.remove(kind, key)) is not None:
                     removed.append((f"{kind}/{key}", size_bytes))
-        return removed + self._cache.clear_folder("packages", image.package_files(self._cache))
+        return [
+            *removed,
+            *self._cache.clear_unused(BYTECODE, 0 if everything else _UNUSED_S),
+            *self._cache.clear_folder("packages", image.package_files(self._cache)),
+        ]
 
     # -- what is there already ----------------------------------------------------------------------------------------
 

@@ -228,3 +228,34 @@ def test_the_journal_names_every_cell_before_the_first_verdict(project: Path) ->
     assert kinds.index("plan") < kinds.index("result")
     assert {cell[0] for cell in first_plan["cells"]} == set(EXPECTED)
     assert kinds[-1] == "end"
+
+
+def test_what_a_test_is_is_found_and_told_once(tmp_path: Path) -> None:
+    """In whatever number of cells: its source is sought in the file line by line."""
+    (tmp_path / "conftest.py").write_text(
+        "import os, inspect\n"
+        "getsource = inspect.getsource\n"
+        "def say(*words):\n"
+        "    with open(f'said-{os.getpid()}', 'a') as file:\n"
+        "        print(*words, file=file)\n"
+        "def counted(function):\n"
+        "    say('sought', function.__name__)\n"
+        "    return getsource(function)\n"
+        "inspect.getsource = counted\n"
+        "def pytest_runtest_logreport(report):\n"
+        "    if hasattr(report, 'matrix_test'):\n"
+        "        say('told', report.nodeid.partition('[')[0])\n"
+    )
+    (tmp_path / "test_mine.py").write_text("def test_one(): pass\ndef test_two(): pass\n")
+    options = ["--kernel=host", "--mode=default", "--mode=coop-taskrun", "--matrix-out=out", "-p", "no:cacheprovider"]
+    ran = subprocess.run([sys.executable, "-m", "pytest", *options], cwd=tmp_path, capture_output=True, check=False)
+    results = read(tmp_path / "out")
+    assert len(results.results) == 4, ran.stdout.decode() + ran.stderr.decode()
+    assert ["def test_one(): pass\n", "def test_two(): pass\n"] == [test.code for test in results.tests]
+    [said] = tmp_path.glob("said-*")
+    assert sorted(said.read_text().splitlines()) == [
+        "sought test_one",
+        "sought test_two",
+        "told test_mine.py::test_one",
+        "told test_mine.py::test_two",
+    ]

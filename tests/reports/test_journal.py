@@ -323,3 +323,18 @@ def test_lines_are_plain_json(path):
     assert [event["event"] for event in events[:2]] == ["start", "plan"]
     assert {"result", "end"} == {event["event"] for event in events[2:]}
     assert msgspec.json.decode(path.read_bytes().splitlines()[0])["schema_version"] == 1
+
+
+def test_what_a_test_is_waits_for_the_disk_as_verdicts_do(path, monkeypatch):
+    """A run describes each of its tests when the first of its cells is judged: thousands of waits for a disk."""
+    synced = []
+    whole = sample.whole()
+    with Journal.create(path, **HEAD) as journal:
+        monkeypatch.setattr(journal_module.os, "fdatasync", synced.append)
+        monkeypatch.setattr(journal_module, "SYNC_SECONDS_MAX", float("inf"))
+        journal.plan(kernels=whole.kernels, tests=whole.tests, modes=whole.modes, cells=[whole.results[0].key])
+        assert len(synced) == 1
+        for test in whole.tests:
+            journal.plan(tests=[replace(test, title="described")])
+        assert len(synced) == 1
+    assert {"described"} == {test.title for test in fold(path).tests}
