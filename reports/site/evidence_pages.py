@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports import wording
-from reports.matrix import Cell, Column
+from reports.matrix import Cell, Column, Line
 from reports.records import Host, Kernel, Result, Results, Test
 from reports.site.model import Model
 
@@ -32,10 +32,11 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
     template = model.template("evidence.html")
     for row in model.matrix.rows:
         groups: dict[str, list[tuple[Column, Cell]]] = {}
-        for column, cell in zip(model.matrix.columns, row.cells, strict=True):
+        for index in row.remarkable:
+            cell = row.cells[index]
             path = model.evidence(cell)
             if path is not None and cell is not None:
-                groups.setdefault(path, []).append((column, cell))
+                groups.setdefault(path, []).append((model.matrix.columns[index], cell))
         paths = list(groups)
         for place, (path, own) in enumerate(groups.items()):
             column, cell = own[0]
@@ -61,9 +62,8 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                     previous=_link(model, groups, paths, place - 1),
                     next=_link(model, groups, paths, place + 1),
                     siblings=[
-                        (other, model.face(one), model.evidence(one))
-                        for other, one in zip(model.matrix.columns, row.cells, strict=True)
-                        if (other.kernel.arch, other.mode.id) == (column.kernel.arch, column.mode.id)
+                        (other, model.face(row.cells[index]), model.evidence(row.cells[index]))
+                        for index, other in model.matrix.line_columns(Line(column.kernel.arch, column.mode))
                     ],
                     path=path,
                 ),
