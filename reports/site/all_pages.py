@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from markupsafe import Markup
 
@@ -28,6 +29,8 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
     """Render a page for every line."""
     template = model.template("all.html")
     parts = {row.test.id: _RowParts(model, row.test) for row in model.matrix.rows}
+    # Most modes have the same kernels.
+    wrong = cache(lambda kernels: troubles(model, kernels=kernels))
     for line, path in model.addresses.lines.items():
         own = model.matrix.line_columns(line)
         yield (
@@ -40,7 +43,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                 overall=model.minimum_text(model.matrix.overall[line]),
                 sums=[model.matrix.sums[index] for index, _ in own],
                 groups=[_group(model, group, line, parts) for group in model.matrix.groups],
-                troubles=troubles(model, kernels={column.kernel.id for _, column in own}),
+                troubles=wrong(frozenset(column.kernel.id for _, column in own)),
                 headline=wording.headline(model.matrix),
             ),
         )

@@ -134,7 +134,7 @@ _END = Markup("</span></a></td>")
 def _linked_td(shown: Face, label: str | None) -> tuple[Markup, Markup]:
     """What stands before and after the address."""
     begin = Markup('<td class="{}"{}><a href="').format(classes(shown), _data(label))
-    return begin, Markup('">{}<span class="unseen">: ').format(inner(shown))
+    return begin, Markup('">{}<span class="unseen">').format(inner(shown))
 
 
 @cache

@@ -2,8 +2,9 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from functools import cache, cached_property
+from typing import Generic, TypeVar
 
 from jinja2 import Template
 from markupsafe import Markup, escape
@@ -21,6 +22,8 @@ from reports.site.addresses import Pair, addresses
 from reports.site.cells import CLEAN, Face, chip, face, inner, joined, minimum_td, stated_face, td
 from reports.site.engine import environment
 from reports.untrusted import visible
+
+T = TypeVar("T")
 
 
 class Model:
@@ -236,7 +239,7 @@ class Model:
         if fold.count == 1 or cell is None or self.evidence(cell) is None:
             return self.cell_td(cell, label=fold.name)
         page = self.escaped(self.addresses.capabilities[entry.id])
-        return td(self.face(cell), page, (self.escaped(f"{entry.title} on {fold.name}"),), fold.name)
+        return td(self.face(cell), page, (_COLON, self.escaped(f"{entry.title} on {fold.name}")), fold.name)
 
     # -- what went wrong -----------------------------------------------------------------------------------------------
 
@@ -258,37 +261,19 @@ class Model:
     def _verdicts_of_runs(self) -> Mapping[tuple[str, str], int]:
         return Counter((row.run, row.kernel) for row in self.results.results if row.run is not None)
 
-    def marked(self, kernels: Collection[str] | None, tests: Collection[str] | None) -> Iterable[Cell]:
-        """Cells that nobody expected or that have no verdict, in row order.
-
-        Args:
-            kernels: ids of those that a page is about; None for all.
-            tests: the same of tests. Each may have a page of its own: none looks through all cells.
-        """
-        found: Iterable[Cell] = self._marked
-        if tests is not None:
-            found = (cell for test in tests for cell in self._marked_by_test.get(test, ()))
-        return (cell for cell in found if kernels is None or cell.row.kernel in kernels)
-
     @cached_property
-    def _marked(self) -> list[Cell]:
+    def marked(self) -> "Findings[Cell]":
+        """Cells that nobody expected or that have no verdict, in row order."""
         known = {id(cell): cell for cell in (*self.matrix.unexpected, *self.matrix.open)}
-        return list(known.values())
+        return Findings(list(known.values()), lambda cell: cell.row.test, lambda cell: (cell.row.kernel,))
 
     @cached_property
-    def _marked_by_test(self) -> Mapping[str, list[Cell]]:
-        found: dict[str, list[Cell]] = {}
-        for cell in self._marked:
-            found.setdefault(cell.row.test, []).append(cell)
-        return found
-
-    @cached_property
-    def losses_by_test(self) -> Mapping[str, list[Loss]]:
-        """What was lost, by the test's id."""
-        found: dict[str, list[Loss]] = {}
-        for loss in self.losses:
-            found.setdefault(loss.row.test.id, []).append(loss)
-        return found
+    def lost(self) -> "Findings[Loss]":
+        """What was lost."""
+        kernels = [column.kernel.id for column in self.matrix.columns]
+        return Findings(
+            self.losses, lambda loss: loss.row.test.id, lambda loss: [kernels[index] for index in loss.after]
+        )
 
     def minimum(self, entry: Entry) -> Minimum | None:
         """From which kernel on an entry works, for the front page's architecture and mode."""
@@ -342,8 +327,43 @@ class Model:
         ]
 
 
-_EVIDENCE_FOR = Markup("evidence for ")
+class Findings(Generic[T]):
+    """What pages tell of the kernels or tests that they are about: none of a thousand pages looks through all of it.
+
+    Args:
+        every: all of it, in order.
+        test: the id of the test that one is about.
+        kernels: the ids of the kernels that one is about, each once.
+    """
+
+    def __init__(self, every: Sequence[T], test: Callable[[T], str], kernels: Callable[[T], Collection[str]]) -> None:
+        self._every = every
+        self._kernels = kernels
+        self._by_test: dict[str, list[T]] = {}
+        self._by_kernel: dict[str, list[T]] = {}
+        for one in every:
+            self._by_test.setdefault(test(one), []).append(one)
+            for kernel in kernels(one):
+                self._by_kernel.setdefault(kernel, []).append(one)
+
+    def about(self, kernels: Collection[str] | None = None, tests: Collection[str] | None = None) -> Sequence[T]:
+        """Those about any of some kernels and of some tests, in order.
+
+        Args:
+            kernels: the kernels' ids; None for all.
+            tests: the tests' ids; None for all.
+        """
+        if tests is None and kernels is not None and len(kernels) == 1:
+            return self._by_kernel.get(next(iter(kernels)), ())
+        found = self._every if tests is None else [one for test in tests for one in self._by_test.get(test, ())]
+        if kernels is None:
+            return found
+        return [one for one in found if any(kernel in kernels for kernel in self._kernels(one))]
+
+
+_EVIDENCE_FOR = Markup(": evidence for ")
 _ON = Markup(" on ")
+_COLON = Markup(": ")
 
 
 def _escaped(text: str) -> Markup:
