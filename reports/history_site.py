@@ -39,7 +39,7 @@ def render(found: History) -> Iterator[tuple[str, str]]:
     for before, step in pairwise(found.steps):
         if step.diff is not None and step.gate is not None:
             links[step.name] = f"{before.name}..{step.name}.html"
-            yield links[step.name], page(step.diff, step.gate)
+            yield links[step.name], page(step.diff, step.gate, "io_uring over time")
     yield (
         "index.html",
         environment()
