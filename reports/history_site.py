@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def render(found: History) -> Iterator[tuple[str, str]]:
     for before, step in pairwise(found.steps):
         if step.diff is not None and step.gate is not None:
             links[step.name] = f"{before.name}..{step.name}.html"
-            yield links[step.name], page(step.diff, step.gate)
+            yield links[step.name], page(step.diff, step.gate, "io_uring over time")
     yield (
         "index.html",
         environment()
@@ -69,7 +68,7 @@ def _faces(strip: Strip) -> list[Face | None]:
     for row in (mark.row for mark in strip.marks):
         shown = _face(row)
         if shown is not None and is_had and row is not None and row.status is Status.UNSUPPORTED:
-            shown = replace(shown, tone="bad", qualifiers=(*shown.qualifiers, "lost"))
+            shown = shown._replace(tone="bad", qualifiers=(*shown.qualifiers, "lost"))
         faces.append(shown)
         is_had = is_had or (row is not None and row.status is Status.PASS)
     return faces

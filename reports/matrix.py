@@ -5,9 +5,13 @@ only as exactly as the tested kernels allow.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import StrEnum
+from functools import cache
+from operator import attrgetter
+
+import msgspec
 
 from reports.events import kernel_order
 from reports.expectation import Expectation, documented_minimum, judge_beside, version_of
@@ -15,7 +19,7 @@ from reports.records import Kernel, Mode, Qualifier, Result, Results, Status, Te
 from reports.versions import is_next_series, parse_series, upstream
 
 
-class Outcome(Enum):
+class Outcome(StrEnum):
     """What a cell says about the kernel."""
 
     PASSES = "passes"
@@ -181,14 +185,15 @@ def branch_minimums(outcomes: Sequence[tuple[Kernel, Outcome]]) -> dict[str, Min
     return {name: _minimum(kernels) for name, kernels in series.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One row of the results with what is derived from it."""
+class Cell(msgspec.Struct, frozen=True, gc=False):
+    """One row of the results with what is derived from it. There may be a million: no garbage can hang on one."""
 
     row: Result
     expectation: Expectation
     # A pass with nothing to add; all others have an evidence page
     is_clean_pass: bool
+    # What it says about the kernel
+    outcome: Outcome
 
 
 class ColumnState(StrEnum):
@@ -273,6 +278,8 @@ class Row:
     cells: tuple[Cell | None, ...]
     # What they say about the kernels
     outcomes: tuple[Outcome, ...]
+    # Where they are anything but a clean pass at the first attempt: nearly all cells of a large matrix are just that
+    remarkable: tuple[int, ...]
     minimums: Mapping[Line, Minimum]
     # Per series, where a series has more than one kernel
     branches: Mapping[Line, Mapping[str, Minimum]]
@@ -377,7 +384,7 @@ def derive(results: Results) -> Matrix:
     names = kernel_names(kernels)
     counts: dict[tuple[str, str], Counter[Status]] = {}
     for (kernel_id, mode_id, status), number in Counter(
-        (row.kernel, row.mode, row.status) for row in results.results
+        map(attrgetter("kernel", "mode", "status"), results.results)
     ).items():
         counts.setdefault((kernel_id, mode_id), Counter())[status] = number
     columns = tuple(
@@ -394,14 +401,21 @@ def derive(results: Results) -> Matrix:
     )
     places = {line: tuple(index for index, column in enumerate(columns) if _is_on(column, line)) for line in lines}
     grid = _grid(results, columns)
-    rows = [_row(test, tuple(grid[test.id]), columns, places) for test in results.tests]
-    groups = _groups(rows, columns, places)
-    cells = [cell for own in grid.values() for cell in own if cell is not None and not cell.is_clean_pass]
+    derived = _derivation(columns, places)
+    rows = [_row(test, tuple(grid[test.id]), places, derived) for test in results.tests]
+    gathered = _gathered(rows)
+    outcomes = {name: _together(own) for name, own in gathered.items()}
+    groups = tuple(
+        Group(name, tuple(own), _minimums(outcomes[name], places, derived), _sums(own, columns))
+        for name, own in gathered.items()
+    )
+    overall = [together(own[index] for own in outcomes.values()) for index in range(len(columns))]
+    cells = [cell for row in rows for index in row.remarkable if (cell := row.cells[index]) is not None]
     return Matrix(
         columns=columns,
         places=places,
         groups=groups,
-        overall={line: _minimum(_overall_outcomes(own, rows, columns)) for line, own in places.items()},
+        overall=_minimums(overall, places, derived),
         counts=sum((counts[column.kernel.id, column.mode.id] for column in columns), Counter()),
         sums=tuple(_total([group.sums[index] for group in groups]) for index in range(len(columns))),
         unexpected=tuple(cell for cell in cells if cell.expectation is Expectation.UNEXPECTED),
@@ -411,35 +425,58 @@ def derive(results: Results) -> Matrix:
 
 def _grid(results: Results, columns: Sequence[Column]) -> dict[str, list[Cell | None]]:
     """Put every row into its place: by test, then by column. There may be a million."""
-    places = {(column.kernel.id, column.mode.id): index for index, column in enumerate(columns)}
     versions = {kernel.id: version_of(kernel) for kernel in results.kernels}
+    places = {
+        (column.kernel.id, column.mode.id): (index, versions[column.kernel.id]) for index, column in enumerate(columns)
+    }
     minimums = {(test.id, mode.id): documented_minimum(test, mode) for test in results.tests for mode in results.modes}
     grid: dict[str, list[Cell | None]] = {test.id: [None] * len(columns) for test in results.tests}
+    # What is derived of a row hangs on these four, and there are few of each.
+    known: dict[tuple[object, ...], tuple[Expectation, bool, Outcome]] = {}
     for row in results.results:
-        grid[row.test][places[row.kernel, row.mode]] = Cell(
-            row,
-            judge_beside(row, minimums[row.test, row.mode], versions[row.kernel]),
-            row.status is Status.PASS and not row.qualifiers,
-        )
+        index, version = places[row.kernel, row.mode]
+        minimum = minimums[row.test, row.mode]
+        key = (row.status, row.qualifiers, minimum, version)
+        found = known.get(key)
+        if found is None:
+            is_clean = row.status is Status.PASS and not row.qualifiers
+            found = known[key] = (judge_beside(row, minimum, version), is_clean, outcome(row))
+        grid[row.test][index] = Cell(row, *found)
     return grid
 
 
 # Per line, where its columns stand.
 _Places = Mapping[Line, tuple[int, ...]]
+# From a line and what its columns say: its minimum, and those of the series that have more than one kernel.
+_Derivation = Callable[[Line, tuple[Outcome, ...]], tuple[Minimum, Mapping[str, Minimum]]]
 
 
-def _row(test: Test, own: tuple[Cell | None, ...], columns: Sequence[Column], places: _Places) -> Row:
-    """Derive one test's minimums."""
-    every = tuple(Outcome.OPEN if cell is None else outcome(cell.row) for cell in own)
-    minimums: dict[Line, Minimum] = {}
-    branches: dict[Line, dict[str, Minimum]] = {}
-    for line, indices in places.items():
-        outcomes = [(columns[index].kernel, every[index]) for index in indices]
+def _derivation(columns: Sequence[Column], places: _Places) -> _Derivation:
+    """Return a function that derives minimums, once of what is equal: a thousand rows have a few dozen different."""
+    kernels = {line: [columns[index].kernel for index in own] for line, own in places.items()}
+
+    @cache
+    def derived(line: Line, outcomes: tuple[Outcome, ...]) -> tuple[Minimum, Mapping[str, Minimum]]:
         # Columns are in order, and so are their outcomes.
-        minimums[line] = _minimum(outcomes)
-        several = len({kernel.series for kernel, _ in outcomes}) < len(outcomes)
-        branches[line] = _branches(outcomes) if several else {}
-    return Row(test, own, every, minimums, branches)
+        ordered = list(zip(kernels[line], outcomes, strict=True))
+        several = len({kernel.series for kernel in kernels[line]}) < len(ordered)
+        return _minimum(ordered), _branches(ordered) if several else {}
+
+    return derived
+
+
+def _row(test: Test, own: tuple[Cell | None, ...], places: _Places, derived: _Derivation) -> Row:
+    """Derive one test's minimums."""
+    every = tuple([Outcome.OPEN if cell is None else cell.outcome for cell in own])
+    found = {line: derived(line, tuple([every[index] for index in indices])) for line, indices in places.items()}
+    return Row(
+        test,
+        own,
+        every,
+        tuple([index for index, cell in enumerate(own) if cell is None or not cell.is_clean_pass or cell.row.attempts]),
+        {line: minimum for line, (minimum, _) in found.items()},
+        {line: branches for line, (_, branches) in found.items()},
+    )
 
 
 def _branches(outcomes: Sequence[tuple[Kernel, Outcome]]) -> dict[str, Minimum]:
@@ -452,36 +489,42 @@ def _is_on(column: Column, line: Line) -> bool:
     return column.kernel.arch == line.arch and column.mode.id == line.mode.id
 
 
-def _groups(rows: Sequence[Row], columns: Sequence[Column], places: _Places) -> tuple[Group, ...]:
+def _gathered(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Gather rows by group, in the order in which the groups first occur."""
     gathered: dict[str, list[Row]] = {}
     for row in rows:
         gathered.setdefault(row.test.group or "Tests", []).append(row)
-    return tuple(
-        Group(
-            name,
-            tuple(own),
-            {line: _minimum(_overall_outcomes(indices, own, columns)) for line, indices in places.items()},
-            sums=_sums(own, columns),
-        )
-        for name, own in gathered.items()
-    )
+    return gathered
+
+
+def _together(rows: Sequence[Row]) -> list[Outcome]:
+    """Say of each column whether all tests pass: one that does not is enough, and one that is open leaves it open."""
+    return [together(own) for own in zip(*(row.outcomes for row in rows), strict=True)]
+
+
+def _minimums(outcomes: Sequence[Outcome], places: _Places, derived: _Derivation) -> dict[Line, Minimum]:
+    """Derive the minimum of every line from what its columns come to."""
+    return {line: derived(line, tuple(outcomes[index] for index in own))[0] for line, own in places.items()}
 
 
 def _sums(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[Sum, ...]:
     """Count, column by column, what passes, what has a verdict, and what is worse than it should be."""
+    remarkable: list[list[Row]] = [[] for _ in columns]
+    for row in rows:
+        for index in row.remarkable:
+            remarkable[index].append(row)
     found = []
     for index, column in enumerate(columns):
-        cells = [(row, cell) for row in rows if (cell := row.cells[index]) is not None]
-        clean = sum(cell.is_clean_pass for _, cell in cells)
-        rest = [(row, cell) for row, cell in cells if not cell.is_clean_pass] if clean < len(cells) else []
+        line = Line(column.kernel.arch, column.mode)
+        clean = len(rows) - len(remarkable[index])
+        rest = [(row, cell) for row in remarkable[index] if (cell := row.cells[index]) is not None]
         statuses = Counter(cell.row.status for _, cell in rest)
         found.append(
             Sum(
                 passed=clean + statuses[Status.PASS],
                 judged=clean + sum(count for status, count in statuses.items() if is_judged(status)),
-                total=len(cells),
-                worse=Counter(cell.row.status for row, cell in rest if _is_worse(row, cell, column)),
+                total=clean + len(rest),
+                worse=Counter(cell.row.status for row, cell in rest if _is_worse(row, cell, column, line)),
             )
         )
     return tuple(found)
@@ -495,15 +538,5 @@ def _total(sums: Sequence[Sum]) -> Sum:
     return Sum(sum(one.passed for one in sums), sum(one.judged for one in sums), sum(one.total for one in sums), worse)
 
 
-def _is_worse(row: Row, cell: Cell, column: Column) -> bool:
-    if cell.expectation is Expectation.UNEXPECTED:
-        return True
-    lost = (minimum.regressions for line, minimum in row.minimums.items() if _is_on(column, line))
-    return any(column.kernel in kernels for kernels in lost)
-
-
-def _overall_outcomes(
-    indices: Sequence[int], rows: Sequence[Row], columns: Sequence[Column]
-) -> list[tuple[Kernel, Outcome]]:
-    """Say of each kernel whether all tests pass: one that does not is enough, and one that is open leaves it open."""
-    return [(columns[index].kernel, together(row.outcomes[index] for row in rows)) for index in indices]
+def _is_worse(row: Row, cell: Cell, column: Column, line: Line) -> bool:
+    return cell.expectation is Expectation.UNEXPECTED or column.kernel in row.minimums[line].regressions

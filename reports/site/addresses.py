@@ -96,7 +96,8 @@ def _evidence(matrix: Matrix) -> dict[int, str]:
     found: dict[int, int] = {}
     for row in matrix.rows:
         alike: dict[Hashable, int] = {}
-        for cell in row.cells:
+        for index in row.remarkable:
+            cell = row.cells[index]
             if cell is not None and not cell.is_clean_pass:
                 leader = alike.setdefault(_told(cell), id(cell))
                 found[id(cell)] = leader

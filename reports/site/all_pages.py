@@ -2,25 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from markupsafe import Markup
 
 from reports import wording
-from reports.matrix import Column, Group, Line, Minimum, Row, Sum
+from reports.matrix import Group, Line, Row, Sum
 from reports.records import Test
+from reports.site.cells import joined, minimum_td
 from reports.site.model import Model
 from reports.site.troubles import troubles
-
-
-@dataclass(frozen=True, slots=True)
-class RowView:
-    """One test."""
-
-    test: Test
-    href: str
-    minimum: wording.MinimumText
-    notes: tuple[str, ...]
-    cells: Markup
+from reports.untrusted import breakable, slug, visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +22,15 @@ class GroupView:
     group: Group
     minimum: wording.MinimumText
     sums: tuple[Sum, ...]
-    rows: tuple[RowView, ...]
+    rows: Markup
 
 
 def pages(model: Model) -> Iterator[tuple[str, str]]:
     """Render a page for every line."""
     template = model.template("all.html")
+    parts = {row.test.id: _RowParts(model, row.test) for row in model.matrix.rows}
+    # Most modes have the same kernels.
+    wrong = cache(lambda kernels: troubles(model, kernels=kernels))
     for line, path in model.addresses.lines.items():
         own = model.matrix.line_columns(line)
         yield (
@@ -45,38 +40,47 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                 line=line,
                 path=path,
                 columns=[column for _, column in own],
-                overall=_text(model, model.matrix.overall[line]),
+                overall=model.minimum_text(model.matrix.overall[line]),
                 sums=[model.matrix.sums[index] for index, _ in own],
-                groups=[_group(model, group, line, own) for group in model.matrix.groups],
-                troubles=troubles(model, kernels={column.kernel.id for _, column in own}),
+                groups=[_group(model, group, line, parts) for group in model.matrix.groups],
+                troubles=wrong(frozenset(column.kernel.id for _, column in own)),
                 headline=wording.headline(model.matrix),
             ),
         )
 
 
-def _group(model: Model, group: Group, line: Line, own: list[tuple[int, Column]]) -> GroupView:
+class _RowParts:
+    """What stands in the line of a test on every page: made once, since there may be many pages."""
+
+    def __init__(self, model: Model, test: Test) -> None:
+        href = model.addresses.capabilities[model.entry_of[test.id].id]
+        self.head = Markup('<tr id="row-{}"><th scope="row"><a href="{}">{}</a>').format(
+            slug(test.id), href, breakable(test.title)
+        )
+        self.documented = Markup('\n<td class="documented">{}</td>\n').format(visible(test.since or ""))
+
+
+_HEAD_END = Markup("</th>\n")
+_ROW_END = Markup("\n</tr>\n")
+
+
+def _group(model: Model, group: Group, line: Line, parts: Mapping[str, _RowParts]) -> GroupView:
+    own = model.matrix.line_columns(line)
     packages = {
         kernel.id: kernel.package_version or model.names[kernel.id] for kernel in (column.kernel for _, column in own)
     }
+    rows: list[Markup] = []
+    for row in group.rows:
+        its = parts[row.test.id]
+        notes = (Markup(" <small>{}</small>").format(visible(note)) for note in _branch_notes(row, line, packages))
+        minimum = minimum_td(model.minimum_text(row.minimums[line]))
+        rows += (its.head, *notes, _HEAD_END, minimum, its.documented, model.cell_tds(row, line), _ROW_END)
     return GroupView(
         group,
-        _text(model, group.minimums[line]),
+        model.minimum_text(group.minimums[line]),
         tuple(group.sums[index] for index, _ in own),
-        tuple(
-            RowView(
-                row.test,
-                model.addresses.capabilities[model.entry_of[row.test.id].id],
-                _text(model, row.minimums[line]),
-                tuple(_branch_notes(row, line, packages)),
-                model.cell_tds(row, own),
-            )
-            for row in group.rows
-        ),
+        joined(rows),
     )
-
-
-def _text(model: Model, minimum: Minimum) -> wording.MinimumText:
-    return wording.minimum_text(minimum, model.versions)
 
 
 def _branch_notes(row: Row, line: Line, names: Mapping[str, str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from reports.capabilities import Entry
-from reports.matrix import ColumnState, Line, Minimum, MinimumKind, exact_name, kernel_name
+from reports.matrix import ColumnState, Line, Minimum, MinimumKind, Outcome, exact_name, kernel_name
 from reports.records import Generator, Kernel, Record, Timestamp
 from reports.site.model import Model
 from reports.site.pictures import badge
@@ -164,10 +164,9 @@ def _support(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Suppor
         return exact_name(kernel, versions) or None
 
     distributions = {}
-    for index, column in model.matrix.line_columns(line):
-        name = model.distribution(column.kernel)
-        if name and entry.outcomes[index].value in ("passes", "lacks"):
-            distributions[name] = entry.outcomes[index].value == "passes"
+    for index, name in model.distributed(line):
+        if entry.outcomes[index] is not Outcome.OPEN:
+            distributions[name] = entry.outcomes[index] is Outcome.PASSES
     return Support(
         arch=line.arch,
         mode=line.mode.id,

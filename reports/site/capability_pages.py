@@ -10,7 +10,7 @@ from reports import wording
 from reports.capabilities import Entry
 from reports.distributions import untested
 from reports.matrix import Cell, Column, Line, Minimum, MinimumKind, Outcome, exact_name, kernel_name
-from reports.records import Capability, Kernel, Qualifier, Result
+from reports.records import Capability, Kernel, Qualifier, Result, Status
 from reports.site.cells import CLEAN, Face, chip, joined, stated_face, td
 from reports.site.engine import is_inside
 from reports.site.model import Model
@@ -39,6 +39,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
     of_symbol = {symbol: one for one in model.results.capabilities for symbol in one.symbols}
     kernels = [_KernelParts(model, kernel) for kernel in model.kernels]
     heads = {line: _strip_head(model, line) for line in model.matrix.lines}
+    without_column = untested(model.kernels)
     for entry in model.entries:
         related: dict[str, Entry] = {}
         for symbol in entry.symbols:
@@ -55,7 +56,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                 answered=_answered(entry),
                 related=list(related.values()),
                 troubles=troubles(model, tests={entry.row.test.id} if entry.row else set()),
-                untested=untested(model.kernels),
+                untested=without_column,
             ),
         )
 
@@ -85,9 +86,8 @@ def _answer(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Answer:
     versions = model.versions
     has: list[str] = []
     lacks: list[str] = []
-    for index, column in model.matrix.line_columns(line):
-        name = model.distribution(column.kernel)
-        if name and entry.outcomes[index] is not Outcome.OPEN:
+    for index, name in model.distributed(line):
+        if entry.outcomes[index] is not Outcome.OPEN:
             (has if entry.outcomes[index] is Outcome.PASSES else lacks).append(name)
     return Answer(
         minimum,
@@ -137,14 +137,11 @@ def _notes(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Iterator
     if documented is None:
         return
     early, late = [], []
-    for index, column in model.matrix.line_columns(line):
-        series = parse_series(column.kernel.series) or parse_series(column.kernel.release)
-        if series is None:
-            continue
+    for index, kernel, series in model.numbered(line):
         if entry.outcomes[index] is Outcome.PASSES and series < documented:
-            early.append(exact_name(column.kernel, versions))
+            early.append(exact_name(kernel, versions))
         if entry.outcomes[index] is Outcome.LACKS and series >= documented:
-            late.append(exact_name(column.kernel, versions))
+            late.append(exact_name(kernel, versions))
     if early:
         yield f"Earlier than documented: {', '.join(early)}. A backport, or a page that is too careful."
     if late:
@@ -166,15 +163,16 @@ def _strip_head(model: Model, line: Line) -> Markup:
 
 
 def _strip(model: Model, entry: Entry, line: Line) -> Markup:
-    columns = model.matrix.line_columns(line)
     if entry.row is None:
-        return Markup("").join(td(stated_face(entry, index), label=column.name) for index, column in columns)
-    return model.cell_tds(entry.row, columns, "../")
+        columns = model.matrix.line_columns(line)
+        return joined(td(stated_face(entry, index), label=column.name) for index, column in columns)
+    return model.cell_tds(entry.row, line, "../")
 
 
 # What a line is put together from: joined, since formatting takes several times as long.
 _EMPTY = Markup("")
 _CELL = Markup("<td>")
+_CELL_END = Markup("</td>")
 _NEXT = Markup("</td><td>")
 _NUMBER = Markup('</td><td class="number">')
 _LINK = Markup(' <a href="../')
@@ -215,19 +213,20 @@ def _modes(own: Sequence[tuple[Column, Cell | None]], model: Model) -> str:
 
 
 def _rows(model: Model, entry: Entry, kernels: Sequence[_KernelParts]) -> Iterator[Markup]:
-    """One line per kernel; the modes of a kernel that agree together."""
+    """Pieces of one line per kernel; the modes of a kernel that agree together."""
     is_one_mode = len(model.results.modes) == 1
+    remarkable = model.remarkable_on[entry.row.test.id] if entry.row else frozenset()
     for parts in kernels:
         if entry.row is None:
             shown = stated_face(entry, parts.columns[0][0])
             yield Markup("{}<td>{}</td><td>{}</td></tr>").format(parts.head, chip(shown), parts.console)
             continue
-        groups: dict[tuple[Face, str], list[tuple[Column, Cell | None]]] = {}
-        own_cells = [entry.row.cells[index] for index, _ in parts.columns]
-        if all(cell is not None and cell.is_clean_pass and not cell.row.attempts for cell in own_cells):
-            took = wording.span(own_cells[0].row.duration_s if own_cells[0] else None)
-            yield joined((parts.clean, escape(took), _NEXT, parts.console, _END))
+        if parts.kernel.id not in remarkable:
+            first = entry.row.cells[parts.columns[0][0]]
+            took = wording.span(first.row.duration_s if first else None)
+            yield from (parts.clean, model.escaped(took), _NEXT, parts.console, _END)
             continue
+        groups: dict[tuple[Face, str], list[tuple[Column, Cell | None]]] = {}
         for index, column in parts.columns:
             cell = entry.row.cells[index]
             groups.setdefault((model.face(cell), cell.row.reason if cell else ""), []).append((column, cell))
@@ -237,20 +236,18 @@ def _rows(model: Model, entry: Entry, kernels: Sequence[_KernelParts]) -> Iterat
             evidence = model.evidence(cell)
             took = wording.span(cell.row.duration_s) if cell else ""
             remark = _remark(cell.row, parts.exact) if cell else ""
-            yield joined(
-                (
-                    parts.head,
-                    _EMPTY if is_one_mode else Markup("<td>{}</td>").format(visible(modes)),
-                    _CELL,
-                    chip(shown),
-                    _NUMBER,
-                    escape(took),
-                    _NEXT,
-                    escape(visible(remark)),
-                    *((_LINK, escape(evidence), parts.on) if evidence else ()),
-                    parts.console,
-                    _END,
-                )
+            yield from (
+                parts.head,
+                *(() if is_one_mode else (_CELL, model.escaped(modes), _CELL_END)),
+                _CELL,
+                chip(shown),
+                _NUMBER,
+                model.escaped(took),
+                _NEXT,
+                escape(visible(remark)),
+                *((_LINK, model.escaped(evidence), parts.on) if evidence else ()),
+                parts.console,
+                _END,
             )
 
 
@@ -272,7 +269,8 @@ def _ways(entry: Entry, stated: dict[str, Capability], of_symbol: dict[str, Capa
 def _answered(entry: Entry) -> list[tuple[str, str]]:
     """What kernels that lack it answered: a reason, and which kernels gave it."""
     reasons: dict[str, list[str]] = {}
-    for cell in entry.row.cells if entry.row else ():
-        if cell is not None and cell.row.status.value == "unsupported" and cell.row.reason:
+    for index in entry.row.remarkable if entry.row else ():
+        cell = entry.row.cells[index] if entry.row else None
+        if cell is not None and cell.row.status is Status.UNSUPPORTED and cell.row.reason:
             reasons.setdefault(cell.row.reason, []).append(cell.row.kernel)
     return [(reason, ", ".join(dict.fromkeys(kernels))) for reason, kernels in reasons.items()]

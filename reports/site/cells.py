@@ -4,8 +4,8 @@ Made here and not by a template: a site may have a million of them.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
@@ -13,7 +13,7 @@ from reports import wording
 from reports.capabilities import Entry
 from reports.expectation import Expectation
 from reports.matrix import Cell, Outcome
-from reports.records import Kernel
+from reports.records import Kernel, Status
 from reports.untrusted import visible
 
 # What kernels list of themselves: no verdict of ours, and so with words of its own.
@@ -24,9 +24,8 @@ STATED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Face:
-    """What a cell shows."""
+class Face(NamedTuple):
+    """What a cell shows. There are few, each shown many thousand times: what is made of one is kept by it."""
 
     symbol: str
     word: str
@@ -51,7 +50,7 @@ def face(cell: Cell | None, kernel: Kernel | None = None, *, is_lost: bool = Fal
 
     Args:
         cell: None where there is none.
-        kernel: its kernel as its run knew it.
+        kernel: its kernel as its run knew it; needed where the cell has qualifiers or attempts.
         is_lost: an older kernel has it: what is lost never looks like what was never there.
     """
     if cell is None:
@@ -59,15 +58,21 @@ def face(cell: Cell | None, kernel: Kernel | None = None, *, is_lost: bool = Fal
     row = cell.row
     if cell.is_clean_pass and not row.attempts:
         return CLEAN
-    verdict = wording.VERDICTS[row.status]
-    words = tuple(wording.qualifier_words(row, kernel))
+    words = tuple(wording.qualifier_words(row, kernel)) if row.qualifiers or row.attempts else ()
+    is_unexpected = cell.expectation is Expectation.UNEXPECTED or is_lost
+    return _face(row.status, words, bool(row.qualifiers), is_unexpected, is_lost)
+
+
+@cache
+def _face(status: Status, words: tuple[str, ...], is_qualified: bool, is_unexpected: bool, is_lost: bool) -> Face:
+    verdict = wording.VERDICTS[status]
     return Face(
         verdict.symbol,
         verdict.word,
         "bad" if is_lost else verdict.tone,
         (*words, "lost") if is_lost else words,
-        is_qualified=bool(row.qualifiers),
-        is_unexpected=cell.expectation is Expectation.UNEXPECTED or is_lost,
+        is_qualified=is_qualified,
+        is_unexpected=is_unexpected,
     )
 
 
@@ -106,19 +111,19 @@ def classes(shown: Face) -> str:
     return " ".join(["cell", shown.tone, *(name for name, is_set in flags if is_set)])
 
 
-def td(shown: Face, href: str | None = None, purpose: str = "", label: str | None = None) -> Markup:
+def td(shown: Face, href: Markup | None = None, purpose: Iterable[Markup] = (), label: str | None = None) -> Markup:
     """One cell of a table.
 
     Args:
         shown: what is in it.
         href: where it leads, if it does.
-        purpose: what to read out beside the word, where it leads somewhere.
+        purpose: what to read out beside the word, where it leads somewhere, in pieces.
         label: the head of its column, which narrow screens show beside it.
     """
     if href is None:
         return _plain_td(shown, label)
     begin, middle = _linked_td(shown, label)
-    return joined((begin, escape(href), middle, escape(visible(purpose)), _END))
+    return joined((begin, href, middle, *purpose, _END))
 
 
 # Joined, since formatting takes several times as long.
@@ -129,12 +134,21 @@ _END = Markup("</span></a></td>")
 def _linked_td(shown: Face, label: str | None) -> tuple[Markup, Markup]:
     """What stands before and after the address."""
     begin = Markup('<td class="{}"{}><a href="').format(classes(shown), _data(label))
-    return begin, Markup('">{}<span class="unseen">: ').format(inner(shown))
+    return begin, Markup('">{}<span class="unseen">').format(inner(shown))
 
 
 @cache
 def _plain_td(shown: Face, label: str | None) -> Markup:
     return Markup('<td class="{}"{}>{}</td>').format(classes(shown), _data(label), inner(shown))
+
+
+@cache
+def minimum_td(shown: wording.MinimumText) -> Markup:
+    """A minimum kernel as a cell of a table, and what one has to know beside it."""
+    notes = (Markup(" <small>{}</small>").format(visible(note)) for note in shown.notes)
+    worrying = " worrying" if shown.is_worrying else ""
+    figure = visible(shown.figure)
+    return Markup('<td class="minimum{}"><b>{}</b>{}</td>').format(worrying, figure, joined(notes))
 
 
 def _data(label: str | None) -> Markup:

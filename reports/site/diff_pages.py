@@ -76,6 +76,9 @@ def _sections(model: Model, pair: Pair) -> tuple[dict[str, list[Change]], int]:
     for entry in model.entries:
         if entry.row is None:
             continue
+        if model.remarkable_on[entry.row.test.id].isdisjoint((older.id, newer.id)):
+            alike += len(shared)
+            continue
         groups: dict[tuple[str, Face, Face], list[tuple[str, Cell | None, Cell | None]]] = {}
         for before, after, mode in shared:
             old, new = entry.row.cells[before], entry.row.cells[after]

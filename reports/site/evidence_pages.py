@@ -3,11 +3,16 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
+
+from markupsafe import Markup
 
 from reports import wording
-from reports.matrix import Cell, Column
+from reports.matrix import Cell, Column, Line, Row
 from reports.records import Host, Kernel, Result, Results, Test
+from reports.site.cells import Face, classes, inner, td
 from reports.site.model import Model
+from reports.untrusted import visible
 
 # Of equal cells: the others are repeated the same way.
 _LISTED_MAX = 12
@@ -32,11 +37,13 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
     template = model.template("evidence.html")
     for row in model.matrix.rows:
         groups: dict[str, list[tuple[Column, Cell]]] = {}
-        for column, cell in zip(model.matrix.columns, row.cells, strict=True):
+        for index in row.remarkable:
+            cell = row.cells[index]
             path = model.evidence(cell)
             if path is not None and cell is not None:
-                groups.setdefault(path, []).append((column, cell))
+                groups.setdefault(path, []).append((model.matrix.columns[index], cell))
         paths = list(groups)
+        siblings = cache(partial(_siblings, model, row))
         for place, (path, own) in enumerate(groups.items()):
             column, cell = own[0]
             kernel = model.provenance.kernel_of(cell.row)
@@ -61,13 +68,49 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                     previous=_link(model, groups, paths, place - 1),
                     next=_link(model, groups, paths, place + 1),
                     siblings=[
-                        (other, model.face(one), model.evidence(one))
-                        for other, one in zip(model.matrix.columns, row.cells, strict=True)
-                        if (other.kernel.arch, other.mode.id) == (column.kernel.arch, column.mode.id)
+                        (
+                            _head(one.name, one.href == path),
+                            _here(one.face, one.name) if one.href == path else one.cell,
+                        )
+                        for one in siblings(Line(column.kernel.arch, column.mode))
                     ],
-                    path=path,
                 ),
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sibling:
+    """The same test on a kernel of the same architecture and mode."""
+
+    name: str
+    face: Face
+    href: str | None
+    # Its cell on the pages that tell of others
+    cell: Markup
+
+
+def _siblings(model: Model, row: Row, line: Line) -> list[_Sibling]:
+    """A row's cells in a line's columns: made once, since each of them may have a page."""
+    found = []
+    for index, column in model.matrix.line_columns(line):
+        shown, href = model.face(row.cells[index]), model.evidence(row.cells[index])
+        address = model.escaped(f"../{href}") if href else None
+        cell = td(shown, address, (_ON, model.escaped(column.name)), column.name)
+        found.append(_Sibling(column.name, shown, href, cell))
+    return found
+
+
+_ON = Markup(" on ")
+
+
+@cache
+def _head(name: str, is_here: bool) -> Markup:
+    return Markup('<th scope="col"{}>{}</th>').format(Markup(' class="here"') if is_here else "", visible(name))
+
+
+@cache
+def _here(shown: Face, name: str) -> Markup:
+    return Markup('<td class="{} here" data-on="{}">{}</td>').format(classes(shown), visible(name), inner(shown))
 
 
 def _told(model: Model, column: Column, cell: Cell, test: Test) -> Told:

@@ -135,7 +135,7 @@ def _rows(model: Model, entries: Sequence[Entry], folds: tuple[Fold, ...]) -> It
     previous: object = None
     for entry in entries:
         minimum = model.minimum(entry)
-        text = wording.minimum_text(minimum, model.versions) if minimum else MinimumText("?")
+        text = model.minimum_text(minimum) if minimum else MinimumText("?")
         yield RowView(
             entry,
             model.addresses.capabilities[entry.id],
@@ -286,11 +286,10 @@ def _symbols(model: Model) -> list[Symbol]:
             # What an entry is about stands first among its symbols.
             if known is None or (place == 0 and known.symbols[0] != symbol):
                 about[symbol] = entry
-    versions = model.versions
     found = []
     for symbol, entry in sorted(about.items()):
         minimum = model.minimum(entry)
-        figure = wording.minimum_text(minimum, versions).figure if minimum else "?"
+        figure = model.minimum_text(minimum).figure if minimum else "?"
         is_about = bool(entry.symbols) and entry.symbols[0] == symbol
         found.append(Symbol(symbol, model.addresses.capabilities[entry.id], figure if is_about else ""))
     return found

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from markupsafe import Markup
+
 from reports.capabilities import Basis, Entry
 from reports.folding import Move, moves
 from reports.matrix import Column, ColumnState, Line, Outcome
-from reports.records import Kernel
-from reports.site.cells import Face
+from reports.records import Kernel, Status
+from reports.site.cells import Face, joined
 from reports.site.model import Model
 from reports.site.troubles import troubles
+from reports.untrusted import visible
 
 # What a cell that is no clean pass is to a reader, by what it shows.
 _HEADS: Mapping[str, Callable[[Face], bool]] = {
@@ -51,6 +54,8 @@ class ModeView:
     # By what they are, the worst first
     sections: Mapping[str, tuple[NotPassing, ...]]
     having: tuple[Entry, ...]
+    # The same as the items of a list
+    items: Markup
     # Modes with the same verdicts
     alike: tuple[Column, ...] = ()
 
@@ -58,6 +63,8 @@ class ModeView:
 def pages(model: Model) -> Iterator[tuple[str, str]]:
     """Render the page of every kernel."""
     template = model.template("kernel.html")
+    # Most capabilities stand on most of the pages.
+    items = {one.id: _item(model, one) for one in model.of_basis(Basis.TESTED)}
     for kernel in model.kernels:
         columns = model.kernel_columns(kernel)
         yield (
@@ -66,7 +73,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                 root="../",
                 kernel=kernel,
                 column=columns[0][1],
-                modes=list(_modes(model, columns)),
+                modes=list(_modes(model, columns, items)),
                 headline=_headline(model, columns),
                 later=list(_others(model, kernel, is_later=True)),
                 older=list(_others(model, kernel, is_later=False)),
@@ -94,24 +101,32 @@ def _headline(model: Model, columns: Sequence[tuple[int, Column]]) -> str:
     return "; ".join(parts[:3]) + (f"; and {len(parts) - 3} more modes" if len(parts) > 3 else "")
 
 
-def _modes(model: Model, columns: Sequence[tuple[int, Column]]) -> Iterator[ModeView]:
+def _item(model: Model, entry: Entry) -> Markup:
+    href = f"../{model.addresses.capabilities[entry.id]}"
+    return Markup('<li><a href="{}">{}</a></li>\n').format(href, visible(entry.title))
+
+
+def _modes(model: Model, columns: Sequence[tuple[int, Column]], items: Mapping[str, Markup]) -> Iterator[ModeView]:
     """The first mode; and of the others, those in which anything differs from it."""
-    rows = model.matrix.rows
     first: Hashable = None
     alike: list[Column] = []
     views = []
     for index, column in columns:
-        look = tuple(cell.row.status if (cell := row.cells[index]) else None for row in rows)
+        look = tuple(
+            (row.test.id, cell and cell.row.status)
+            for row in model.remarkable_rows[index]
+            if (cell := row.cells[index]) is None or cell.row.status is not Status.PASS
+        )
         if first == look:
             alike.append(column)
         else:
-            views.append(_mode(model, index, column))
+            views.append(_mode(model, index, column, items))
             first = look if first is None else first
     for place, view in enumerate(views):
         yield replace(view, alike=tuple(alike)) if place == 0 else view
 
 
-def _mode(model: Model, index: int, column: Column) -> ModeView:
+def _mode(model: Model, index: int, column: Column, items: Mapping[str, Markup]) -> ModeView:
     sections: dict[str, list[NotPassing]] = {head: [] for head in _HEADS}
     having = []
     for entry in model.of_basis(Basis.TESTED):
@@ -129,6 +144,7 @@ def _mode(model: Model, index: int, column: Column) -> ModeView:
         column,
         {head: tuple(own) for head, own in sections.items() if own},
         tuple(having),
+        joined(items[entry.id] for entry in having),
     )
 
 

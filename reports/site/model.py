@@ -2,23 +2,28 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from functools import cache, cached_property
+from typing import Generic, TypeVar
 
 from jinja2 import Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from reports import wording
 from reports.capabilities import Basis, Entry, entries
 from reports.distributions import distribution_of
+from reports.expectation import version_of
 from reports.folding import Fold, Loss, Step, fold_by, folds, losses, steps
 from reports.matrix import Cell, Column, Line, Matrix, Minimum, Row, derive, exact_name
 from reports.provenance import Provenance
 from reports.records import Kernel, Results, Run
 from reports.sentences import resume_command
 from reports.site.addresses import Pair, addresses
-from reports.site.cells import CLEAN, Face, chip, face, inner, joined, stated_face, td
+from reports.site.cells import CLEAN, Face, chip, face, inner, joined, minimum_td, stated_face, td
 from reports.site.engine import environment
+from reports.untrusted import visible
+
+T = TypeVar("T")
 
 
 class Model:
@@ -37,6 +42,9 @@ class Model:
         self._lost = frozenset(id(loss.row.cells[index]) for loss in self.losses for index in loss.after)
         self._distributions: dict[str, str] = {}
         self._differing: dict[str, list[Line]] = {}
+        self._minimum_texts: dict[int, wording.MinimumText] = {}
+        # Names and addresses that many cells share
+        self.escaped = cache(_escaped)
         # Derived anew at each call, and asked for by every line of a table.
         self.versions = versions = self.matrix.versions
         self.kernels = self.matrix.kernels
@@ -48,7 +56,7 @@ class Model:
             "names": self.names,
             "addresses": self.addresses,
             "line_name": lambda line: wording.line_name(line, self.matrix.lines),
-            "minimum_text": lambda minimum: wording.minimum_text(minimum, versions),
+            "minimum_td": minimum_td,
             "has_modes": len({column.mode.id for column in self.matrix.columns}) > 1,
             "has_architectures": len({column.kernel.arch for column in self.matrix.columns}) > 1,
             # What is tested may be anything: only where kernels were asked about io_uring is the page about it.
@@ -132,6 +140,36 @@ class Model:
             self._distributions[kernel.id] = found.name if found else ""
         return self._distributions[kernel.id]
 
+    def distributed(self, line: Line) -> list[tuple[int, str]]:
+        """The columns of a line that are a release's own kernel: where each stands, and whose it is."""
+        return self._distributed[line]
+
+    @cached_property
+    def _distributed(self) -> Mapping[Line, list[tuple[int, str]]]:
+        return {
+            line: [
+                (index, name)
+                for index, column in self.matrix.line_columns(line)
+                if (name := self.distribution(column.kernel))
+            ]
+            for line in self.matrix.lines
+        }
+
+    def numbered(self, line: Line) -> list[tuple[int, Kernel, tuple[int, int]]]:
+        """The columns of a line whose kernel's series is known: where each stands, its kernel and that series."""
+        return self._numbered[line]
+
+    @cached_property
+    def _numbered(self) -> Mapping[Line, list[tuple[int, Kernel, tuple[int, int]]]]:
+        return {
+            line: [
+                (index, column.kernel, series)
+                for index, column in self.matrix.line_columns(line)
+                if (series := version_of(column.kernel))
+            ]
+            for line in self.matrix.lines
+        }
+
     def pair_address(self, before: Kernel, after: Kernel) -> str | None:
         """The page that compares two kernels, if there is one."""
         return self.addresses.pairs.get(Pair(self._places[before.id], self._places[after.id]))
@@ -151,7 +189,8 @@ class Model:
         """What a tested cell shows."""
         if cell is None or (cell.is_clean_pass and not cell.row.attempts):
             return face(cell)
-        return face(cell, self.provenance.kernel_of(cell.row), is_lost=self.is_lost(cell))
+        kernel = self.provenance.kernel_of(cell.row) if cell.row.qualifiers else None
+        return face(cell, kernel, is_lost=self.is_lost(cell))
 
     def is_lost(self, cell: Cell) -> bool:
         """Whether an older kernel has what this cell's lacks."""
@@ -161,31 +200,36 @@ class Model:
         """The page with a cell's evidence; None for a clean pass."""
         return self.addresses.evidence.get(id(cell)) if cell is not None else None
 
-    def purpose(self, cell: Cell) -> str:
-        """What a link to a cell's evidence is for."""
-        return f"evidence for {self.tests[cell.row.test].title} on {self.names[cell.row.kernel]}"
-
     def cell_td(self, cell: Cell | None, root: str = "", label: str | None = None) -> Markup:
         """A tested cell as a part of a table; a link to its evidence where there is a page."""
         href = self.evidence(cell)
         if cell is None or href is None:
             return td(self.face(cell), label=label)
-        return td(self.face(cell), root + href, self.purpose(cell), label)
+        title, kernel = self.tests[cell.row.test].title, self.names[cell.row.kernel]
+        purpose = (_EVIDENCE_FOR, self.escaped(title), _ON, self.escaped(kernel))
+        return td(self.face(cell), self.escaped(root + href), purpose, label)
 
-    def cell_tds(self, row: Row, columns: Sequence[tuple[int, Column]], root: str = "") -> Markup:
-        """A row's cells in some columns: what nearly all of them are is made once."""
-        found = []
-        for index, column in columns:
-            cell = row.cells[index]
-            if cell is not None and cell.is_clean_pass and not cell.row.attempts:
-                found.append(self._clean_tds[column.name])
-            else:
-                found.append(self.cell_td(cell, root, column.name))
-        return joined(found)
+    def cell_tds(self, row: Row, line: Line, root: str = "") -> Markup:
+        """A row's cells in a line's columns: what nearly all of them are is made once."""
+        cells = row.cells
+        return joined(
+            [
+                clean
+                if (cell := cells[index]) is not None and cell.is_clean_pass and not cell.row.attempts
+                else self.cell_td(cell, root, name)
+                for index, name, clean in self._clean_tds[line]
+            ]
+        )
 
     @cached_property
-    def _clean_tds(self) -> Mapping[str, Markup]:
-        return {column.name: td(CLEAN, label=column.name) for column in self.matrix.columns}
+    def _clean_tds(self) -> Mapping[Line, list[tuple[int, str, Markup]]]:
+        """For each column of a line where it stands, its name and its cell with a clean pass."""
+        return {
+            line: [
+                (index, column.name, td(CLEAN, label=column.name)) for index, column in self.matrix.line_columns(line)
+            ]
+            for line in self.matrix.lines
+        }
 
     def entry_td(self, entry: Entry, fold: Fold) -> Markup:
         """What several alike columns show of an entry; what they are in particular stands on the entry's page."""
@@ -194,8 +238,8 @@ class Model:
         cell = entry.row.cells[fold.first]
         if fold.count == 1 or cell is None or self.evidence(cell) is None:
             return self.cell_td(cell, label=fold.name)
-        page = self.addresses.capabilities[entry.id]
-        return td(self.face(cell), page, f"{entry.title} on {fold.name}", fold.name)
+        page = self.escaped(self.addresses.capabilities[entry.id])
+        return td(self.face(cell), page, (_COLON, self.escaped(f"{entry.title} on {fold.name}")), fold.name)
 
     # -- what went wrong -----------------------------------------------------------------------------------------------
 
@@ -217,41 +261,44 @@ class Model:
     def _verdicts_of_runs(self) -> Mapping[tuple[str, str], int]:
         return Counter((row.run, row.kernel) for row in self.results.results if row.run is not None)
 
-    def marked(self, kernels: Collection[str] | None, tests: Collection[str] | None) -> Iterable[Cell]:
-        """Cells that nobody expected or that have no verdict, in row order.
-
-        Args:
-            kernels: ids of those that a page is about; None for all.
-            tests: the same of tests. Each may have a page of its own: none looks through all cells.
-        """
-        found: Iterable[Cell] = self._marked
-        if tests is not None:
-            found = (cell for test in tests for cell in self._marked_by_test.get(test, ()))
-        return (cell for cell in found if kernels is None or cell.row.kernel in kernels)
-
     @cached_property
-    def _marked(self) -> list[Cell]:
+    def marked(self) -> "Findings[Cell]":
+        """Cells that nobody expected or that have no verdict, in row order."""
         known = {id(cell): cell for cell in (*self.matrix.unexpected, *self.matrix.open)}
-        return list(known.values())
+        return Findings(list(known.values()), lambda cell: cell.row.test, lambda cell: (cell.row.kernel,))
 
     @cached_property
-    def _marked_by_test(self) -> Mapping[str, list[Cell]]:
-        found: dict[str, list[Cell]] = {}
-        for cell in self._marked:
-            found.setdefault(cell.row.test, []).append(cell)
-        return found
-
-    @cached_property
-    def losses_by_test(self) -> Mapping[str, list[Loss]]:
-        """What was lost, by the test's id."""
-        found: dict[str, list[Loss]] = {}
-        for loss in self.losses:
-            found.setdefault(loss.row.test.id, []).append(loss)
-        return found
+    def lost(self) -> "Findings[Loss]":
+        """What was lost."""
+        kernels = [column.kernel.id for column in self.matrix.columns]
+        return Findings(
+            self.losses, lambda loss: loss.row.test.id, lambda loss: [kernels[index] for index in loss.after]
+        )
 
     def minimum(self, entry: Entry) -> Minimum | None:
         """From which kernel on an entry works, for the front page's architecture and mode."""
         return entry.minimums.get(self.line) if self.line else None
+
+    def minimum_text(self, minimum: Minimum) -> wording.MinimumText:
+        """Word a minimum of the matrix or of an entry: rows with equal outcomes share theirs."""
+        if id(minimum) not in self._minimum_texts:
+            self._minimum_texts[id(minimum)] = wording.minimum_text(minimum, self.versions)
+        return self._minimum_texts[id(minimum)]
+
+    @cached_property
+    def remarkable_rows(self) -> Sequence[Sequence[Row]]:
+        """By column the rows that are no clean pass at the first attempt there."""
+        found: list[list[Row]] = [[] for _ in self.matrix.columns]
+        for row in self.matrix.rows:
+            for index in row.remarkable:
+                found[index].append(row)
+        return found
+
+    @cached_property
+    def remarkable_on(self) -> Mapping[str, frozenset[str]]:
+        """By a test's id those of the kernels where it is no clean pass at the first attempt in one mode or another."""
+        kernels = [column.kernel.id for column in self.matrix.columns]
+        return {row.test.id: frozenset(kernels[index] for index in row.remarkable) for row in self.matrix.rows}
 
     def differing_lines(self, row: Row) -> list[Line]:
         """Architectures and modes in which a row's verdicts differ from the front page's."""
@@ -270,8 +317,7 @@ class Model:
                 if (cell := row.cells[index]) is not None
             }
 
-        statuses = {cell.row.status for cell in row.cells if cell is not None}
-        if len(statuses) == 1 and None not in row.cells:
+        if not row.remarkable:
             return []
         first = look(self.line)
         return [
@@ -279,6 +325,49 @@ class Model:
             for line in self.matrix.lines[1:]
             if any(first.get(kernel, status) != status for kernel, status in look(line).items())
         ]
+
+
+class Findings(Generic[T]):
+    """What pages tell of the kernels or tests that they are about: none of a thousand pages looks through all of it.
+
+    Args:
+        every: all of it, in order.
+        test: the id of the test that one is about.
+        kernels: the ids of the kernels that one is about, each once.
+    """
+
+    def __init__(self, every: Sequence[T], test: Callable[[T], str], kernels: Callable[[T], Collection[str]]) -> None:
+        self._every = every
+        self._kernels = kernels
+        self._by_test: dict[str, list[T]] = {}
+        self._by_kernel: dict[str, list[T]] = {}
+        for one in every:
+            self._by_test.setdefault(test(one), []).append(one)
+            for kernel in kernels(one):
+                self._by_kernel.setdefault(kernel, []).append(one)
+
+    def about(self, kernels: Collection[str] | None = None, tests: Collection[str] | None = None) -> Sequence[T]:
+        """Those about any of some kernels and of some tests, in order.
+
+        Args:
+            kernels: the kernels' ids; None for all.
+            tests: the tests' ids; None for all.
+        """
+        if tests is None and kernels is not None and len(kernels) == 1:
+            return self._by_kernel.get(next(iter(kernels)), ())
+        found = self._every if tests is None else [one for test in tests for one in self._by_test.get(test, ())]
+        if kernels is None:
+            return found
+        return [one for one in found if any(kernel in kernels for kernel in self._kernels(one))]
+
+
+_EVIDENCE_FOR = Markup(": evidence for ")
+_ON = Markup(" on ")
+_COLON = Markup(": ")
+
+
+def _escaped(text: str) -> Markup:
+    return escape(visible(text))
 
 
 def features(kernel: Kernel) -> list[tuple[str, str]]:

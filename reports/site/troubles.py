@@ -62,7 +62,7 @@ def troubles(model: Model, *, kernels: Collection[str] | None = None, tests: Col
         kernels: ids of those that a page is about; None for all.
         tests: the same of tests.
     """
-    marked = list(model.marked(kernels, tests))
+    marked = model.marked.about(kernels, tests)
     unexpected = [
         Unexpected(model.tests[own[0].row.test], own[0].row, model.face(own[0]), tuple(own))
         for own in model.unexpected([one for one in marked if one.expectation is Expectation.UNEXPECTED])
@@ -86,11 +86,9 @@ def _lost(model: Model, kernels: Collection[str] | None, tests: Collection[str] 
     """Gather what the same kernels lost, the newest first."""
     columns = model.matrix.columns
     groups: dict[tuple[int, tuple[int, ...]], list[tuple[Row, tuple[Cell, ...]]]] = {}
-    found = model.losses if tests is None else [one for test in tests for one in model.losses_by_test.get(test, ())]
-    for loss in found:
-        if kernels is None or any(columns[index].kernel.id in kernels for index in loss.after):
-            cells = tuple(cell for index in loss.after if (cell := loss.row.cells[index]) is not None)
-            groups.setdefault((loss.before, loss.after), []).append((loss.row, cells))
+    for loss in model.lost.about(kernels, tests):
+        cells = tuple(cell for index in loss.after if (cell := loss.row.cells[index]) is not None)
+        groups.setdefault((loss.before, loss.after), []).append((loss.row, cells))
     for (before, after), rows in sorted(groups.items(), key=lambda item: item[0][1], reverse=True):
         yield Lost(
             columns[before],

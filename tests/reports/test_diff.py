@@ -3,10 +3,12 @@
 import json
 from itertools import product
 
+import html5lib
 import pytest
 import sample
 from click import unstyle
 from msgspec.structs import replace
+from page import parse
 
 from reports.diff import Change, as_builtins, classify, diff, diff_columns, diff_files, gate
 from reports.diff_page import page
@@ -412,7 +414,28 @@ def test_markdown_folds_what_is_not_urgent():
 
 def test_a_page_says_the_same_and_obeys_nobody():
     text = page(*hostile())
-    assert "<h1>Worse: 1 regression</h1>" in text
+    html5lib.HTMLParser(strict=True).parse(text)
+    assert parse(text).one("h1").text == "Worse: 1 regression"
     assert "<script" not in text
     assert "&lt;script&gt;" in text
     assert "\x1b" not in text
+
+
+def test_a_page_shows_verdicts_as_the_site_does():
+    """With a sign and a tone each: what is lost never looks like what was never there."""
+    every = sample.every_verdict()
+    found = diff(sample.whole(), every)
+    decided = gate(found)
+    text = page(found, decided)
+    html5lib.HTMLParser(strict=True).parse(text)
+    read = parse(text)
+    assert "worse" in read.one("h1").classes
+    rows = {(row.all("th")[0].text, row.all("td")[0].text): row for row in read.all("tr") if row.all("td")}
+    of_cell = {cell: [(chip.text, chip.classes[1]) for chip in row.all("span", "chip")] for cell, row in rows.items()}
+    assert [("✓ pass", "good"), ("\N{EN DASH} unsupported", "bad"), ("lost", "tag")] == of_cell["socket", "6.1"]
+    assert [("\N{EN DASH} unsupported", "plain"), ("✓ pass", "good")] == of_cell["waitid", "6.1"]
+    assert [("✓ pass", "good"), ("· not run", "open")] == of_cell["waitid", "7.3"]
+    ids = {f"#{one.attributes['id']}" for one in read.all("h2")}
+    assert ids == {link.attributes["href"] for link in read.one("nav").all("a")}
+    assert [one.attributes["id"] for one in read.all("h2", "worse")] == ["regression"]
+    assert "worse" not in parse(page(diff(every, every), gate(diff(every, every)))).one("h1").classes

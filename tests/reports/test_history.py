@@ -74,7 +74,9 @@ def test_the_pages_lead_to_each_other_and_the_worst_comes_first():
     assert {link.attributes["href"] for link in index.all("a")} <= set(pages)
     assert "incomplete" in index.all("table")[0].all("tr")[1].text
     assert index.one("h1").text == "1 cell changed in 2 runs; 450 never did"
-    assert "Regressions" in pages["2026-11-23T090000Z..2026-11-24T090000Z.html"]
+    diff = parse(pages["2026-11-23T090000Z..2026-11-24T090000Z.html"])
+    assert "Regressions" in diff.one("main").text
+    assert [link.attributes["href"] for link in diff.one("nav", "trail").all("a")] == ["index.html"]
 
 
 def test_names_from_elsewhere_stay_text():

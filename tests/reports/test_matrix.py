@@ -7,7 +7,7 @@ import sample
 from msgspec.structs import replace
 
 from reports.matrix import Minimum, MinimumKind, Outcome, branch_minimums, derive, kernel_names, minimum, outcome
-from reports.results import Expectation, Kernel, Mode, Status
+from reports.results import Attempt, Expectation, Kernel, Mode, Qualifier, Status
 
 LETTERS = {"+": Outcome.PASSES, "-": Outcome.LACKS, "?": Outcome.OPEN}
 
@@ -237,3 +237,37 @@ def test_a_run_without_rows_derives_an_empty_matrix():
 def test_a_mode_that_was_not_run_has_no_columns():
     results = sample.whole()
     assert len(derive(replace(results, modes=(*results.modes, Mode(id="sqpoll")))).columns) == 11
+
+
+def test_a_row_says_where_it_is_anything_but_a_clean_pass_at_the_first_attempt():
+    results = sample.whole()
+    results = sample.with_cell(results, "test_nop", "6.1", attempts=(Attempt(status=Status.PASS),) * 2)
+    results = sample.with_cell(results, "test_nop", "6.16", status=Status.FAIL)
+    results = sample.with_cell(results, "test_nop", "6.18", qualifiers=(Qualifier.KERNEL_WARNING,))
+    rows = tuple(row for row in results.results if (row.test, row.kernel) != ("test_nop", "7.3"))
+    matrix = derive(replace(results, results=rows))
+    nop = next(row for row in matrix.rows if row.test.id == "test_nop")
+    assert ["6.1", "6.16", "6.18", "7.3"] == [matrix.columns[index].name for index in nop.remarkable]
+
+
+def test_equal_verdicts_are_judged_by_their_own_kernel_test_and_mode():
+    """What is derived once of what is equal must not be taken for what only looks equal."""
+    since = Mode(id="late", since="6.17")
+    results = sample.whole((Mode(id="default"), since))
+    rows = tuple(
+        replace(row, status=Status.UNSUPPORTED, qualifiers=()) if row.test in ("test_nop", "test_waitid") else row
+        for row in results.results
+    )
+    matrix = derive(replace(results, results=rows))
+    found = {
+        (row.test.id, column.name, column.mode.id)
+        for row in matrix.rows
+        for column, cell in zip(matrix.columns, row.cells, strict=True)
+        if cell.expectation is Expectation.UNEXPECTED
+    }
+    kernels = [kernel.series for kernel in results.kernels]
+    first = {("test_nop", "default"): "5.10", ("test_nop", "late"): "6.17"}
+    first |= {("test_waitid", "default"): "6.12", ("test_waitid", "late"): "6.17"}
+    assert found == {
+        (test, kernel, mode) for (test, mode), one in first.items() for kernel in kernels[kernels.index(one) :]
+    }

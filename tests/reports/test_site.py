@@ -16,7 +16,7 @@ from page import parse
 from reports import storage
 from reports.merge import merge
 from reports.pages import remove_pages
-from reports.results import GuestConfig, Kernel, Mode, ResultsError, Run, Status, read
+from reports.results import Attempt, GuestConfig, Kernel, Mode, ResultsError, Run, Status, read
 from reports.site import MARK, environment, render, reproduce, write_site
 
 
@@ -556,6 +556,56 @@ def test_what_is_lost_in_one_mode_is_not_called_lost_in_another_that_never_had_i
     }
     assert "lost" in shown["all.html"]
     assert "lost" not in shown["all-amd64-defer-taskrun.html"]
+
+
+def test_a_page_tells_what_is_wrong_with_its_own_kernel_and_test():
+    """Of a loss that lasts, each of the kernels that lack it; of what is unexpected, what it is about."""
+    results = sample.whole()
+    for kernel in ("7.1", "7.2"):
+        results = sample.with_cell(results, "test_nop", kernel, status=Status.UNSUPPORTED)
+    results = sample.with_cell(results, "test_readv", "6.18", status=Status.ERROR)
+    pages = pages_of(results)
+
+    def wrong(path):
+        banners = parse(pages[path]).all("section", "bad")
+        return {name for name in ("lost", "surprises") for banner in banners if name in banner.classes}
+
+    assert {
+        "kernel/6.17.html": set(),
+        "kernel/6.18.html": {"surprises"},
+        "kernel/7.0.html": set(),
+        "kernel/7.1.html": {"lost"},
+        "kernel/7.2.html": {"lost"},
+        "kernel/7.3.html": set(),
+        "diff/6.17..6.18.html": {"surprises"},
+        "diff/7.1..7.2.html": {"lost"},
+        "can/nop.html": {"lost"},
+        "can/readv.html": {"surprises"},
+        "can/write-read.html": set(),
+        "all.html": {"lost", "surprises"},
+        "index.html": {"lost", "surprises"},
+    } == {path: wrong(path) for path in pages if path in WITH_ALARMS}
+
+
+WITH_ALARMS = {
+    *(f"kernel/{name}.html" for name in ("6.17", "6.18", "7.0", "7.1", "7.2", "7.3")),
+    "diff/6.17..6.18.html",
+    "diff/7.1..7.2.html",
+    *(f"can/{name}.html" for name in ("nop", "readv", "write-read")),
+    "all.html",
+    "index.html",
+}
+
+
+def test_a_pass_that_was_repeated_says_so_wherever_it_is_shown():
+    """It is as clean as the others, which are not looked at one by one."""
+    attempts = (Attempt(status=Status.PASS), Attempt(status=Status.PASS))
+    pages = pages_of(sample.with_cell(sample.whole(), "test_nop", "6.12", attempts=attempts))
+    assert ["2 of 2" in cell.text for cell in row_of(parse(pages["all.html"]), "test_nop").all("td", "cell")] == [
+        column.id == "6.12" for column in sample.whole().kernels
+    ]
+    lines = parse(pages["can/nop.html"]).one("table", "kernels").all("tr")
+    assert ["6.12"] == [line.all("th")[0].text for line in lines if "2 of 2" in line.text]
 
 
 def test_one_mode_is_not_named():
