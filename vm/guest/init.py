@@ -31,8 +31,9 @@ MOUNTS = (
     ("proc", "/proc", "proc", 0, ""),
     ("sysfs", "/sys", "sysfs", 0, ""),
     ("devtmpfs", "/dev", "devtmpfs", 0, ""),
-    ("tmpfs", "/tmp", "tmpfs", 0, "mode=1777"),  # noqa: S108 - the guest's own
-    ("tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777"),  # noqa: S108
+    # Of the usual half of the memory, the image has taken too much: a full disk is to be an ENOSPC, no want of memory.
+    ("tmpfs", "/tmp", "tmpfs", 0, "mode=1777,size=33%"),  # noqa: S108 - the guest's own
+    ("tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777,size=33%"),  # noqa: S108
     ("devpts", "/dev/pts", "devpts", 0, "gid=5,mode=620,ptmxmode=666"),
 )
 LINKS = (
