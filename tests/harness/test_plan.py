@@ -8,6 +8,7 @@ import pytest
 from harness.plan import GuestPlan
 from vm.cache import Cache
 from vm.kernel import Kernel, KernelRef
+from vm.progress import SILENT
 
 _ALL = {"CONFIG_PCI": "y", "CONFIG_BLK_DEV_NVME": "y", "CONFIG_EXT4_FS": "y"}
 
@@ -34,7 +35,7 @@ def test_a_payload_goes_where_the_kernel_can_take_it(
     disk = tmp_path / "disk" if is_large else None
     plan = GuestPlan("amd64", tmp_path / "initrd", tmp_path / "payload", (), "tcg", {}, False, payload_disk=disk)
     kernel = Kernel(KernelRef("6.1", "6.1", "amd64", "path"), tmp_path / "vmlinuz", "", "6.1.0", config)
-    found = plan.with_kernel(kernel, Cache(tmp_path / "cache"))
+    found = plan.with_kernel(kernel, Cache(tmp_path / "cache"), SILENT)
     ways = {"window": found.payload, "disk": found.payload_disk}
     assert [name for name, path in ways.items() if path is not None] == [way] * (way != "initramfs")
     assert found.initrd.read_text() == ("initrdpayload" if way == "initramfs" else "initrd")
