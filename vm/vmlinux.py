@@ -87,7 +87,7 @@ def _unpack(image: Path, target: Path) -> Mapping[str, Any]:
     """Write the kernel of an image to a file. Returns why that is of no use, if it is so of every such image."""
     found = compressed_kernel(image.read_bytes())
     if found is None:
-        return {"why_not": "it is no bzImage"}
+        return {"why_not": "it does not tell where the kernel in it lies, as a bzImage does"}
     target.write_bytes(decompress(found))
     try:
         inspect(target, "amd64")

@@ -114,7 +114,7 @@ def test_a_kernel_is_unpacked_once(
     [
         (payload(vmlinux(has_pvh=False)), "what is in it is a vmlinux without CONFIG_PVH"),
         (payload(b"\x7fELF\x01" + bytes(100)), "what is in it is a 32-bit or broken ELF file"),
-        (b"", "it is no bzImage"),
+        (b"", "it does not tell where the kernel in it lies"),
     ],
     ids=["no entry", "another machine", "no payload"],
 )
