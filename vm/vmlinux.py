@@ -139,7 +139,7 @@ def _unzstd(data: bytes, size: int) -> bytes:
     written = ctypes.c_size_t(library.ZSTD_decompress(buffer, ctypes.c_size_t(size), data, ctypes.c_size_t(len(data))))
     if library.ZSTD_isError(written):
         raise ValueError(library.ZSTD_getErrorName(written).decode())
-    return buffer.raw[: written.value]
+    return bytes(memoryview(buffer)[: written.value])
 
 
 def _unlz4(data: bytes, _size: int) -> bytes:
@@ -155,7 +155,7 @@ def _unlz4(data: bytes, _size: int) -> bytes:
         written = library.LZ4_decompress_safe(data[at : at + size], buffer, len(data[at : at + size]), len(buffer))
         if written < 0:
             raise ValueError(f"its block at byte {at} is damaged")
-        parts.append(buffer.raw[:written])
+        parts.append(bytes(memoryview(buffer)[:written]))
         at += size
     return b"".join(parts)
 
