@@ -2,8 +2,9 @@
 
     python benchmarks/ratios.py [--kernel SERIES]... [--rounds N] [--matrix] [--peer] [--out docs/performance.md]
 
-A bare boot is the same QEMU command and kernel, and an init of a few bytes that powers off at once. A cell is
-`uring-matrix run` with one kernel: cold boots the guest, warm restores it. An edit is what somebody at work waits for:
+A bare boot is the same QEMU command and kernel, and an init of a few bytes that powers off at once; it starts the
+kernel's image as it is, and once more, for comparison, the unpacked kernel. A cell is `uring-matrix run` with one
+kernel: cold boots the guest, first boots and saves it, warm restores it. An edit is what somebody at work waits for:
 `pytest conformance -k timeout` in that kernel, right after a line was added to the tests. The peer is virtme-ng with
 the same suite, kernel and QEMU. Rounds alternate, so that a busy machine hurts all of them, and the smallest figure of
 each counts. The ratios are of processor time, of every process there was: that depends least on what else the machine
@@ -34,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import peer
 from uring_matrix.guests import machine_of, references, setup_for
 from vm import cpio
+from vm.cache import Cache
 from vm.machine import Guest, MachineConfig
 from vm.settings import Settings
 from vm.snapshots import KIND
@@ -71,8 +73,9 @@ def main() -> None:
         "",
         *machine_lines(),
         "",
-        "| kernel | bare boot | cold cell | ÷ bare | warm cell | ÷ bare | edit | peak memory, cold | warm |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| kernel | bare boot | unpacked | bare ÷ it | cold cell | ÷ bare | first cell | ÷ cold | warm cell | ÷ bare "
+        "| edit | peak memory, cold | warm |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     with tempfile.TemporaryDirectory(prefix="ratios-") as name:
         directory = Path(name)
@@ -91,22 +94,39 @@ def main() -> None:
 
 def kernel_row(series: str, rounds: int, directory: Path) -> str:
     """One kernel's line of the table."""
-    bare_machine = replace(machine_of(references([series], None)[0], None), initrd=bare_image(directory))
+    ref = references([series], None)[0]
+    direct_machine = replace(machine_of(ref, None), initrd=bare_image(directory))
+    bare_machine = direct_machine.from_image()
     run([f"--kernel={series}"], directory)  # whatever has to be fetched, made or saved is there now
     checkout = copy_of_checkout(directory / f"checkout-{series}")
-    bare, cold, warm, edit = [], [], [], []
+    bare, direct, cold, first, warm, edit = [], [], [], [], [], []
     for _ in range(rounds):
         bare.append(measured(lambda: boot_bare(bare_machine, directory)))
+        direct.append(measured(lambda: boot_bare(direct_machine, directory)))
         cold.append(measured(lambda: run([f"--kernel={series}", "--no-snapshots"], directory)))
+        forget_snapshots(ref.release)
+        first.append(measured(lambda: run([f"--kernel={series}"], directory)))
         warm.append(measured(lambda: run([f"--kernel={series}"], directory)))
         edit_a_test(checkout)
         edit.append(measured(lambda: run_edited(series, checkout)))
-    base, slow, fast, few = (min(costs, key=lambda cost: cost.processor_s) for costs in (bare, cold, warm, edit))
+    base, quick, slow, saved, fast, few = (
+        min(costs, key=lambda cost: cost.processor_s) for costs in (bare, direct, cold, first, warm, edit)
+    )
     return (
-        f"| {series} | {shown(base)} | {shown(slow)} | {slow.processor_s / base.processor_s:.2f} "
+        f"| {series} | {shown(base)} | {shown(quick)} | {base.processor_s / quick.processor_s:.2f} "
+        f"| {shown(slow)} | {slow.processor_s / base.processor_s:.2f} "
+        f"| {shown(saved)} | {saved.processor_s / slow.processor_s:.2f} "
         f"| {shown(fast)} | {fast.processor_s / base.processor_s:.2f} | {shown(few)} "
         f"| {max(cost.memory_mib for cost in cold):.0f} MiB | {max(cost.memory_mib for cost in warm):.0f} MiB |"
     )
+
+
+def forget_snapshots(release: str | None) -> None:
+    """Remove what was saved of a kernel's guests."""
+    cache = Cache(Settings.load().cache)
+    for key in cache.keys(KIND):
+        if cache.meta(KIND, key).get("release") == release:
+            cache.remove(KIND, key)
 
 
 def peer_lines(kernels: Sequence[str], rounds: int, directory: Path) -> list[str]:

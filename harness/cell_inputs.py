@@ -75,9 +75,10 @@ def word(*parts: str) -> str:
 
 def of_machine(machine: MachineConfig) -> str:
     """Everything that shapes a guest but its kernel, its image and QEMU, which have words of their own."""
-    apart = {"architecture", "emulator", "kernel", "initrd", "payload", "payload_disk", "is_interactive"}
+    apart = {"architecture", "emulator", "kernel", "initrd", "payload", "payload_disk", "is_interactive", "vmlinux"}
     shape = {field.name: getattr(machine, field.name) for field in dataclasses.fields(machine)}
     shape = {name: value for name, value in shape.items() if name not in apart}
+    shape["boot_protocol"] = machine.boot_protocol
     # At which port a debugger was makes no difference.
     shape["gdb_port"] = machine.gdb_port is not None
     return word(machine.architecture.name, json.dumps(shape, sort_keys=True, default=str))

@@ -338,6 +338,8 @@ class Guests:
                     self._update_kernel(key, booted=False, error=sentence)
                     raise BootError(sentence) from error
                 self._note(key, f"a boot failed and was tried again: {sentence.splitlines()[0]}")
+                # Should that have been the unpacked kernel's fault, no guest of this column starts from it any more.
+                column = self._columns[key] = replace(column, machine=column.machine.from_image())
             else:
                 return self._guest
         raise AssertionError
@@ -406,6 +408,7 @@ class Guests:
             version=guest.ready["version"],
             boot_seconds=round(guest.boot_seconds, 3),
             cmdline=kernel_command_line(column.machine),
+            boot_protocol=column.machine.boot_protocol,
             console=str(guest.console),
             features=message["features"],
             notes=(*(self._update or {}).get("notes", ()), *self._notes.take()),

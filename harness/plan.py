@@ -19,6 +19,8 @@ from vm.cache import Cache
 from vm.errors import FetchError, VmError
 from vm.kernel import Kernel as FetchedKernel
 from vm.machine import Emulator, MachineConfig
+from vm.progress import PlainProgress, Progress
+from vm.vmlinux import Vmlinux
 
 _INPUTS = ("sha256", "inputs", "guest")
 
@@ -49,19 +51,23 @@ class GuestPlan:
     outcome: Path | None = None
     # The payload once more, as a disk, if it is too large for the window.
     payload_disk: Path | None = None
+    # The kernel unpacked, if it can be started that way.
+    vmlinux: Vmlinux | None = None
 
     def of(self, kernel_id: str, outcome: Path | None = None) -> Self:
         """The same for a kernel, which may not be there yet."""
         return replace(self, kernel_id=kernel_id, outcome=outcome)
 
-    def with_kernel(self, kernel: FetchedKernel, cache: Cache) -> Self:
+    def with_kernel(self, kernel: FetchedKernel, cache: Cache, progress: Progress) -> Self:
         """The same with a kernel that is there."""
-        from vm import image  # noqa: PLC0415 - not needed in a worker whose kernels are there
+        from vm import image, vmlinux  # noqa: PLC0415 - not needed in a worker whose kernels are there
 
         def has(*options: str) -> bool:
             """Whether these are built in. Of an unknown configuration one hopes so."""
             return not kernel.config or all(kernel.config.get(option) == "y" for option in options)
 
+        # Under KVM unpacking takes no time worth mentioning; and whoever has a debugger sees all of the image's boot.
+        is_direct = self.accelerator == "tcg" and self.gdb_port is None
         initrd, payload, payload_disk = self.initrd, self.payload, self.payload_disk
         # A kernel without PCI sees no window: what a test needs has to be in its initramfs.
         has_window = has("CONFIG_PCI") and payload_disk is None
@@ -72,6 +78,7 @@ class GuestPlan:
         return replace(
             self,
             kernel=kernel.image,
+            vmlinux=vmlinux.unpacked(kernel, cache, progress) if is_direct else None,
             sha256=kernel.sha256,
             initrd=initrd,
             payload=payload,
@@ -139,7 +146,7 @@ class Plan:
             if guest.outcome is None or (kernel := prefetch.take(guest.outcome, until_s)) is None:
                 raise FetchError(f"nobody fetches {guest.kernel_id}")
             hold(kernel, cache)
-            guest = guest.with_kernel(kernel, cache)
+            guest = guest.with_kernel(kernel, cache, PlainProgress())
         except VmError as error:
             return PendingOutcome(kernel_records.facts(error), why_not=str(error))
         facts = kernel_records.facts(kernel)
@@ -222,4 +229,5 @@ def _machine(guest: GuestPlan, kernel: Path) -> MachineConfig:
         payload=guest.payload,
         has_disk=guest.has_disk,
         payload_disk=guest.payload_disk,
+        vmlinux=guest.vmlinux,
     )

@@ -347,7 +347,7 @@ def _equip(
             ),
         },
     )
-    guests = [common.of(ref.id).with_kernel(kernel, setup.cache) for ref, kernel in ready.items()]
+    guests = [common.of(ref.id).with_kernel(kernel, setup.cache, setup.progress) for ref, kernel in ready.items()]
     return guests + [common.of(ref.id, path) for ref, path in pending.late.items()], qemu, accel
 
 

@@ -138,6 +138,8 @@ class Kernel(Record, frozen=True, kw_only=True):
     # Of the image that was booted
     sha256: str | None = None
     cmdline: str | None = None
+    # How QEMU started it: `pvh` of the unpacked vmlinux, which leaves KASLR out, or `linux` as a boot loader would
+    boot_protocol: str | None = None
     # The options that matter here, CONFIG_X -> y, m or a value
     config: dict[str, str] = msgspec.field(default_factory=dict)
     # What io_uring says of itself: feature bits, probe, limits

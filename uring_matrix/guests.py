@@ -1,5 +1,6 @@
 """Guests for commands that boot one kernel and talk to it, without pytest."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,9 @@ from harness import payload
 from harness.guest_shape import GuestShape
 from harness.prepare import Setup
 from uring_matrix.progress import progress
-from vm import image
+from vm import image, vmlinux
 from vm.architectures import AMD64
+from vm.errors import BootError
 from vm.kernel import KernelRef
 from vm.machine import Guest, MachineConfig
 from vm.settings import Settings
@@ -54,7 +56,11 @@ def machine_of(
     chosen = setup.accel(qemu, kernel, initrd)
     machine = setup.machine(qemu, chosen.name, kernel.image, initrd)
     return replace(
-        machine, memory_mib=shape.memory_for(machine.memory_mib), cpus=shape.cpus, parameters=shape.parameters
+        machine,
+        memory_mib=shape.memory_for(machine.memory_mib),
+        cpus=shape.cpus,
+        parameters=shape.parameters,
+        vmlinux=vmlinux.unpacked(kernel, setup.cache, setup.progress) if chosen.name == "tcg" else None,
     )
 
 
@@ -64,6 +70,15 @@ def guest_of(ref: KernelRef, accel: str | None, shape: GuestShape, directory: Pa
 
 
 def boot(machine: MachineConfig, ref: KernelRef, directory: Path) -> Guest:
-    """Boot a kernel, and say so meanwhile: it takes a while."""
-    with progress().stage(f"booting {ref.release or ref.id}"):
-        return Guest.boot(machine, directory, deadline_s=BOOT_DEADLINE_S)
+    """Boot a kernel, and say so meanwhile: it takes a while. A terminal that is the guest's is left alone."""
+    shown = progress()
+    stage = contextlib.nullcontext() if machine.is_interactive else shown.stage(f"booting {ref.release or ref.id}")
+    with stage:
+        try:
+            return Guest.boot(machine, directory, deadline_s=BOOT_DEADLINE_S)
+        except BootError as error:
+            if machine.vmlinux is None:
+                raise
+            why = str(error).partition("\n")[0]
+            shown.note(f"{ref.id}: its image is booted, because the unpacked kernel did not: {why}")
+            return Guest.boot(machine.from_image(), directory, deadline_s=BOOT_DEADLINE_S)

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.guest_shape import GuestShape
-from uring_matrix.guests import BOOT_DEADLINE_S, boot, machine_of, references
+from uring_matrix.guests import boot, machine_of, references
 from uring_matrix.output import INFRASTRUCTURE, USAGE, error_line, tell
 from vm.channel import ChannelClosedError
 from vm.kernel import KernelRef
-from vm.machine import Guest, MachineConfig
+from vm.machine import MachineConfig
 
 _PROMPT, _PROGRAM = "harness.guest.prompt:main", "harness.guest.prompt:run"
 _FOREVER_S = 7 * 24 * 3600.0
@@ -48,7 +48,7 @@ def shell(
             return _run(program, machine, refs[0], Path(directory))
         # A line, and no stage that ends: from here on the terminal is the guest's.
         tell(f"booting {refs[0].release or refs[0].id}")
-        return _interact(machine, Path(directory))
+        return _interact(machine, refs[0], Path(directory))
 
 
 def _run(program: str, machine: MachineConfig, ref: KernelRef, directory: Path) -> int:
@@ -66,10 +66,10 @@ def _run(program: str, machine: MachineConfig, ref: KernelRef, directory: Path) 
     return int(message["code"])
 
 
-def _interact(machine: MachineConfig, directory: Path) -> int:
+def _interact(machine: MachineConfig, ref: KernelRef, directory: Path) -> int:
     saved = termios.tcgetattr(sys.stdin)
     try:
-        with Guest.boot(replace(machine, is_interactive=True), directory, deadline_s=BOOT_DEADLINE_S) as guest:
+        with boot(replace(machine, is_interactive=True), ref, directory) as guest:
             tty.setraw(sys.stdin)
             guest.start(_PROMPT, {"modules": _MODULES})
             try:

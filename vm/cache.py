@@ -112,7 +112,8 @@ class Cache:
             kind: what sort of thing it is, also the folder's name.
             key: which one; has to change whenever the content would.
             build: fills the empty directory it is given and returns what to remember about it (JSON).
-            sparse: names of files that are mostly holes.
+            sparse: names of files that are mostly holes. They are large, and made to be used later: after they were
+                made they are not read once more.
 
         Raises:
             CacheError: it is not there and the cache cannot be written.
@@ -314,7 +315,7 @@ class Cache:
                 (directory / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
                 place.parent.mkdir(parents=True, exist_ok=True)
                 directory.rename(place)
-        entry = self._open(kind, key)
+        entry = self._open(kind, key, sparse)
         if not isinstance(entry, Entry):
             raise CacheError(f"{place} was damaged while it was made ({entry}); is the disk sound?")
         return entry

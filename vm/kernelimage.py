@@ -12,8 +12,11 @@ from vm.kernel import Kernel
 # Offsets in the x86 boot protocol's header (Documentation/arch/x86/boot.rst).
 _SETUP_SECTORS, _SYSTEM_SIZE, _BOOT_FLAG, _MAGIC, _VERSION = 0x1F1, 0x1F4, 0x1FE, 0x202, 0x206
 _KERNEL_VERSION, _LOAD_FLAGS = 0x20E, 0x236
+_PAYLOAD_OFFSET, _PAYLOAD_LENGTH = 0x248, 0x24C
 _SECTOR_SIZE, _PARAGRAPH_SIZE = 512, 16
 _KERNEL_64 = 1
+_VERSION_WITH_PAYLOAD = 0x208
+_ELF_MAGIC = b"\x7fELF"
 _MACHINES = {3: "i386", 40: "armhf", 62: "amd64", 183: "arm64", 243: "riscv64", 258: "loong64"}
 # How an x86 vmlinux says that it can be started without a boot loader: XEN_ELFNOTE_PHYS32_ENTRY.
 _PVH_NOTE = struct.pack("<I", 18) + b"Xen\0"
@@ -93,6 +96,27 @@ def inspect(path: Path, arch: str) -> Image:
     return image
 
 
+def is_elf(path: Path) -> bool:
+    """Whether an image is an ELF file, which QEMU starts at its PVH entry; false of one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == _ELF_MAGIC
+    except OSError:
+        return False
+
+
+def compressed_kernel(content: bytes) -> bytes | None:
+    """What a bzImage decompresses when it is booted, with its size unpacked in the last four bytes.
+
+    None for what is no bzImage, or one from before Linux 2.6.26, which does not tell.
+    """
+    if not _is_bzimage(content) or struct.unpack_from("<H", content, _VERSION)[0] < _VERSION_WITH_PAYLOAD:
+        return None
+    offset, size = struct.unpack_from("<II", content, _PAYLOAD_OFFSET)
+    begin = _setup_size(content) + offset
+    return content[begin : begin + size] if 4 <= size <= len(content) - begin else None
+
+
 def read_config(text: str) -> dict[str, str]:
     """Read a kernel's .config; options that are not set are not in the result."""
     found = {}
@@ -132,9 +156,9 @@ def check_fit(kernel: Kernel) -> None:
 
 
 def _recognize(path: Path, content: bytes) -> Image | None:
-    if content[_MAGIC : _MAGIC + 4] == b"HdrS" and content[_BOOT_FLAG : _BOOT_FLAG + 2] == b"\x55\xaa":
+    if _is_bzimage(content):
         return _bzimage(path, content)
-    if content[:4] == b"\x7fELF":
+    if content[:4] == _ELF_MAGIC:
         return _vmlinux(path, content)
     if content[0x38:0x3C] == b"ARM\x64":
         (size,) = struct.unpack_from("<Q", content, 0x10)
@@ -149,10 +173,18 @@ def _recognize(path: Path, content: bytes) -> Image | None:
     return None
 
 
+def _is_bzimage(content: bytes) -> bool:
+    return content[_MAGIC : _MAGIC + 4] == b"HdrS" and content[_BOOT_FLAG : _BOOT_FLAG + 2] == b"\x55\xaa"
+
+
+def _setup_size(content: bytes) -> int:
+    """The bytes of a bzImage that run in real mode, before all else."""
+    return ((content[_SETUP_SECTORS] or 4) + 1) * _SECTOR_SIZE
+
+
 def _bzimage(path: Path, content: bytes) -> Image:
-    sectors = content[_SETUP_SECTORS] or 4
     (system_size,) = struct.unpack_from("<I", content, _SYSTEM_SIZE)
-    whole_bytes = (sectors + 1) * _SECTOR_SIZE + system_size * _PARAGRAPH_SIZE
+    whole_bytes = _setup_size(content) + system_size * _PARAGRAPH_SIZE
     if len(content) < whole_bytes:
         raise UnfitKernel(
             f"{path} breaks off in the middle: it has {len(content)} bytes and its header says {whole_bytes}; "

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,9 +16,12 @@ from typing import Any, Self
 from vm.architectures import Architecture
 from vm.channel import Channel, ChannelClosedError, ChannelError
 from vm.console import last_traceback
+from vm.devices import WINDOW_SIZE, open_disk, open_window
 from vm.errors import BootError
 from vm.guest.disk import SCRATCH_SERIAL, WORK_SERIAL
+from vm.kernelimage import is_elf
 from vm.monitor import Monitor, MonitorError
+from vm.vmlinux import Vmlinux
 
 _PR_SET_PDEATHSIG = 1
 _CONSOLE_TAIL_SIZE = 16_384
@@ -37,10 +40,6 @@ _ENTROPY_SIZE = 64
 _POLL_S = 0.005
 # How often a processor is looked at in order to find it asleep.
 _SLEEP_TRIES = 50
-# Of the disk: what ext4 and a few test files need.
-DISK_SIZE = 64 << 20
-# Of the window: a power of two, as PCI asks, and always the same, because a saved guest knows it.
-WINDOW_SIZE = 64 << 20
 # The kernel goes on with half an image. Source: init/initramfs.c.
 _UNPACKING_FAILED = "Initramfs unpacking failed"
 
@@ -49,6 +48,9 @@ _PARAMETERS = (
     "loglevel=5",  # warnings and worse reach the console, the rest stays in dmesg: a serial port is slow
     "panic=-1",  # a panic resets at once, and -no-reboot makes that the end of QEMU
     "random.trust_cpu=on",  # entropy without waiting
+    # The names of enumerators are put into the descriptions of tracepoints, for programs that print a trace; events and
+    # their fields are the same without. It is a twentieth of an emulated boot.
+    "initcall_blacklist=trace_eval_init",
     "cryptomgr.notests",  # the self-tests of ciphers that nobody here uses are half of an emulated boot
 )
 
@@ -84,6 +86,17 @@ class MachineConfig:
     payload_disk: Path | None = None
     # Where gdb finds QEMU, on loopback only; 0 is any free port. Such a guest stands still until a debugger lets it go.
     gdb_port: int | None = None
+    # The kernel unpacked, to be started instead of its image.
+    vmlinux: Vmlinux | None = None
+
+    @property
+    def boot_protocol(self) -> str:
+        """How QEMU starts the kernel: ``pvh``, which leaves KASLR out, or ``linux``, as a boot loader would."""
+        return "pvh" if self.vmlinux is not None or is_elf(self.kernel) else "linux"
+
+    def from_image(self) -> Self:
+        """The same, with the kernel's image started as it is."""
+        return replace(self, vmlinux=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +162,7 @@ def qemu_arguments(
         "-no-user-config",
         "-no-reboot",
         *("-display", "none"),
-        *("-kernel", str(config.kernel)),
+        *("-kernel", str(config.vmlinux.path if config.vmlinux is not None else config.kernel)),
         *("-initrd", str(config.initrd)),
         *("-append", kernel_command_line(config)),
         *("-chardev", _console(config, console)),
@@ -259,10 +272,12 @@ class Guest:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _start(self, config: MachineConfig, memory: Memory | None, mask: Collection[int]) -> None:
+        if config.vmlinux is not None and not self.is_restored:  # who is restored has the kernel in its memory
+            config.vmlinux.check()
         # First: it may be that there is none.
         gdb = listen(config.gdb_port) if config.gdb_port is not None else None
-        window = _open_window(config)
-        disk = _open_disk(config)
+        window = open_window(config.payload) if config.payload is not None else -1
+        disk = open_disk() if config.has_disk else -1
         ours, theirs = socket.socketpair()
         our_monitor, their_monitor = socket.socketpair()
         given = [theirs.fileno(), their_monitor.fileno()]
@@ -557,28 +572,6 @@ def listen(port: int) -> socket.socket:
         raise BootError(
             f"no debugger can be awaited at {LOOPBACK}:{port}: {reason}; name another port, or 0 for any that is free"
         ) from error
-
-
-def _open_disk(config: MachineConfig) -> int:
-    """Memory that QEMU takes for a file, as large as the disk; it is gone with the guest."""
-    if not config.has_disk:
-        return -1
-    descriptor = os.memfd_create("disk")
-    os.truncate(descriptor, DISK_SIZE)
-    return descriptor
-
-
-def _open_window(config: MachineConfig) -> int:
-    """A file in memory with the payload in it, as large as the device; -1 when there is none."""
-    if config.payload is None:
-        return -1
-    content = config.payload.read_bytes()
-    if len(content) > WINDOW_SIZE:
-        raise BootError(f"{config.payload} has {len(content)} bytes; at most {WINDOW_SIZE} can be handed to a guest")
-    descriptor = os.memfd_create("window")
-    os.truncate(descriptor, WINDOW_SIZE)
-    os.pwrite(descriptor, content, 0)
-    return descriptor
 
 
 def _die_with(parent: int, mask: Collection[int]) -> Callable[[], None]:

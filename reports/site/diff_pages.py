@@ -134,6 +134,7 @@ def _differences(model: Model, older: Kernel, newer: Kernel) -> Iterator[tuple[s
         ("Suite", older.suite or "", newer.suite or ""),
         ("Accelerator", *(host.accel or "" for host in hosts)),
         ("QEMU", *(host.qemu_version or host.qemu or "" for host in hosts)),
+        ("Boot protocol", older.boot_protocol or "", newer.boot_protocol or ""),
         ("Host", *(host.kernel for host in hosts)),
         *(
             (name, *(str(getattr(guest, field)) if guest else "" for guest in guests))

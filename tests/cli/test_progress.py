@@ -1,5 +1,6 @@
 """Progress: bars on a terminal, plain lines elsewhere."""
 
+import dataclasses
 import io
 import os
 import pty
@@ -8,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -21,8 +22,12 @@ from uring_matrix import progress as module
 from uring_matrix.arguments import Wishes
 from uring_matrix.progress import TerminalProgress, progress
 from uring_matrix.show import Line, Show
+from vm.architectures import AMD64
+from vm.errors import BootError
 from vm.kernel import KernelRef
+from vm.machine import Emulator, MachineConfig
 from vm.progress import SILENT, PlainProgress
+from vm.vmlinux import Vmlinux
 
 
 class Terminal:
@@ -264,10 +269,34 @@ def test_what_takes_a_while_says_so_before_anything_is_loaded(
     assert (before.out, before.err) == ("", said)
 
 
+_REF = KernelRef(id="6.1", series="6.1", arch="amd64", source="debian", release="6.1.0-47-cloud-amd64")
+_MACHINE = MachineConfig(AMD64, Emulator(("qemu",)), Path("vmlinuz"), Path("initrd"))
+
+
 def test_a_boot_says_what_is_booted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     told = []
-    monkeypatch.setattr(guests, "machine_of", lambda *_: None)
+    monkeypatch.setattr(guests, "machine_of", lambda *_: _MACHINE)
     monkeypatch.setattr(guests.Guest, "boot", lambda *_, **__: told.append(capsys.readouterr().err))
-    ref = KernelRef(id="6.1", series="6.1", arch="amd64", source="debian", release="6.1.0-47-cloud-amd64")
-    guests.guest_of(ref, None, GuestShape(), Path("here"))
+    guests.guest_of(_REF, None, GuestShape(), Path("here"))
     assert told == ["booting 6.1.0-47-cloud-amd64 …\n"]
+
+
+@pytest.mark.parametrize("is_interactive", [False, True])
+def test_a_kernel_that_does_not_start_unpacked_is_booted_from_its_image_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_interactive: bool
+) -> None:
+    """Nothing but that is said at a terminal that becomes the guest's."""
+    machine = dataclasses.replace(_MACHINE, vmlinux=Vmlinux(Path("vmlinux"), ""), is_interactive=is_interactive)
+    tried = []
+
+    def boot(config: MachineConfig, *_: Any, **__: Any) -> None:
+        tried.append(config.boot_protocol)
+        raise BootError("silence\nthe console's end")
+
+    monkeypatch.setattr(guests.Guest, "boot", boot)
+    with pytest.raises(BootError):
+        guests.boot(machine, _REF, Path("here"))
+    assert tried == ["pvh", "linux"]
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].endswith("6.1: its image is booted, because the unpacked kernel did not: silence")
+    assert len(said) == 2 - is_interactive

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from fault_world import ROOT, World, shared_cache
 
-from uring_matrix.guests import machine_of, references
-from vm.cache import Cache
+from uring_matrix.guests import machine_of, references, setup_for
+from vm.cache import Cache, hash_file
+from vm.progress import SILENT
 from vm.qemu import find_qemu
 from vm.settings import Settings
+from vm.vmlinux import unpacked
 
 sys.path.append(str(ROOT / "benchmarks"))
 from ratios import bare_image
@@ -25,7 +27,7 @@ Damage = Callable[[bytearray], None]
 
 _SECTOR_SIZE = 512
 # Of an x86 image's header. Source: Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header".
-_SETUP_SECTORS, _PAYLOAD_OFFSET = 0x1F1, 0x248
+_SETUP_SECTORS, _PAYLOAD_OFFSET, _PAYLOAD_LENGTH = 0x1F1, 0x248, 0x24C
 
 
 @pytest.fixture
@@ -36,12 +38,16 @@ def stock() -> Path:
 
 @pytest.fixture
 def copied(stock: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Copies the stock kernel under another name, and may damage the copy."""
+    """Copies the stock kernel under another name, and may damage the copy.
+
+    It does not tell any more where the kernel in it lies, so that QEMU is given the copy, and not what was in it.
+    """
 
     def copy(name: str, damage: Damage | None = None) -> Path:
         content = bytearray(stock.read_bytes())
         if damage is not None:
             damage(content)
+        struct.pack_into("<I", content, _PAYLOAD_LENGTH, 0)
         path = tmp_path / "kernels" / name / name
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
@@ -81,6 +87,24 @@ def spoil_payload(content: bytearray) -> None:
     """What the image unpacks itself from is no archive: it halts, and there is no console yet to say so."""
     start = entry(content) + struct.unpack_from("<I", content, _PAYLOAD_OFFSET)[0]
     content[start : start + 64] = b"\xff" * 64
+
+
+def faults_at_once_unpacked() -> bytes:
+    """An ELF file with a PVH entry, where there is an invalid instruction."""
+    base, entry_offset, note_offset = 0x100000, 0x1000, 64 + 2 * 56
+    content = bytearray(entry_offset + 16)
+    note = struct.pack("<III", 4, 8, 18) + b"Xen\0" + struct.pack("<Q", base + entry_offset)
+    header = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, base + entry_offset, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    size = len(content)
+    header += struct.pack("<IIQQQQQQ", 1, 7, 0, base, base, size, size, 4096)
+    header += struct.pack(
+        "<IIQQQQQQ", 4, 4, note_offset, base + note_offset, base + note_offset, len(note), len(note), 4
+    )
+    content[: len(header)] = header
+    content[note_offset : note_offset + len(note)] = note
+    content[entry_offset : entry_offset + 2] = b"\x0f\x0b"  # ud2
+    return bytes(content)
 
 
 def rows_of(world: World, kernel: str) -> list[dict[str, Any]]:
@@ -148,3 +172,37 @@ def test_no_memory_for_a_guest(options: list[str], sentence: str, around: World,
     assert (ended.code, around.results()["complete"]) == (3, True), ended
     assert "Traceback" not in ended.said
     assert around.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("is_noticed", "sentence"),
+    [(True, "was damaged; the next run unpacks it anew"), (False, "QEMU ended with status 0")],
+    ids=["damaged", "does not start"],
+)
+def test_an_unpacked_kernel_that_does_not_come_up(
+    is_noticed: bool, sentence: str, world: World, cache_without: Callable[..., Path]
+) -> None:
+    """The image it came from is booted, which is said, and has its verdicts; with another one all is as before."""
+    cache = cache_without("vmlinux")
+    kernel = setup_for("tcg").kernels.fetch(references(["6.1"], "tcg")[0])
+    found = unpacked(kernel, Cache(cache), SILENT)
+    assert found is not None
+    found.path.write_bytes(faults_at_once_unpacked())
+    if not is_noticed:
+        manifest = found.path.with_name("manifest.json")
+        manifest.write_text(manifest.read_text().replace(found.sha256, hash_file(found.path)))
+    protocols = []
+    for _ in range(2):
+        ended = world.matrix(
+            "run", "6.1", "--accel", "tcg", "--no-snapshots", "--out", "m", "-n", "0", "--", "-k", "test_nop",
+            URING_MATRIX_CACHE=str(cache),
+        )  # fmt: skip
+        assert (ended.code, {row["status"] for row in rows_of(world, "6.1")}) == (0, {"pass"}), ended
+        (facts,) = world.results()["kernels"]
+        protocols.append(facts["boot_protocol"])
+        if facts["boot_protocol"] == "linux":
+            (note,) = facts["notes"]
+            assert note.startswith("a boot failed and was tried again: "), facts
+            assert sentence in note
+    assert protocols == ["linux", "pvh" if is_noticed else "linux"]
+    assert world.leftovers() == []

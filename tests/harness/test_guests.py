@@ -19,6 +19,7 @@ from vm.architectures import AMD64
 from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
 from vm.errors import BootError
 from vm.machine import Emulator, Guest, MachineConfig
+from vm.vmlinux import Vmlinux
 
 CELL = Cell("6.1", "amd64", "default")
 ITEM = "test_x.py::test_nop[6.1-default]"
@@ -296,6 +297,33 @@ def test_a_boot_that_fails_once_is_tried_again_and_noted(guests: Make) -> None:
     assert ran.kernel is not None
     assert ran.kernel["booted"]
     assert ("a boot failed and was tried again: 6.1 did not boot: silence",) == tuple(ran.kernel["notes"])
+
+
+def test_a_kernel_that_does_not_start_unpacked_is_booted_from_its_image_from_then_on(
+    guests: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some, _ = guests(PASSED, PASSED)
+    key = (CELL.kernel, CELL.arch)
+    column = some._columns[key]
+    direct = replace(column.machine, vmlinux=Vmlinux(tmp_path / "vmlinux", ""))
+    some._columns[key] = replace(column, machine=direct)
+    boot, protocols = Guest.boot, []
+
+    def boot_from_images_only(config: MachineConfig, directory: Path, **options: Any) -> Any:
+        protocols.append(config.boot_protocol)
+        if config.boot_protocol == "pvh":
+            raise BootError("6.1 did not boot: silence")
+        return boot(config, directory, **options)
+
+    monkeypatch.setattr(Guest, "boot", boot_from_images_only)
+    ran = some.run(CELL, ITEM, None)
+    assert Status.PASS is judge(ran.facts).status
+    assert ran.kernel is not None
+    assert ran.kernel["boot_protocol"] == "linux"
+    assert "a boot failed and was tried again" in ran.kernel["notes"][0]
+    some.close()
+    assert Status.PASS is judge(some.run(CELL, ITEM, None).facts).status
+    assert protocols == ["pvh", "linux", "linux"]
 
 
 def test_nobody_waits_twice_for_a_kernel_that_does_not_boot(guests: Make) -> None:

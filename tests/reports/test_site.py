@@ -381,6 +381,7 @@ def test_hostile_text_stays_text_wherever_it_stands():
         package_version=HOSTILE,
         sha256=HOSTILE,
         cmdline=HOSTILE,
+        boot_protocol=HOSTILE,
         config={HOSTILE: HOSTILE},
         features={HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}]},
         error=HOSTILE,
@@ -643,6 +644,22 @@ def test_a_restored_guest_is_not_said_to_have_booted_so_fast(phases, is_said):
     page = parse(dict(render(replace(results, kernels=kernels)))["kernel/6.1.html"])
     assert ("Restored in 300 ms" in page.text) is is_said
     assert ("Booted in 300 ms" in page.text) is not is_said
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [("pvh", "PVH, of the unpacked vmlinux, without KASLR"), ("linux", "Linux, of the image as it is"), ("efi", "efi")],
+)
+def test_how_a_kernel_was_started_is_said_where_it_is_known(protocol, said):
+    """Results of older versions do not tell."""
+    results = sample.whole()
+    texts = []
+    for known in (protocol, None):
+        kernels = tuple(replace(kernel, boot_protocol=known) for kernel in results.kernels)
+        page = dict(render(replace(results, kernels=kernels)))["kernel/6.1.html"]
+        texts.append(str(parse(page).text))
+    assert ["Boot protocol" in text for text in texts] == [True, False]
+    assert said in texts[0]
 
 
 def test_this_machines_kernel_needs_no_boot():

@@ -9,6 +9,7 @@ from typing import Any
 from uring_matrix.guests import setup_for
 from vm import disk, image
 from vm.machine import Guest, MachineConfig
+from vm.vmlinux import unpacked
 
 DEADLINE_S = 300.0
 _IN_GUEST = Path(__file__).parent / "in_guest.py"
@@ -49,6 +50,7 @@ def machine(
         payload=archive if has_window and not is_large else None,
         payload_disk=disk.make(runtime, archive, setup.cache) if is_large else None,
         has_disk=has_disk,
+        vmlinux=unpacked(kernel, setup.cache, setup.progress) if bare.emulator.accelerator == "tcg" else None,
     )
 
 
