@@ -29,10 +29,11 @@ def test_passes():
     assert os.uname().sysname == "Linux"
 
 def test_fails():
-    assert [1, 2] == [1, 3]
+    assert sorted([3, 1]) == [1, 2]
 
 def test_limit():
-    assert -22 > 0
+    result = -22
+    assert result > 0
 
 def test_call_fails():
     os.close(-1)
