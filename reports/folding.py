@@ -59,6 +59,16 @@ class Stated:
     added: Mapping[str, tuple[str, ...]]
     gone: Mapping[str, tuple[str, ...]]
 
+    @property
+    def added_count(self) -> int:
+        """How many names it lists more."""
+        return sum(map(len, self.added.values()))
+
+    @property
+    def gone_count(self) -> int:
+        """How many names it does not list any more."""
+        return sum(map(len, self.gone.values()))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
