@@ -286,8 +286,8 @@ def _ways(model: Model, entry: Entry, stated: Mapping[str, Stated]) -> Iterator[
         if not capability.detect:
             continue
         misled = (
-            exact_name(column.kernel, model.versions)
-            for index, column in enumerate(model.matrix.columns)
+            exact_name(model.matrix.columns[index].kernel, model.versions)
+            for index in (entry.row.remarkable if entry.row else ())
             if its.outcomes[index] is Outcome.PASSES and entry.outcomes[index] is Outcome.LACKS
         )
         symbol = capability.symbols[0] if capability.symbols else capability.title
