@@ -4,6 +4,7 @@ pytest loads this module in every session of an environment that has it installe
 """
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -37,6 +38,12 @@ def pytest_matrix_diagnose(error: BaseException) -> Diagnosis | None:
     from conformance.diagnosis import diagnose  # noqa: PLC0415 - only where something was raised
 
     return diagnose(error)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_matrix_expected_side(module: str) -> Literal["left"] | None:
+    """Say that the suite writes `expected == actual`, as Zig's tests have it."""
+    return "left" if module.partition(".")[0] == __package__ else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

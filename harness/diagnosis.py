@@ -10,6 +10,7 @@ import signal
 import subprocess
 import traceback
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
@@ -32,11 +33,15 @@ class Diagnosis:
 
 
 class HookSpecs:
-    """The hook of suites, in guests as on this machine."""
+    """The hooks of suites that are asked where a test ran: in guests as on this machine."""
 
     @pytest.hookspec(firstresult=True)
     def pytest_matrix_diagnose(self, error: BaseException) -> Diagnosis | None:
         """Say whether the environment is why a test raised this. None: as far as the suite knows, it is not."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_matrix_expected_side(self, module: str) -> Literal["left", "right"] | None:
+        """Say on which side of `==` a module of the suite has what it expects. None: it is none of the suite's."""
 
 
 def of_program(error: BaseException) -> Diagnosis | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness import diagnosis
+from harness.comparisons import Comparison, raised_by
 from harness.unsupported import Unsupported
 
 ATTRIBUTE = "matrix_facts"
@@ -16,7 +17,7 @@ ATTRIBUTE = "matrix_facts"
 NOTHING: Mapping[str, Any] = {"kind": "none"}
 _TEXT_SIZE_MAX = 2_000
 _ASYNC_WITHOUT_PLUGIN = ("async def functions are not natively supported", "async def function and no async plugin")
-_COMPARED = pytest.StashKey[tuple[str, str, str]]()
+_COMPARED = pytest.StashKey[Comparison]()
 
 
 class FactsPlugin:
@@ -34,7 +35,7 @@ class FactsPlugin:
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
         """Note the two sides of a comparison that failed."""
         if self._item is not None:
-            self._item.stash[_COMPARED] = (op, _text(left), _text(right))
+            self._item.stash[_COMPARED] = Comparison(op, _text(left), _text(right))
 
     @staticmethod
     def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -91,7 +92,7 @@ def _facts(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
     if isinstance(error, Unsupported):
         facts |= {"message": error.reason, "evidence": [_clip(line) for line in error.evidence]}
     elif facts["kind"] == "assertion" and (compared := item.stash.get(_COMPARED, None)) is not None:
-        facts |= _sides(*compared)
+        facts |= _sides(item, error, compared)
     return facts
 
 
@@ -123,11 +124,15 @@ def kind_of(error: BaseException) -> str:
     return "other"
 
 
-def _sides(operator: str, left: str, right: str) -> Mapping[str, str]:
-    """What was expected and what came. The suite writes `expected == actual`, and limits as `actual > 0`."""
-    if operator == "==":
-        return {"expected": left, "actual": right}
-    return {"expected": f"{operator} {right}", "actual": left}
+def _sides(item: pytest.Item, error: BaseException, compared: Comparison) -> Mapping[str, Any]:
+    """What was expected and what came, as far as it is known; else what stood on either side."""
+    assertion = raised_by(error.__traceback__)
+    if assertion is None:
+        return {}
+    side = assertion.constant_side(compared.operator)
+    if compared.operator == "==":
+        side = item.ihook.pytest_matrix_expected_side(module=assertion.module) or side
+    return compared.as_expected(side) if side is not None else {"evidence": compared.in_neutral_words()}
 
 
 def _text(value: object) -> str:

@@ -60,7 +60,17 @@ PRELOAD = (
     "readline",
 )
 # The modules of ours that a guest needs beside the tests themselves.
-_GUEST_MODULES = ("__init__", "cells", "diagnosis", "facts", "fixtures", "report_attributes", "suites", "unsupported")
+_GUEST_MODULES = (
+    "__init__",
+    "cells",
+    "comparisons",
+    "diagnosis",
+    "facts",
+    "fixtures",
+    "report_attributes",
+    "suites",
+    "unsupported",
+)
 _DISK_FIXTURE = b"scratch_ext4"
 _PRECOMPILE = "import json, sys; from harness.guest.agent import precompile; precompile(json.loads(sys.argv[1]))"
 

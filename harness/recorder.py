@@ -262,7 +262,11 @@ class Recorder:
 
     def _describe(self, name: str, facts: Mapping[str, Any]) -> None:
         test = self._ids[name]
-        described = Test(id=test, **facts)
+        # What parametrizes a test tells it from the others of its title.
+        title = " ".join(
+            filter(None, (facts["title"], f"[{parameter}" if (parameter := test.partition("[")[2]) else ""))
+        )
+        described = Test(id=test, **{**facts, "title": title})
         if self._tests.get(test) != described:
             self._tests[test] = described
             self._journal.plan(tests=[described])

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.cells import HOST, Cell, native_architecture
+from harness.cells import Cell, native_architecture
 from harness.hookspecs import Front
 from harness.invocation import HOST_ONLY, Owners, given_options, is_of_reporting
-from reports.results import Kernel
+from reports.results import Kernel, kernel_spec
 
 # Options that say which cells there are, where results go and how they look: the command says it in its own way.
 _SAID_OTHERWISE = frozenset({
@@ -99,17 +99,6 @@ class Command:
 
     def _file_name(self, path: Path) -> str:
         return (_module(path) if self._is_module else None) or os.path.relpath(path, self._directory)
-
-
-def kernel_spec(kernel: Kernel) -> str:
-    """What names exactly this kernel: a path, one version of one package, `host`."""
-    if kernel.source == HOST:
-        return HOST
-    if kernel.location is not None:
-        return kernel.location
-    if kernel.package is not None and kernel.package_version is not None:
-        return f"{kernel.package}={kernel.package_version}"
-    return kernel.release or kernel.id
 
 
 def _module(path: Path) -> str | None:

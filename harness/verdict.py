@@ -204,7 +204,7 @@ def _of_phase(phase: Mapping[str, Any]) -> Verdict:
         return Verdict(Status.FAIL, message, "the program ends by itself", "it died", said)
     if kind == "timeout":
         return Verdict(Status.TIMEOUT, message, "the program ends in time", "it did not", said)
-    evidence = (f"{phase.get('exception', 'failure')} in {phase['when']}: {phase.get('message', '')}",)
+    evidence = (f"{phase.get('exception', 'failure')} in {phase['when']}: {phase.get('message', '')}", *said)
     if phase["when"] == "call" and kind == "assertion":
         return Verdict(Status.FAIL, message, phase.get("expected"), phase.get("actual"), evidence)
     if phase["when"] == "call" and kind == "kernel":

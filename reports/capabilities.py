@@ -126,14 +126,14 @@ def find(text: str, among: Iterable[Entry]) -> tuple[Entry, ...]:
         return (min(named, key=lambda one: list(Basis).index(one.basis)),)
     # A symbol by itself is what kernels list; the tests that use it are about more.
     if of_symbol := [one for one in found if wanted in map(_words, _symbol_names(one))]:
-        return _general(tuple([one for one in of_symbol if one.basis is Basis.STATED] or of_symbol))
+        return general(tuple([one for one in of_symbol if one.basis is Basis.STATED] or of_symbol))
     # A symbol that several tests exercise is what those are about that name it early.
     places = [(place, one) for one in found if (place := _place(wanted, one)) is not None]
     if places:
         first = min(place for place, _ in places)
-        return _general(tuple(one for place, one in places if place == first))
+        return general(tuple(one for place, one in places if place == first))
     titled = tuple(one for one in found if set(wanted) <= set(_words(one.title)))
-    return _general(titled or tuple(one for one in found if set(wanted) <= _all_words(one)))
+    return general(titled or tuple(one for one in found if set(wanted) <= _all_words(one)))
 
 
 def nearest(text: str, among: Iterable[Entry], count: int = 3) -> tuple[Entry, ...]:
@@ -154,7 +154,7 @@ def exercised_by(entry: Entry, among: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(one for place, one in places if place == first)
 
 
-def _general(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
+def general(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
     """One entry where the titles of all others go on from its title: `accept, multishot`."""
     titles = {one.id: _words(one.title) for one in found}
     for one in found:

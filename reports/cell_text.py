@@ -1,6 +1,7 @@
 """One cell in words: its verdict, what that rests on, the kernel's messages, and the command that repeats it."""
 
 import dataclasses
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from reports.kernel_lookup import named, not_tested
 from reports.matrix import Cell, Column, Outcome, derive, exact_name
 from reports.provenance import Provenance
 from reports.records import Kernel, Results
+from reports.reproduction import kernel_spec
 from reports.untrusted import excerpt, visible
 from reports.wording import VERDICTS, against_documentation, equal_attempts, listed, qualifier_words, span, told
 
@@ -265,7 +267,9 @@ def _passages(found: Found) -> Iterator[Passage]:
 
 
 def _console(found: Found, directory: Path, *, has_whole_console: bool) -> Iterator[Passage]:
-    tail = (found.cell.row.console_tail if found.cell is not None else ()) or found.kernel.console_tail
+    # The end of the guest that the test took down: what came later is of another one.
+    own = found.cell.row.console_tail if found.cell is not None else ()
+    tail = own or found.kernel.console_tail
     console = console_of(found.kernel, directory)
     if console is None:
         if tail:
@@ -276,14 +280,15 @@ def _console(found: Found, directory: Path, *, has_whole_console: bool) -> Itera
     file, text = console
     if has_whole_console:
         yield Passage(f"Console, {file}", tuple(text.splitlines()), is_whole=True)
+    elif own:
+        yield Passage(f"The end of the console, from {file}", own)
     elif part := console_part(text, found):
         yield Passage(f"Console while the test ran, from {file}", tuple(_bounded(part)), is_whole=True)
     elif tail:
-        yield Passage(f"The end of the console, {file}", tail)
+        yield Passage(f"The end of the console, from {file}", tail)
     elif found.cell is not None and found.outcome is not Outcome.PASSES:
-        yield Passage(
-            f"The end of the console, {file}", tuple(_bounded(text.splitlines()[-_LAST_LINES:])), is_whole=True
-        )
+        last = tuple(_bounded(text.splitlines()[-_LAST_LINES:]))
+        yield Passage(f"The end of the console, from {file}", last, is_whole=True)
     else:
         yield Passage("Console", (str(file),))
 
@@ -299,6 +304,7 @@ def _bounded(lines: Sequence[str]) -> Iterator[str]:
 
 def _beneath(found: Found) -> Iterator[Passage]:
     if found.cell is None or found.entry.row is None:
+        yield Passage("Ask it again", (shlex.join(["uring-matrix", "probe", kernel_spec(found.kernel)]),))
         return
     row, test = found.cell.row, found.entry.row.test
     command = row.reproduce or "there is no command: an older version made these results, and recorded none"

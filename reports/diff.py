@@ -5,8 +5,8 @@ is green above a hole.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 from reports import kernel_lookup
 from reports.errors import ResultsError
 from reports.events import kernel_order
+from reports.pairing import same_kernels
 from reports.records import CellKey, Kernel, Qualifier, Result, Results, Status
+from reports.stated import Listed, compared, symbols
 from reports.storage import read
 
 # Verdicts that say nothing about the kernel: an error is the test's own fault.
@@ -127,6 +129,8 @@ class Diff:
     compared: int = 0
     # How many cells each column has on either side, by the new side's name for the kernel
     cells: Mapping[str, int] = field(default_factory=dict)
+    # What kernels that are on both sides list of themselves, where it is not the same
+    listed: tuple[Listed, ...] = ()
     # Architectures and modes that there are, on both sides together
     archs: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
@@ -135,8 +139,8 @@ class Diff:
 
     @property
     def is_worse(self) -> bool:
-        """There is a regression, a new failure or a newly flaky cell."""
-        return any(self.counts.get(change, 0) for change in BAD)
+        """There is a regression, a new failure or a newly flaky cell, or a kernel does not list what it did."""
+        return any(self.counts.get(change, 0) for change in BAD) or any(one.lost for one in self.listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,9 @@ def gate(found: Diff, fail_on: Collection[str] = tuple(GATES)) -> Gate:
         fail_on: the kinds of `GATES` that count; what is bad counts whether it is named or not.
     """
     counts = {name: sum(found.counts.get(change, 0) for change in changes) for name, changes in GATES.items()}
+    # A program that asks the kernel finds what it needs no more, whether there is a test of it or not.
+    counts["regression"] += sum(len(one.lost) for one in found.listed)
+    counts["lost"] += sum(one.is_gone for one in found.listed)
     return Gate(
         bad={name: count for name, count in counts.items() if count and GATES[name] <= BAD},
         holes={name: count for name, count in counts.items() if count and not GATES[name] <= BAD and name in fail_on},
@@ -174,20 +181,27 @@ def gate(found: Diff, fail_on: Collection[str] = tuple(GATES)) -> Gate:
 
 
 def diff(old: Results, new: Results, *, old_name: str = "old", new_name: str = "new") -> Diff:
-    """Compare two runs, cell by cell: same test, kernel id, architecture and mode."""
-    old_rows = {row.key: row for row in old.results}
+    """Compare two runs, cell by cell: same test, kernel, architecture and mode.
+
+    Kernels are the same by their id, or else by their image; see `reports.pairing`.
+    """
+    there = same_kernels(old.kernels, new.kernels)
+    here = {before: after for after, before in there.items()}
+    old_rows = {row.key._replace(kernel=here.get(row.kernel, row.kernel)): row for row in old.results}
     new_rows = {row.key: row for row in new.results}
     keys = [*new_rows, *(key for key in old_rows if key not in new_rows)]
-    kernels = {kernel.id: kernel for kernel in old.kernels}
+    pairs = _pairs(old.kernels, new.kernels, here)
     caveats = _caveats(old, new)
-    for kernel in new.kernels:
-        if kernel.id in kernels:
-            caveats += _kernel_changes(kernels[kernel.id], kernel)
+    for pair in pairs:
+        if pair.old is not None and pair.new is not None:
+            caveats += _kernel_changes(pair.old, pair.new)
     tests = _Tests(old, new)
-    entries = [_entry(tests, key, key.kernel, old_rows.get(key), new_rows.get(key)) for key in keys]
-    pairs = _pairs(old.kernels, new.kernels)
+    entries = [
+        _entry(tests, key, there.get(key.kernel, key.kernel), old_rows.get(key), new_rows.get(key)) for key in keys
+    ]
+    listed = _listed(old, new, pairs)
     # A column of such a run may be whole: this is about runs alone.
-    return _diff(old_name, new_name, entries, caveats, pairs, is_cut_off=not new.complete)
+    return _diff(old_name, new_name, entries, caveats, pairs, listed, is_cut_off=not new.complete)
 
 
 def diff_columns(
@@ -225,9 +239,8 @@ def diff_columns(
         )
         for test, mode in keys
     ]
-    return _diff(
-        old_name or old_kernel, new_name or new_kernel, entries, caveats, (KernelPair(old_record, new_record),)
-    )
+    pairs = (KernelPair(old_record, new_record),)
+    return _diff(old_name or old_kernel, new_name or new_kernel, entries, caveats, pairs, _listed(old, new, pairs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +307,17 @@ def as_builtins(found: Diff) -> dict[str, Any]:
         "kernels": [{"old": _kernel_facts(pair.old), "new": _kernel_facts(pair.new)} for pair in found.kernels],
         "counts": {change.value: count for change, count in found.counts.items()},
         "caveats": list(found.caveats),
+        "listed": [
+            {
+                "old_kernel": one.old_kernel,
+                "new_kernel": one.new_kernel,
+                "fact": one.fact,
+                "gained": list(one.gained),
+                "lost": list(one.lost),
+                "is_known": not one.is_gone,
+            }
+            for one in found.listed
+        ],
         "entries": [
             {
                 "change": entry.change.value,
@@ -380,10 +404,33 @@ def _is_flaky(row: Result) -> bool:
     return Qualifier.FLAKY in row.qualifiers
 
 
-def _pairs(old: Sequence[Kernel], new: Sequence[Kernel]) -> tuple[KernelPair, ...]:
-    sides = [{kernel.id: kernel for kernel in side} for side in (old, new)]
-    ids = dict.fromkeys(kernel.id for kernel in sorted((*old, *new), key=kernel_order))
-    return tuple(KernelPair(sides[0].get(name), sides[1].get(name)) for name in ids)
+def _pairs(old: Sequence[Kernel], new: Sequence[Kernel], here: Mapping[str, str]) -> tuple[KernelPair, ...]:
+    """Pair the kernels of two runs.
+
+    Args:
+        old: those of one.
+        new: those of the other.
+        here: what the new run calls kernels of the old one, where that is something else.
+    """
+    before = {here.get(kernel.id, kernel.id): kernel for kernel in old}
+    after = {kernel.id: kernel for kernel in new}
+    order = sorted((*before.items(), *after.items()), key=lambda item: kernel_order(item[1]))
+    return tuple(KernelPair(before.get(name), after.get(name)) for name in dict.fromkeys(name for name, _ in order))
+
+
+def _listed(old: Results, new: Results, pairs: Iterable[KernelPair]) -> tuple[Listed, ...]:
+    """Compare what kernels list of themselves that are on both sides, by the names in the headers."""
+    names = {**symbols(old.capabilities), **symbols(new.capabilities)}
+    return tuple(
+        replace(
+            one,
+            gained=tuple(names.get((one.fact, value), value) for value in one.gained),
+            lost=tuple(names.get((one.fact, value), value) for value in one.lost),
+        )
+        for pair in pairs
+        if pair.old is not None and pair.new is not None
+        for one in compared(pair.old, pair.new)
+    )
 
 
 def _is_compared(entry: Entry) -> bool:
@@ -397,6 +444,7 @@ def _diff(
     entries: list[Entry],
     caveats: list[str],
     kernels: tuple[KernelPair, ...],
+    listed: tuple[Listed, ...],
     *,
     is_cut_off: bool = False,
 ) -> Diff:
@@ -417,6 +465,7 @@ def _diff(
         compared=sum(_is_compared(entry) for entry in entries),
         cells=Counter(entry.new_kernel for entry in entries),
         archs=tuple(sorted({entry.arch for entry in entries})),
+        listed=listed,
         modes=modes,
         is_cut_off=is_cut_off,
     )

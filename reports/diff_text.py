@@ -21,6 +21,14 @@ HEADS = {
     Change.APPEARED: "Not there before",
     Change.OTHER: "Other changes of verdict",
 }
+# Of what kernels list of themselves, by what it is to a gate.
+LISTED_HEADS = {
+    Change.REGRESSION: "Regressions by the kernels' own word: listed, and not any more",
+    Change.INCONCLUSIVE: "Lists that there are not any more",
+    Change.NEW_PASS: "Newly listed: by the kernels' own word, not tested",
+}
+# Of kernels with the same change, as many are named.
+_NAMED_MAX = 3
 # What is the same on all kernels or for all tests is said once.
 _WHOLE = frozenset({Change.APPEARED, Change.DISAPPEARED, Change.UNKNOWN, Change.INCONCLUSIVE})
 _GATE_WORDS = {
@@ -47,21 +55,48 @@ class Line:
 class Section:
     """The changes of one kind."""
 
+    # One of it on a page
+    id: str
+    # What it is to a gate
     change: Change
     head: str
-    # Cells; a line may stand for many
+    # Cells, or what is listed; a line may stand for many
     count: int
     lines: tuple[Line, ...]
 
 
 def sections(found: Diff) -> tuple[Section, ...]:
-    """Sort a diff's entries into tables, the worst first."""
+    """Sort a diff's entries into tables, the worst first; what kernels say of themselves after what tests say."""
     made = []
     for change, head in HEADS.items():
         entries = [entry for entry in found.entries if entry.change is change]
         if entries:
-            made.append(Section(change, head, len(entries), tuple(_lines(change, entries, found))))
+            made.append(Section(change.value, change, head, len(entries), tuple(_lines(change, entries, found))))
+        if listed := _listed(change, found):
+            lines = tuple(Line(one_line(name), _kernels(own, found), *said) for (name, *said), own in listed.items())
+            count = sum(map(len, listed.values()))
+            made.append(Section(f"listed-{change.value}", change, LISTED_HEADS[change], count, lines))
     return tuple(made)
+
+
+def _listed(change: Change, found: Diff) -> Mapping[tuple[str, str, str], Sequence[str]]:
+    """What became of what kernels list: its name, what was, what is; and on which kernels."""
+    where: dict[tuple[str, str, str], list[str]] = {}
+    for one in found.listed:
+        facts = {
+            Change.REGRESSION: [(name, "listed", "not listed") for name in one.lost],
+            Change.INCONCLUSIVE: [(f"all {one.fact}", "listed", "not known")] if one.is_gone else [],
+            Change.NEW_PASS: [(name, "not listed", "listed") for name in one.gained],
+        }
+        for fact in facts.get(change, ()):
+            where.setdefault(fact, []).append(one.new_kernel)
+    return where
+
+
+def _kernels(names: Sequence[str], found: Diff) -> str:
+    if len(found.kernels) == 1:
+        return ""
+    return one_line(", ".join(names)) if len(names) <= _NAMED_MAX else f"{len(names)} kernels"
 
 
 def _lines(change: Change, entries: Sequence[Entry], found: Diff) -> Iterator[Line]:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from itertools import groupby, pairwise
 
 from reports.matrix import Cell, Column, Line, Matrix, Outcome, Row
+from reports.stated import compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,16 @@ class Stated:
     # The fact's name (`operations`) to names
     added: Mapping[str, tuple[str, ...]]
     gone: Mapping[str, tuple[str, ...]]
+
+    @property
+    def added_count(self) -> int:
+        """How many names it lists more."""
+        return sum(map(len, self.added.values()))
+
+    @property
+    def gone_count(self) -> int:
+        """How many names it does not list any more."""
+        return sum(map(len, self.gone.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,18 +171,10 @@ def steps(matrix: Matrix, line: Line) -> tuple[Step, ...]:
 
 
 def stated_changes(before: Column, after: Column) -> Stated | None:
-    """Compare what two kernels list of themselves; None where they list the same.
-
-    Only facts that are lists on both sides say something: a kernel that could not be asked has none.
-    """
-    added: dict[str, tuple[str, ...]] = {}
-    gone: dict[str, tuple[str, ...]] = {}
-    for name, now in after.kernel.features.items():
-        then = before.kernel.features.get(name)
-        if isinstance(now, list | tuple) and isinstance(then, list | tuple):
-            for into, own, other in ((added, now, then), (gone, then, now)):
-                if more := tuple(str(one) for one in own if one not in other):
-                    into[name] = more
+    """Compare what two kernels list of themselves; None where they list the same."""
+    found = compared(before.kernel, after.kernel)
+    added = {one.fact: one.gained for one in found if one.gained}
+    gone = {one.fact: one.lost for one in found if one.lost}
     return Stated(after, added, gone) if added or gone else None
 
 

@@ -36,6 +36,7 @@ from reports.records import (
     utc_now,
     with_qualifier,
 )
+from reports.reproduction import kernel_spec
 from reports.sentences import repeated_sentence, resume_sentence
 from reports.storage import decode, encode, inconsistencies, read, write, write_atomically
 
@@ -78,6 +79,7 @@ __all__ = [
     "kept",
     "kept_sentence",
     "kernel_order",
+    "kernel_spec",
     "merge",
     "not_run",
     "part",

@@ -10,6 +10,7 @@ import msgspec
 from reports.diff import Change, Diff, Gate, Side, as_builtins, diff_sides, gate
 from reports.diff_text import conclusion
 from reports.markdown import of_run
+from reports.pairing import same_kernels
 from reports.results import CellKey, Expectation, Result, Results, judge_all
 from reports.summary import Summary
 from uring_matrix import github, output
@@ -52,12 +53,13 @@ class Comparison:
             old = _only(old, kernels={baseline.kernel})
         elif not asked.all_kernels and not len(old.kernels) == len(own.results.kernels) == 1:
             names = [kernel.id for kernel in own.results.kernels]
-            if not any(kernel.id in names for kernel in old.kernels):
+            same = same_kernels(old.kernels, own.results.kernels)
+            if not same and not any(kernel.id in names for kernel in old.kernels):
                 left_out.append(
                     f"the baseline has no {', '.join(names)}; {baseline.name}#KERNEL is one of its kernels: "
                     f"{', '.join(kernel.id for kernel in old.kernels)}"
                 )
-            old = _only(old, kernels=names)
+            old = _only(old, kernels=[*names, *same.values()])
         if not asked.all_modes:
             modes = list(dict.fromkeys(row.mode for row in rows))
             left_out += [

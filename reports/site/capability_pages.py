@@ -1,13 +1,15 @@
 """One page per capability: from which kernel on, how a program finds out, and the verdict of every kernel."""
 
-from collections.abc import Iterator, Sequence
+import errno
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
 from reports import wording
-from reports.capabilities import Entry
+from reports.capabilities import Basis, Entry
 from reports.distributions import untested
 from reports.matrix import Cell, Column, Line, Minimum, MinimumKind, Outcome, exact_name, kernel_name
 from reports.records import Capability, Kernel, Qualifier, Result, Status
@@ -35,8 +37,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
     for entry in model.entries:
         for symbol in entry.symbols:
             by_symbol.setdefault(symbol, []).append(entry)
-    stated = {one.id: one for one in model.results.capabilities}
-    of_symbol = {symbol: one for one in model.results.capabilities for symbol in one.symbols}
+    stated = _by_name(model)
     kernels = [_KernelParts(model, kernel) for kernel in model.kernels]
     heads = {line: _strip_head(model, line) for line in model.matrix.lines}
     without_column = untested(model.kernels)
@@ -52,8 +53,8 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                 answers=list(_answers(model, entry)),
                 rows=joined(_rows(model, entry, kernels)),
                 strips=[Strip(line, heads[line], _strip(model, entry, line)) for line in _distinct_lines(model, entry)],
-                ways=list(_ways(entry, stated, of_symbol)),
-                answered=_answered(entry),
+                ways=list(_ways(model, entry, stated)),
+                refusals=_refusals(entry),
                 related=list(related.values()),
                 troubles=troubles(model, tests={entry.row.test.id} if entry.row else set()),
                 untested=without_column,
@@ -257,20 +258,62 @@ def _remark(row: Result, release: str) -> str:
     return row.reason
 
 
-def _ways(entry: Entry, stated: dict[str, Capability], of_symbol: dict[str, Capability]) -> Iterator[tuple[str, str]]:
+# What a kernel can be asked for, and what each kernel listed.
+Stated = tuple[Capability, Entry]
+
+
+def _by_name(model: Model) -> Mapping[str, Stated]:
+    """What kernels list of themselves, by id and by symbol."""
+    entries = {one.id: one for one in model.of_basis(Basis.STATED)}
+    known = [(one, entries[one.id]) for one in model.results.capabilities if one.id in entries]
+    return {name: one for one in known for name in (one[0].id, *one[0].symbols)}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What a program asks a kernel."""
+
+    symbol: str
+    detect: str
+    # Kernels that say yes, and do not pass the test: the answer is needed and not enough
+    misled: tuple[str, ...]
+
+
+def _ways(model: Model, entry: Entry, stated: Mapping[str, Stated]) -> Iterator[Way]:
     """How a program finds out at run time: what it asks for each symbol that can be asked for by itself."""
-    own = [stated[entry.id]] if entry.id in stated else []
-    found = [*own, *(of_symbol[symbol] for symbol in entry.symbols if symbol in of_symbol)]
-    for one in dict.fromkeys(found):
-        if one.detect:
-            yield (one.symbols[0] if one.symbols else one.title, one.detect)
+    found = [stated[key] for key in (entry.id, *entry.symbols) if key in stated]
+    for capability, its in {one[0].id: one for one in found}.values():
+        if not capability.detect:
+            continue
+        misled = (
+            exact_name(model.matrix.columns[index].kernel, model.versions)
+            for index in (entry.row.remarkable if entry.row else ())
+            if its.outcomes[index] is Outcome.PASSES and entry.outcomes[index] is Outcome.LACKS
+        )
+        symbol = capability.symbols[0] if capability.symbols else capability.title
+        yield Way(symbol, capability.detect, tuple(dict.fromkeys(misled)))
 
 
-def _answered(entry: Entry) -> list[tuple[str, str]]:
-    """What kernels that lack it answered: a reason, and which kernels gave it."""
-    reasons: dict[str, list[str]] = {}
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a kernel said that lacks it."""
+
+    # The name of the error that it answered with; empty where the test did not come to ask
+    error: str
+    reason: str
+
+
+def _refusals(entry: Entry) -> list[tuple[str, Refusal]]:
+    """Which kernels lack it, and how that showed."""
+    found: dict[Refusal, list[str]] = {}
     for index in entry.row.remarkable if entry.row else ():
         cell = entry.row.cells[index] if entry.row else None
         if cell is not None and cell.row.status is Status.UNSUPPORTED and cell.row.reason:
-            reasons.setdefault(cell.row.reason, []).append(cell.row.kernel)
-    return [(reason, ", ".join(dict.fromkeys(kernels))) for reason, kernels in reasons.items()]
+            names = (name for line in cell.row.evidence for name in _ERROR.findall(line))
+            error = next((name for name in names if name in _ERRORS), "")
+            found.setdefault(Refusal(error, cell.row.reason), []).append(cell.row.kernel)
+    return [(", ".join(dict.fromkeys(kernels)), refusal) for refusal, kernels in found.items()]
+
+
+_ERROR = re.compile(r"\bE[A-Z0-9]+\b")
+_ERRORS = frozenset(errno.errorcode.values())

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from reports import wording
 from reports.capabilities import Entry
-from reports.folding import Move, move, stated_changes
-from reports.matrix import Cell, Column
+from reports.folding import Move, Stated, move, stated_changes
+from reports.matrix import Cell
 from reports.records import Kernel
 from reports.site.addresses import Pair
 from reports.site.cells import Face
@@ -44,7 +44,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
     for pair, path in model.addresses.pairs.items():
         older, newer = (model.kernels[index] for index in (pair.before, pair.after))
         sections, alike = _sections(model, pair)
-        columns = [model.kernel_columns(kernel)[0][1] for kernel in (older, newer)]
+        stated = stated_changes(*(model.kernel_columns(kernel)[0][1] for kernel in (older, newer)))
         yield (
             path,
             template.render(
@@ -53,8 +53,8 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                 newer=newer,
                 sections=sections,
                 alike=alike,
-                conclusion=_conclusion(sections, alike),
-                listed=list(_listed(model, *columns)),
+                conclusion=_conclusion(sections, alike, stated),
+                listed=list(_listed(model, older, stated)) if stated else [],
                 differences=list(_differences(model, older, newer)),
                 troubles=troubles(model, kernels={newer.id}),
                 options=_options(older, newer),
@@ -98,28 +98,34 @@ def _sections(model: Model, pair: Pair) -> tuple[dict[str, list[Change]], int]:
     return {head: own for head, own in found.items() if own}, alike
 
 
-def _listed(model: Model, older: Column, newer: Column) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+def _listed(model: Model, older: Kernel, found: Stated) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
     """What only one of them lists: a head, and names with the pages about them."""
-    found = stated_changes(older, newer)
     known = {
         (one.fact, one.value): (one.symbols[0] if one.symbols else one.title, model.addresses.capabilities.get(one.id))
         for one in model.results.capabilities
     }
-    for column, kinds in ((newer, found.added), (older, found.gone)) if found else ():
+    for name, kinds in ((found.column.name, found.added), (model.names[older.id], found.gone)):
         for kind, values in kinds.items():
             yield (
-                f"{kind.replace('_', ' ').capitalize()} that only {column.name} lists",
+                f"{kind.replace('_', ' ').capitalize()} that only {name} lists",
                 [known.get((kind, value), (value, None)) for value in values],
             )
 
 
-def _conclusion(sections: dict[str, list[Change]], alike: int) -> str:
-    """Answer in one line: what is lost and what has no verdict before what is gained."""
+def _conclusion(sections: dict[str, list[Change]], alike: int, stated: Stated | None) -> str:
+    """Answer in one line: what is lost and what has no verdict before what is gained, listed after tested."""
+    counts = {kind: len(sections.get(head, ())) for kind, head in _MOVES.items()}
     parts = []
-    for kind, word in ((Move.LOST, "lost"), (Move.UNKNOWN, "without a verdict any more"), (Move.GAINED, "gained")):
-        own = sections.get(_MOVES[kind], [])
-        if own:
-            parts.append(f"{len(own):,} {word}")
+    if counts[Move.LOST]:
+        parts.append(f"{wording.count(counts[Move.LOST], 'test')} lost")
+    if stated and stated.gone_count:
+        parts.append(f"{stated.gone_count:,} not listed any more")
+    if counts[Move.UNKNOWN]:
+        parts.append(f"{wording.count(counts[Move.UNKNOWN], 'test')} without a verdict any more")
+    if counts[Move.GAINED]:
+        parts.append(f"{wording.count(counts[Move.GAINED], 'test')} gained")
+    if stated and stated.added_count:
+        parts.append(f"{stated.added_count:,} newly listed")
     if not parts:
         return f"nothing lost or gained in {wording.count(alike, 'cell')}" if alike else "nothing to compare"
     return ", ".join(parts)

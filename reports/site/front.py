@@ -10,7 +10,7 @@ from hashlib import sha256
 from markupsafe import Markup
 
 from reports import wording
-from reports.capabilities import Basis, Entry
+from reports.capabilities import Basis, Entry, general
 from reports.distributions import Distribution, distribution_of, untested
 from reports.folding import Fold, Move, Step
 from reports.matrix import Column, Line, MinimumKind, Outcome, exact_name
@@ -279,19 +279,18 @@ class Symbol:
 
 def _symbols(model: Model) -> list[Symbol]:
     """Every symbol in full, from A to Z: what the browser's own search finds, folds or not."""
-    about: dict[str, Entry] = {}
-    for entry in sorted(model.entries, key=lambda one: one.basis is not Basis.STATED):
+    # What an entry is about stands early among its symbols; a kernel's own list is about nothing else.
+    about: dict[str, dict[tuple[int, bool], list[Entry]]] = {}
+    for entry in model.entries:
         for place, symbol in enumerate(entry.symbols):
-            known = about.get(symbol)
-            # What an entry is about stands first among its symbols.
-            if known is None or (place == 0 and known.symbols[0] != symbol):
-                about[symbol] = entry
+            about.setdefault(symbol, {}).setdefault((place, entry.basis is not Basis.STATED), []).append(entry)
     found = []
-    for symbol, entry in sorted(about.items()):
-        minimum = model.minimum(entry)
+    for symbol, places in sorted(about.items()):
+        own = general(tuple(places[min(places)]))
+        minimum = model.minimum(own[0])
         figure = model.minimum_text(minimum).figure if minimum else "?"
-        is_about = bool(entry.symbols) and entry.symbols[0] == symbol
-        found.append(Symbol(symbol, model.addresses.capabilities[entry.id], figure if is_about else ""))
+        # Of several tests none says from when on the symbol is there.
+        found.append(Symbol(symbol, model.addresses.capabilities[own[0].id], figure if len(own) == 1 else ""))
     return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from reports.capabilities import Basis, Entry
-from reports.folding import Move, moves
+from reports.folding import Move, moves, stated_changes
 from reports.matrix import Column, ColumnState, Line, Outcome
 from reports.records import Kernel, Status
 from reports.site.cells import Face, joined
@@ -31,6 +31,9 @@ class Neighbour:
     gained: int
     lost: int
     unknown: int
+    # What it lists of itself and this one does not, and the other way round
+    listed: int
+    unlisted: int
     diff: str
 
 
@@ -72,6 +75,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
             template.render(
                 root="../",
                 kernel=kernel,
+                again=model.column_command(kernel),
                 column=columns[0][1],
                 modes=list(_modes(model, columns, items)),
                 headline=_headline(model, columns),
@@ -166,6 +170,13 @@ def _others(model: Model, kernel: Kernel, *, is_later: bool) -> Iterator[Neighbo
         if same:
             found = moves(model.matrix.rows, mine[0], same[0][0])
             counts = {kind: len(rows) for kind, rows in found.items()}
+            stated = stated_changes(mine[1], same[0][1])
             yield Neighbour(
-                other, counts.get(Move.GAINED, 0), counts.get(Move.LOST, 0), counts.get(Move.UNKNOWN, 0), path
+                other,
+                counts.get(Move.GAINED, 0),
+                counts.get(Move.LOST, 0),
+                counts.get(Move.UNKNOWN, 0),
+                stated.added_count if stated else 0,
+                stated.gone_count if stated else 0,
+                path,
             )

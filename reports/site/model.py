@@ -17,6 +17,7 @@ from reports.folding import Fold, Loss, Step, fold_by, folds, losses, steps
 from reports.matrix import Cell, Column, Line, Matrix, Minimum, Row, derive, exact_name
 from reports.provenance import Provenance
 from reports.records import Kernel, Results, Run
+from reports.reproduction import column_command, common_place
 from reports.sentences import resume_command
 from reports.site.addresses import Pair, addresses
 from reports.site.cells import CLEAN, Face, chip, face, inner, joined, minimum_td, stated_face, td
@@ -173,6 +174,29 @@ class Model:
     def pair_address(self, before: Kernel, after: Kernel) -> str | None:
         """The page that compares two kernels, if there is one."""
         return self.addresses.pairs.get(Pair(self._places[before.id], self._places[after.id]))
+
+    def column_command(self, kernel: Kernel) -> str | None:
+        """The command that repeats a kernel's column; None where the run recorded none for its cells."""
+        columns = self.kernel_columns(kernel)
+        commands = (
+            row.cells[index].row.reproduce  # type: ignore[union-attr]
+            for index, _ in columns
+            for row in self.matrix.rows
+            if row.cells[index] is not None and row.cells[index].row.run is None  # type: ignore[union-attr]
+        )
+        command = next(filter(None, commands), None)
+        if command is None or self._place is None:
+            return None
+        return column_command(command, self._place, [column.mode.id for _, column in columns])
+
+    @cached_property
+    def _place(self) -> str | None:
+        """What all tests are in, by the first command that there is of each."""
+        found = []
+        for row in self.matrix.rows:
+            commands = (cell.row.reproduce for cell in row.cells if cell is not None)
+            found += [command for command in [next(filter(None, commands), None)] if command is not None]
+        return common_place(found)
 
     # -- cells ---------------------------------------------------------------------------------------------------------
 

@@ -140,7 +140,7 @@ def test_what_changes_from_one_kernel_to_another(visit, sites):
     page = one.open("index.html")
     page.locator("#steps").get_by_role("link", name="diff").last.click()
     assert one.path == "diff/6.1..6.12.html"
-    assert page.locator("h1").inner_text() == "From Linux 6.1 to 6.12: 2 gained"
+    assert page.locator("h1").inner_text() == "From Linux 6.1 to 6.12: 2 tests gained, 2 newly listed"
     text = page.locator("main").inner_text()
     assert "waitid" in text
     assert "IORING_OP_FTRUNCATE" in text

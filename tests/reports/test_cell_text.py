@@ -160,6 +160,13 @@ def test_the_kernels_own_word_is_shown_as_such(tmp_path: Path) -> None:
     assert "could not be asked for its operations" in text_of(found, tmp_path).sentences[0]
 
 
+def test_the_kernels_own_word_can_be_asked_for_again(tmp_path: Path) -> None:
+    run = results()
+    kernels = tuple(replace(one, package="linux-image-x", package_version="6.1.192-2") for one in run.kernels)
+    shown = text_of(cells(replace(run, kernels=kernels), "6.1", "ftruncate")[0], tmp_path)
+    assert passage(shown, "Ask it again") == ["uring-matrix probe linux-image-x=6.1.192-2"]
+
+
 # -- consoles ----------------------------------------------------------------------------------------------------------
 
 CONSOLE = f"""\
@@ -226,3 +233,18 @@ def test_hostile_text_is_made_visible(tmp_path: Path) -> None:
         assert "\\x1b[31m\\udcff\\x00xxx" in shown
         shown.encode()
         assert (len(shown) > 1_000_000) == has_whole_console
+
+
+def test_of_a_panic_the_panic_is_shown(tmp_path: Path) -> None:
+    """The next guest of the same console boots with hundreds of lines, and what was left out was the panic."""
+    begins = f"uring-matrix: begins {NODE}, mode default"
+    boot = [f"[    0.{number:03}] a line of the next boot" for number in range(555)]
+    content = "\n".join(["[    1.000] up", begins, *sample.PANIC, *boot])
+    run = with_console(results(), tmp_path, content.encode())
+    run = sample.with_cell(
+        *(run, "test_accept_multishot", "5.10"), status=Status.CRASH, reason="it died", console_tail=sample.PANIC
+    )
+    shown = text_of(cells(run, "5.10", "accept-multishot")[0], tmp_path)
+    assert passage(shown, "The end of the console") == list(sample.PANIC)
+    assert not any("left out" in line for one in shown.passages for line in one.lines)
+    assert "consoles/5.10/console.txt" in " ".join(one.head for one in shown.passages)

@@ -1,6 +1,7 @@
 """What changed: every pair of verdicts has one kind of change, and what else differs is said."""
 
 import json
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import html5lib
@@ -14,7 +15,7 @@ from reports.diff import Change, as_builtins, classify, diff, diff_columns, diff
 from reports.diff_page import page
 from reports.diff_text import conclusion, sections
 from reports.markdown import of_diff as markdown
-from reports.results import Qualifier, ResultsError, Status, write
+from reports.results import Qualifier, Results, ResultsError, Status, write
 from uring_matrix.diff import exit_code, lines
 
 ORDER = ["pass", "unsupported", "skip", "fail", "error", "crash", "timeout", "infra", "notrun"]
@@ -409,7 +410,8 @@ def test_markdown_folds_what_is_not_urgent():
     text = markdown(found, gate(found))
     assert text.startswith("### ✅")
     assert "<details><summary>New passes (15)</summary>" in text
-    assert text.count("<details>") == text.count("</details>") == 1
+    assert "<details><summary>Newly listed: by the kernels' own word, not tested" in text
+    assert text.count("<details>") == text.count("</details>") == 2
 
 
 def test_a_page_says_the_same_and_obeys_nobody():
@@ -439,3 +441,63 @@ def test_a_page_shows_verdicts_as_the_site_does():
     assert ids == {link.attributes["href"] for link in read.one("nav").all("a")}
     assert [one.attributes["id"] for one in read.all("h2", "worse")] == ["regression"]
     assert "worse" not in parse(page(diff(every, every), gate(diff(every, every)))).one("h1").classes
+
+
+def listing(run: Results, lists: Mapping[str, Sequence[str] | None]) -> Results:
+    """Have kernels list operations; None: they were not asked."""
+    kernels = tuple(
+        replace(one, features={} if lists.get(one.id) is None else {"operations": list(lists[one.id])})
+        for one in run.kernels
+    )
+    return replace(run, kernels=kernels, capabilities=sample.capability_records())
+
+
+def test_what_kernels_list_is_compared_in_every_form():
+    """`diff 6.1 6.12` said "39 unchanged", and no word of nine operations."""
+    run = listing(sample.whole(), {"6.1": ["NOP", "ACCEPT"], "6.12": ["NOP", "ACCEPT", "WAITID", "FTRUNCATE"]})
+    found = diff_columns(run, "6.1", run, "6.12")
+    names = ("IORING_OP_WAITID", "IORING_OP_FTRUNCATE")
+    assert [(one.fact, one.gained, one.lost) for one in found.listed] == [("operations", names, ())]
+    assert gate(found).is_green
+    text = unstyle("\n".join(lines(found, gate(found))))
+    assert "Newly listed: by the kernels' own word, not tested (2)" in text
+    assert ["IORING_OP_FTRUNCATE", "not", "listed", "listed"] in [line.split() for line in text.splitlines()]
+    for name in names:
+        assert name.replace("_", "&#95;") in markdown(found, gate(found))
+        assert name in page(found, gate(found)).replace("<wbr>", "")
+    [listed] = as_builtins(found)["listed"]
+    assert listed == {
+        "old_kernel": "6.1",
+        "new_kernel": "6.12",
+        "fact": "operations",
+        "gained": list(names),
+        "lost": [],
+        "is_known": True,
+    }
+
+
+def test_what_a_kernel_does_not_list_any_more_is_a_regression():
+    """It is the kernel's own claim, and what programs ask for: no test need have noticed."""
+    old = listing(sample.whole(), {"6.1": ["NOP", "ACCEPT"], "6.12": ["NOP", "ACCEPT"]})
+    new = listing(sample.whole(), {"6.1": ["NOP"], "6.12": ["NOP"]})
+    found = diff(old, new)
+    decided = gate(found, fail_on=())
+    assert (found.is_worse, dict(decided.bad), exit_code(decided)) == (True, {"regression": 2}, 1)
+    assert conclusion(found, decided) == "worse: 2 regressions"
+    [section] = sections(found)
+    assert [(one.test, one.where, one.was, one.now) for one in section.lines] == [
+        ("IORING_OP_ACCEPT", "6.1, 6.12", "listed", "not listed")
+    ]
+    assert gate(diff(new, old)).is_green
+
+
+def test_a_list_that_is_gone_is_a_hole():
+    old = listing(sample.whole(), {"6.1": ["NOP"]})
+    new = listing(sample.whole(), {})
+    found = diff(old, new)
+    assert (dict(gate(found).holes), exit_code(gate(found))) == ({"lost": 1}, 3)
+    assert exit_code(gate(found, fail_on=["missing"])) == 0
+    [section] = sections(found)
+    assert [(one.test, one.where, one.now) for one in section.lines] == [("all operations", "6.1", "not known")]
+    # A kernel that nobody asked before has lost nothing, and gained nothing that is known.
+    assert diff(new, old).listed == ()
