@@ -103,6 +103,8 @@ class Recorder:
                 self._earlier = Earlier(path)
             self.earlier = self._earlier.read()
         except ResultsError as error:
+            if hasattr(self, "_journal"):
+                self._journal.close()
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK_ERRORS:
                 pytest.exit(str(error), returncode=3)
             raise pytest.UsageError(f"{error} Nothing was run: what lies there would be lost.") from error
@@ -194,8 +196,10 @@ class Recorder:
             self._journal.begin(generator=generator(), command=_command(), host=self._plan.host, kept=left)
             for note in self._plan.notes:
                 self._journal.note(note)
-            modes = {cell.mode: self._plan.modes[cell.mode] for cell in self._cells.values()}
-            kernels = {cell.kernel for cell in self._planned}
+            kernels, asked = ({getattr(cell, kind) for cell in self._planned} for kind in ("kernel", "mode"))
+            modes = {
+                name: self._plan.modes[name] for name in (cell.mode for cell in self._cells.values()) if name in asked
+            }
             for kernel in self._plan.kernels:
                 self._tell(kernel.id, kernel.notes if kernel.id in kernels else ())
             self._journal.plan(
@@ -349,7 +353,7 @@ class Recorder:
 
     def _conclude_earlier(self) -> None:
         """End a resumed run that found every verdict there already."""
-        if self.earlier is not None and self.earlier.complete:
+        if self.earlier is not None and self.earlier.complete and not self._earlier.is_rebuilt:
             self.results = self.earlier
             return
         self._begin()
