@@ -17,6 +17,7 @@ import pytest
 from harness import durations
 from harness.attempts import GOOD
 from harness.cells import Cell, split_node_id
+from harness.ending import end
 from harness.names import TestNames, short_ids
 from harness.plan import Plan
 from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, NOTES_OF_FETCHING, RESUMED, ROW, ROW_SO_FAR, TEST
@@ -106,7 +107,7 @@ class Recorder:
             if hasattr(self, "_journal"):
                 self._journal.close()
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK_ERRORS:
-                pytest.exit(str(error), returncode=3)
+                end(str(error))
             raise pytest.UsageError(f"{error} Nothing was run: what lies there would be lost.") from error
 
     def earlier_cells(self) -> tuple[EarlierCell, ...]:
@@ -164,7 +165,7 @@ class Recorder:
     def _stop(self, error: ResultsError) -> NoReturn:
         """End a run whose results cannot be kept, on a full disk say: going on would find verdicts and lose them."""
         self.failure = f"the results cannot be written: {error}"
-        pytest.exit(self.failure, returncode=3)
+        end(self.failure)
 
     def _plan_cells(self, node_ids: Sequence[str]) -> None:
         found = [split for node_id in node_ids if (split := split_node_id(node_id, self._cells)) is not None]

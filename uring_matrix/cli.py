@@ -15,7 +15,7 @@ from typing import Any, NoReturn, cast
 import click
 from click.core import ParameterSource
 
-from reports.export import FILES, WITH_ORIGIN
+from reports.export import WITH_ORIGIN
 from reports.ours import SITE, refuse_foreign
 from uring_matrix import help_texts, output
 from uring_matrix.common_options import (
@@ -146,7 +146,7 @@ Examples:
     default="auto",
     show_default=True,
     callback=check_workers,
-    help="Guests side by side.",
+    help="Guests side by side; 0, like 1: one after another.",
 )
 @accel_option
 @click.option(

@@ -219,3 +219,38 @@ def test_the_results_may_be_resumed_wherever_they_are_carried(command: Call) -> 
     ended = command(*words, "x2", "--resume")
     assert "run again" not in ended.out + ended.err
     assert [row.started for row in read("x2").results] == [row.started for row in read("x1").results]
+
+
+# -- how errors are said ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["run", "host", "-n", "0", "--isolate"], 2),
+        (["run", "no-such-kernel", "--offline"], 2),
+        (["run", "host", "-n", "0", "--", "no_such_file.py"], 2),
+    ],
+    ids=str,
+)
+def test_every_error_has_one_prefix(command: Call, words: list[str], code: int) -> None:
+    ended = command(*words)
+    assert ended.code == code, ended
+    last = ended.err.splitlines()[-1]
+    assert last.startswith("uring-matrix: "), ended
+    assert "ERROR:" not in ended.err
+
+
+def test_an_empty_kernel_is_refused_before_anything_is_said_to_be_prepared(cli: Call) -> None:
+    for words in (["run", ""], ["run", "--kernel", ""], ["shell", ""], ["probe", ""]):
+        ended = cli(*words)
+        assert (ended.code, "a kernel's name is empty" in ended.err) == (2, True)
+        assert "prepar" not in ended.err
+
+
+def test_formats_may_stand_in_one_word(cli: Call, results: str) -> None:
+    ended = cli("report", results, "--out", "out", "--format", "junit,ctrf", "--format", "csv")
+    assert (ended.code, ended.out.split()) == (0, ["out/junit.xml", "out/ctrf.json", "out/results.csv"])
+    for wrong, said in (("junit,xml", "'xml' is none of html, json, junit"), (",", "name at least one of html")):
+        ended = cli("report", results, "--out", "more", "--format", wrong)
+        assert (ended.code, said in ended.err, Path("more").exists()) == (2, True, False)
