@@ -1,5 +1,6 @@
 """Files that are there already: nobody else's is replaced or removed, and what is left of a run is said to be there."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from reports.journal import Journal
 from reports.ours import SITE
 from reports.pages import remove_pages
 from reports.results import Results, read, write
+
+from uring_matrix.shell import make_raw
 
 from .conftest import Ended
 
@@ -228,7 +231,7 @@ def test_the_results_may_be_resumed_wherever_they_are_carried(command: Call) -> 
     ("words", "code"),
     [
         (["run", "host", "-n", "0", "--isolate"], 2),
-        (["run", "no-such-kernel", "--offline"], 2),
+        (["run", "no-such-kernel", "--offline"], 3),
         (["run", "host", "-n", "0", "--", "no_such_file.py"], 2),
     ],
     ids=str,
@@ -254,3 +257,15 @@ def test_formats_may_stand_in_one_word(cli: Call, results: str) -> None:
     for wrong, said in (("junit,xml", "'xml' is none of html, json, junit"), (",", "name at least one of html")):
         ended = cli("report", results, "--out", "more", "--format", wrong)
         assert (ended.code, said in ended.err, Path("more").exists()) == (2, True, False)
+
+
+def test_what_is_typed_while_a_guest_boots_stays() -> None:
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, b"print(1)")
+        make_raw(theirs)
+        os.set_blocking(theirs, False)
+        assert os.read(theirs, 64) == b"print(1)"
+    finally:
+        os.close(ours)
+        os.close(theirs)
