@@ -14,7 +14,6 @@ from reports.journal import Journal
 from reports.ours import SITE
 from reports.pages import remove_pages
 from reports.results import Results, read, write
-
 from uring_matrix.shell import make_raw
 
 from .conftest import Ended
