@@ -107,6 +107,8 @@ def of_host() -> dict[str, str]:
 def of_options(config: pytest.Config) -> str:
     """How pytest is told to treat tests, those of plugins and conftest.py files included."""
     options = {name: value for name, value in vars(config.option).items() if name not in _WITHOUT_EFFECT}
+    # Where pytest's cache is: with the results, wherever those are.
+    options["override_ini"] = [text for text in options.get("override_ini") or () if not text.startswith("cache_dir=")]
     options["warnings of Python"] = sys.warnoptions
     options["plugins"] = [name for name in options.get("plugins") or () if name not in _OWN_PLUGINS]
     return word(json.dumps(options, sort_keys=True, default=str))

@@ -60,6 +60,12 @@ def _directory(text: str) -> str:
     return text
 
 
+def _file(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it has to be a file")
+    return text
+
+
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Let suites register themselves."""
     pluginmanager.add_hookspecs(hookspecs)
@@ -99,7 +105,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write results.json and the guests' consoles to this directory",
     )
     group.addoption("--matrix-resume", action="store_true", help="go on with the run that was stopped in --matrix-out")
-    group.addoption("--matrix-lock", metavar="FILE", help="use exactly the kernels that this kernels.lock pins")
+    group.addoption(
+        "--matrix-lock", type=_file, metavar="FILE", help="use exactly the kernels that this kernels.lock pins"
+    )
     group.addoption(
         "--guest-package",
         action="append",

@@ -14,6 +14,7 @@ import pytest
 
 from harness import cell_inputs, durations, guest_packages, kernel_records, options, payload
 from harness.cells import HOST, Cell, native_architecture
+from harness.ending import end
 from harness.guest_packages import GuestPackages
 from harness.guest_shape import GuestShape
 from harness.names import tree_of
@@ -211,7 +212,7 @@ def prepare(config: pytest.Config, modes: Sequence[str], suites: Sequence[Suite]
     except (SpecError, SettingsError) as error:
         raise pytest.UsageError(str(error)) from error
     except VmError as error:
-        pytest.exit(f"no guests on this machine: {error}", returncode=3)
+        end(f"no guests on this machine: {error}")
 
 
 def _prepare(

@@ -17,6 +17,7 @@ import pytest
 from harness import durations
 from harness.attempts import GOOD
 from harness.cells import Cell, split_node_id
+from harness.ending import end
 from harness.names import TestNames, short_ids
 from harness.plan import Plan
 from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, NOTES_OF_FETCHING, RESUMED, ROW, ROW_SO_FAR, TEST
@@ -103,8 +104,10 @@ class Recorder:
                 self._earlier = Earlier(path)
             self.earlier = self._earlier.read()
         except ResultsError as error:
+            if hasattr(self, "_journal"):
+                self._journal.close()
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK_ERRORS:
-                pytest.exit(str(error), returncode=3)
+                end(str(error))
             raise pytest.UsageError(f"{error} Nothing was run: what lies there would be lost.") from error
 
     def earlier_cells(self) -> tuple[EarlierCell, ...]:
@@ -162,7 +165,7 @@ class Recorder:
     def _stop(self, error: ResultsError) -> NoReturn:
         """End a run whose results cannot be kept, on a full disk say: going on would find verdicts and lose them."""
         self.failure = f"the results cannot be written: {error}"
-        pytest.exit(self.failure, returncode=3)
+        end(self.failure)
 
     def _plan_cells(self, node_ids: Sequence[str]) -> None:
         found = [split for node_id in node_ids if (split := split_node_id(node_id, self._cells)) is not None]
@@ -194,8 +197,10 @@ class Recorder:
             self._journal.begin(generator=generator(), command=_command(), host=self._plan.host, kept=left)
             for note in self._plan.notes:
                 self._journal.note(note)
-            modes = {cell.mode: self._plan.modes[cell.mode] for cell in self._cells.values()}
-            kernels = {cell.kernel for cell in self._planned}
+            kernels, asked = ({getattr(cell, kind) for cell in self._planned} for kind in ("kernel", "mode"))
+            modes = {
+                name: self._plan.modes[name] for name in (cell.mode for cell in self._cells.values()) if name in asked
+            }
             for kernel in self._plan.kernels:
                 self._tell(kernel.id, kernel.notes if kernel.id in kernels else ())
             self._journal.plan(
@@ -353,7 +358,7 @@ class Recorder:
 
     def _conclude_earlier(self) -> None:
         """End a resumed run that found every verdict there already."""
-        if self.earlier is not None and self.earlier.complete:
+        if self.earlier is not None and self.earlier.complete and not self._earlier.is_rebuilt:
             self.results = self.earlier
             return
         self._begin()

@@ -263,6 +263,8 @@ def read_side(text: str) -> Side:
         ResultsError: the file or the kernel is not there.
     """
     path, separator, kernel = text.rpartition("#")
+    if not (path if separator else text).strip():
+        raise ResultsError(f"{text!r} names no file; . is the current directory (is a variable not set?)")
     if Path(text).exists() or not separator:
         return Side(text, read(text))
     results = read(path)

@@ -5,14 +5,16 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from reports.errors import ResultsError
+import msgspec
+
+from reports.errors import DamagedError, ResultsError
 from reports.events import fold
 from reports.export import remove_exports
+from reports.ours import RESULTS, is_ours, refuse_foreign, remove_consoles
 from reports.pages import remove_pages
 from reports.records import Results
 from reports.storage import read
 
-_RESULTS = "results.json"
 _CONSOLES = "consoles"
 
 
@@ -26,15 +28,17 @@ class Earlier:
     def __init__(self, journal: Path) -> None:
         self._directory = journal.parent
         # Where each file is, and where it is while it is set aside.
-        self._places = {file: file.with_name(f".{file.name}.earlier") for file in (self._directory / _RESULTS, journal)}
+        self._places = {file: file.with_name(f".{file.name}.earlier") for file in (self._directory / RESULTS, journal)}
         self._journal = journal
         self._had_journal = _size(journal) > 0
+        # Whether what `read` returned is not in a results.json that can be read.
+        self.is_rebuilt = False
         self._consoles = self._names_of_consoles()
 
     @staticmethod
     def is_there(journal: Path) -> bool:
         """Whether an earlier run left anything."""
-        names = (journal.name, f".{journal.name}.earlier", _RESULTS, f".{_RESULTS}.earlier")
+        names = (journal.name, f".{journal.name}.earlier", RESULTS, f".{RESULTS}.earlier")
         return any(_size(journal.with_name(name)) > 0 for name in names)
 
     def recover(self) -> bool:
@@ -43,19 +47,32 @@ class Earlier:
         Returns:
             Whether there was something.
         """
-        for left in self._directory.glob(f".{_RESULTS}*.tmp"):  # half a file, which was to replace a whole one
+        for left in self._directory.glob(f".{RESULTS}*.tmp"):  # half a file, which was to replace a whole one
             left.unlink(missing_ok=True)
         return self._put_back()
 
     def read(self) -> Results | None:
         """What an earlier run found; None where there was none.
 
+        Of a file that was cut off the journal tells, which is written first.
+
         Raises:
-            ResultsError: its file cannot be read.
+            ResultsError: its file cannot be read, or a file of this name is somebody else's.
         """
-        if (self._directory / _RESULTS).exists():
-            return read(self._directory / _RESULTS)
-        return fold(self._journal) if self._had_journal else None
+        file = self._directory / RESULTS
+        refuse_foreign(self._directory, [self._journal.name])
+        if not file.exists():
+            self.is_rebuilt = self._had_journal
+            return fold(self._journal) if self._had_journal else None
+        try:
+            return read(file)
+        except DamagedError as error:
+            if not self._had_journal or not is_ours(file):
+                raise ResultsError(f"{error.what} Remove it, or choose another directory with --out.") from error
+        self.is_rebuilt = True
+        found = fold(self._journal)
+        note = f"{RESULTS} was cut off or damaged: what is kept of it was read from {self._journal.name}"
+        return msgspec.structs.replace(found, notes=(*found.notes, note))
 
     def set_aside(self) -> None:
         """Put the files out of the way: whoever looks meanwhile must not take them for the run's that goes on.
@@ -83,7 +100,7 @@ class Earlier:
         if not self._had_journal:
             self._journal.unlink(missing_ok=True)
         for name in self._names_of_consoles() - self._consoles:
-            _remove(self._directory / _CONSOLES / name)
+            remove_consoles(self._directory / _CONSOLES / name)
         if not self._consoles:
             with suppress(OSError):
                 (self._directory / _CONSOLES).rmdir()
@@ -96,7 +113,7 @@ class Earlier:
         """
         kept = {Path(name).parts[1] for name in consoles if Path(name).parts[0] == _CONSOLES}
         for name in self._consoles - kept:
-            _remove(self._directory / _CONSOLES / name)
+            remove_consoles(self._directory / _CONSOLES / name)
         # They would contradict the results from now on.
         remove_pages(self._directory)
         remove_exports(self._directory)
@@ -130,11 +147,3 @@ def _link(file: Path, other: Path) -> None:
         other.hardlink_to(file)
     except OSError:  # a file system without links
         shutil.copy2(file, other)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()

@@ -8,6 +8,7 @@ from pathlib import Path
 from reports.diff_page import page
 from reports.diff_text import conclusion
 from reports.history import History, Strip
+from reports.ours import refuse_foreign
 from reports.records import Result, Status
 from reports.site.cells import Face, inner
 from reports.site.engine import environment
@@ -25,9 +26,10 @@ def write_history(found: History, directory: str | os.PathLike[str]) -> Path:
         The path of index.html.
 
     Raises:
-        ResultsError: a file could not be written.
+        ResultsError: a file could not be written, or is somebody else's.
     """
     root = Path(directory)
+    refuse_foreign(root, ["index.html"])
     for name, content in render(found):
         write_atomically(root / name, content.encode("utf-8"), is_synced=False)
     return root / "index.html"

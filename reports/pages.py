@@ -4,14 +4,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from reports.errors import ResultsError
+from reports.ours import ANSWERS, is_ours
 
-# Every page carries it, so that a later run knows which pages it may remove.
-MARK = '<meta name="generator" content="uring-matrix">'
-MARK_WITHIN_BYTES = 1024
 # Where pages are, beside those at the top.
 DIRECTORIES = ("evidence", "can", "kernel", "diff")
-# What a site has for programs: shown elsewhere, an old one would speak of the results that take its place.
-ANSWERS = ("can.json", "badge.svg")
 
 
 def has_pages(directory: Path) -> bool:
@@ -30,7 +26,8 @@ def remove_pages(directory: Path) -> None:
     """
     if has_pages(directory):
         for name in (*ANSWERS, "index.html"):
-            unlink(directory / name)
+            if _is_ours(directory / name):
+                unlink(directory / name)
     remove_stale(directory)
     for name in DIRECTORIES:
         if (directory / name).is_dir() and not any((directory / name).iterdir()):
@@ -45,18 +42,28 @@ def remove_stale(directory: Path, written: Collection[str] = ()) -> None:
     Raises:
         ResultsError: a page cannot be removed.
     """
-    pages = [page for name in DIRECTORIES for page in (directory / name).glob("*.html")]
-    for page in sorted([*pages, *directory.glob("all*.html")]):
+    for page in _pages(directory):
         if page.relative_to(directory).as_posix() not in written and _is_ours(page):
             unlink(page)
 
 
+def foreign_pages(directory: Path) -> list[str]:
+    """Name the pages that lie where ours do, and are not ours.
+
+    Raises:
+        ResultsError: a page cannot be read.
+    """
+    return [page.relative_to(directory).as_posix() for page in _pages(directory) if not _is_ours(page)]
+
+
+def _pages(directory: Path) -> list[Path]:
+    pages = [page for name in DIRECTORIES for page in (directory / name).glob("*.html")]
+    return sorted([*pages, *directory.glob("all*.html")])
+
+
 def _is_ours(page: Path) -> bool:
     try:
-        with page.open("rb") as file:
-            return MARK.encode() in file.read(MARK_WITHIN_BYTES)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+        return is_ours(page)
     except OSError as error:
         raise _left(page, error) from error
 

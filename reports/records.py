@@ -310,6 +310,8 @@ class Results(Record, frozen=True, kw_only=True):
     modes: tuple[Mode, ...]
     results: tuple[Result, ...]
 
+    # How many rows the file was written with; None in memory, and in files that do not say
+    cells: int | None = None
     # Plain sentences about the run as a whole
     notes: tuple[str, ...] = ()
     # Earlier runs that rows name

@@ -9,8 +9,12 @@ from typing import Any
 
 import msgspec
 
-from reports.errors import ResultsError
+from reports.errors import DamagedError, ResultsError
+from reports.events import fold
+from reports.holes import with_holes
+from reports.ours import JOURNAL, RESULTS
 from reports.records import SCHEMA_VERSION, Record, Results
+from reports.sentences import resume_sentence
 
 
 class _Head(msgspec.Struct):
@@ -39,7 +43,7 @@ def _escape_surrogates(value: Any) -> Any:
 
 
 def decode(content: bytes, name: str) -> Results:
-    """Decode and check the content of a results.json.
+    """Decode and check the content of a results.json. What it lists and has no row of gets one without a verdict.
 
     Args:
         content: the file's bytes.
@@ -51,9 +55,9 @@ def decode(content: bytes, name: str) -> Results:
     try:
         head = msgspec.json.decode(content, type=_Head)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ResultsError(
-            f"{name} is not a results.json: {error}. Was the file cut off, or is it another file? Run "
-            "`uring-matrix run` again, or name the results.json that it wrote."
+        raise DamagedError(
+            f"{name} is not a results.json: {error}. Was the file cut off, or is it another file?",
+            "Name a results.json that `uring-matrix run` wrote.",
         ) from error
     if head.schema_version is None:
         raise ResultsError(f"{name} has no schema_version: it is JSON, but not a results.json of uring-matrix.")
@@ -70,7 +74,7 @@ def decode(content: bytes, name: str) -> Results:
     if problems:
         shown = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
         raise ResultsError(f"{name} contradicts itself: {shown}. Run the matrix again, or mend the file.")
-    return results
+    return with_holes(results)
 
 
 def inconsistencies(results: Results) -> Iterable[str]:
@@ -98,7 +102,7 @@ def read(path: str | os.PathLike[str]) -> Results:
     """
     file = Path(path)
     if file.is_dir():
-        file /= "results.json"
+        file /= RESULTS
     try:
         content = file.read_bytes()
     except FileNotFoundError as error:
@@ -108,10 +112,28 @@ def read(path: str | os.PathLike[str]) -> Results:
                 f"There is no {file}: a run goes on there, or was killed before its first verdict. What an earlier one "
                 f"found is in {aside}; the next run puts it back."
             ) from error
+        if (go_on := _how_to_go_on(file)) is not None:
+            raise ResultsError(f"There is no {file}: a run goes on there, or was killed; {go_on}.") from error
         raise ResultsError(f"There is no {file}. `uring-matrix run --out DIR` writes DIR/results.json.") from error
     except OSError as error:
         raise ResultsError(f"{file} cannot be read: {error.strerror or error}.") from error
-    return decode(content, str(file))
+    try:
+        return decode(content, str(file))
+    except DamagedError as error:
+        if (go_on := _how_to_go_on(file)) is None:
+            raise
+        raise DamagedError(error.what, f"The run's {JOURNAL} lies beside it; {go_on}.") from error
+
+
+def _how_to_go_on(file: Path) -> str | None:
+    """Name the command that writes a results.json anew, where its run's journal lies beside it."""
+    if file.name != RESULTS:
+        return None
+    try:
+        found = fold(file.with_name(JOURNAL))
+    except ResultsError:
+        return None
+    return resume_sentence(msgspec.structs.replace(found, complete=False))
 
 
 def write(path: str | os.PathLike[str], results: Results) -> None:
@@ -123,7 +145,8 @@ def write(path: str | os.PathLike[str], results: Results) -> None:
     problems = list(inconsistencies(results))
     if problems:
         raise ResultsError(f"Refusing to write {path}: {'; '.join(problems[:3])}.")
-    write_atomically(Path(path), msgspec.json.format(encode(results), indent=1) + b"\n")
+    counted = msgspec.structs.replace(results, cells=len(results.results))
+    write_atomically(Path(path), msgspec.json.format(encode(counted), indent=1) + b"\n")
 
 
 def write_atomically(path: Path, content: bytes, *, is_synced: bool = True) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from reports.can import Answer, OnLine, answer, as_builtins
 from reports.can_text import Table, TableRow, legend, sentences, table
 from reports.matrix import Outcome
-from reports.results import ResultsError, read
+from reports.results import Results, ResultsError, read
 from uring_matrix import output
 
 _CODES = {
@@ -37,7 +37,7 @@ def can(
         ResultsError: there are no results, or something is not called that way.
     """
     what, path = split(words)
-    results = read(path)
+    results = _read(what, path)
     found = answer(results, what, on, mode=mode, arch=arch)
     if as_json:
         output.say_json(as_builtins(found))
@@ -47,6 +47,18 @@ def can(
     if not results.complete:
         output.tell(f"{path} is not complete: the run was interrupted, or died")
     return output.EXPECTED if found.is_list else _CODES[found.outcome]
+
+
+def _read(what: Sequence[str], path: Path) -> Results:
+    try:
+        return read(path)
+    except ResultsError as error:
+        if path == _RESULTS and what and Path(what[-1]).is_dir():
+            raise ResultsError(
+                f"{error} {what[-1]} was taken for a capability: it is a directory, and has no results.json; "
+                f"{what[-1]}/ is where to look for results."
+            ) from error
+        raise
 
 
 def split(words: Sequence[str]) -> tuple[Sequence[str], Path]:
@@ -63,6 +75,7 @@ def is_results(word: str) -> bool:
         or word.startswith(("/", "./", "../", "~"))
         or word in {".", ".."}
         or (Path(word) / "results.json").is_file()
+        or (Path(word) / "results.jsonl").is_file()
     )
 
 

@@ -15,12 +15,16 @@ from typing import Any, NoReturn, cast
 import click
 from click.core import ParameterSource
 
-from reports.export import FILES, WITH_ORIGIN
+from reports.export import WITH_ORIGIN
+from reports.ours import SITE, refuse_foreign
 from uring_matrix import help_texts, output
 from uring_matrix.common_options import (
+    FORMS,
+    PathArgument,
     accel_option,
     arch_of,
     arch_option,
+    check_forms,
     check_lock,
     check_modes,
     check_workers,
@@ -129,7 +133,7 @@ Examples:
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathArgument(file_okay=False),
     default=Path("matrix"),
     show_default=True,
     metavar="DIR",
@@ -142,7 +146,7 @@ Examples:
     default="auto",
     show_default=True,
     callback=check_workers,
-    help="Guests side by side.",
+    help="Guests side by side; 0, like 1: one after another.",
 )
 @accel_option
 @click.option(
@@ -152,7 +156,7 @@ Examples:
 @click.option("--no-snapshots", is_flag=True, help="Boot every guest anew; about guests, not about host.")
 @click.option(
     "--lock",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=PathArgument(dir_okay=False),
     metavar="FILE",
     callback=check_lock,
     help="Use exactly the kernels that this file pins; `uring-matrix kernels lock` writes it.",
@@ -212,6 +216,9 @@ def run(*, no_report: bool, no_snapshots: bool, **options: Any) -> int:
     Kernels, QEMU and the guests' Python are fetched on first use, verified, and kept in the cache.
     """
     _check_baseline(options["baseline"])
+    if not no_report:
+        refuse_foreign(options["out"], SITE)
+    _check_kernels(options["kernels"])
     _begin("preparing tests in", options["kernels"] or ["all" if options["lock"] is None else str(options["lock"])])
     return _call("run", "run", report=not no_report, snapshots=not no_snapshots, **options)
 
@@ -248,7 +255,7 @@ def tests_command(expression: str | None, as_json: bool) -> int:
 )
 @click.argument("kernel")
 @click.argument("test")
-@click.argument("results", type=click.Path(path_type=Path), default=Path("matrix/results.json"), metavar="[RESULTS]")
+@click.argument("results", type=PathArgument(), default=Path("matrix/results.json"), metavar="[RESULTS]")
 @click.option("--mode", metavar="MODE", help="The ring mode; otherwise each that was tested.")
 @click.option("--arch", metavar="ARCH", help="The architecture; otherwise each that was tested.")
 @click.option("--console", "has_whole_console", is_flag=True, help="Show all of the console, not the part of the test.")
@@ -312,7 +319,7 @@ def fetch(specs: tuple[str, ...], arch: str | None) -> int:
 @click.option(
     "-o",
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=PathArgument(dir_okay=False),
     default=Path("kernels.lock"),
     show_default=True,
     metavar="FILE",
@@ -354,15 +361,16 @@ Formats:
   csv    results.csv, a row per cell
 What has no verdict is never a pass or a skip there: docs/exports.md.""",
 )
-@click.argument("results", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(path_type=Path))
+@click.argument("results", nargs=-1, required=True, metavar="RESULTS...", type=PathArgument())
 @directory_option("the files")
 @click.option(
     "--format",
     "forms",
-    type=click.Choice(["html", "json", *FILES]),
+    metavar="FORM[,FORM]...",
+    callback=check_forms,
     multiple=True,
     default=("html",),
-    help="What to write; may be given several times. Default: html, the site.",
+    help=f"What to write, of {', '.join(FORMS)}; may be given several times. Default: html, the site.",
 )
 @click.option("--origin", metavar="NAME", help="With --format kcidb: who submits, by the name that KernelCI gave.")
 @click.option("--exit-code", "is_judged", is_flag=True, help="Exit as `run` would have for these results.")
@@ -384,7 +392,7 @@ def report(results: tuple[Path, ...], out: Path, forms: tuple[str, ...], origin:
     short_help="Write pages of several runs in time: what changed when.",
     epilog="\b\nExample:\n  uring-matrix history monday/ tuesday/ wednesday/ --out runs",
 )
-@click.argument("results", nargs=-1, required=True, metavar="RESULTS...", type=click.Path(path_type=Path))
+@click.argument("results", nargs=-1, required=True, metavar="RESULTS...", type=PathArgument())
 @directory_option("index.html and the comparisons")
 def history(results: tuple[Path, ...], out: Path) -> int:
     """Compare runs, each with the one before it: what was lost and gained when, and on which release.
@@ -438,6 +446,7 @@ def diff(old: str, new: str, as_json: bool, as_markdown: bool, as_html: bool, fa
 @settings
 def probe(kernels: tuple[str, ...], **options: Any) -> int:
     """Show what a kernel's io_uring has, in its own words: feature bits, operations, limits."""
+    _check_kernels(kernels)
     _begin("asking", kernels or ["host"])
     return _call("probe", "probe", kernels, **options)
 
@@ -471,6 +480,7 @@ def shell(kernels: tuple[str, ...], **options: Any) -> int:
     """Open a Python prompt inside a kernel, with `uring` ready to be imported."""
     if len(kernels) != 1:
         raise click.UsageError("a prompt is of one kernel: name one, such as 6.1, latest or ./bzImage")
+    _check_kernels(kernels)
     _begin("preparing a guest of", kernels)
     return _call("shell", "shell", kernels[0], **options)
 
@@ -488,6 +498,11 @@ def _check_baseline(baseline: str | None) -> None:
     is_chosen = click.get_current_context().get_parameter_source("fail_on") is ParameterSource.COMMANDLINE
     if is_chosen and baseline is None:
         raise click.UsageError("--fail-on is about holes in a comparison: say with what, --baseline FILE")
+
+
+def _check_kernels(kernels: Sequence[str]) -> None:
+    if any(not spec.strip(" ,") for spec in kernels):
+        raise click.UsageError("a kernel's name is empty: name one, such as 6.1, latest or ./bzImage")
 
 
 def _begin(what: str, kernels: Sequence[str]) -> None:

@@ -11,7 +11,24 @@ from typing import Any, TypeVar
 
 import click
 
+from reports.export import FILES
+
+# What `report` writes.
+FORMS = ("html", "json", *FILES)
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class PathArgument(click.Path):
+    """A path that somebody means: an empty word is what a variable leaves that is not set, and no way to say "here"."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse an empty word."""
+        if not str(value).strip():
+            self.fail("it is empty; name a path, . for here (is a variable not set?)", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def _export(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
@@ -114,7 +131,7 @@ def directory_option(what: str) -> Callable[[Command], Command]:
     return click.option(
         "--out",
         required=True,
-        type=click.Path(file_okay=False, path_type=Path),
+        type=PathArgument(file_okay=False),
         metavar="DIR",
         help=f"Where {what} are written.",
     )
@@ -179,12 +196,27 @@ def check_lock(ctx: click.Context, parameter: click.Parameter, value: Path | Non
     return value
 
 
+def check_forms(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Check the forms of a report by name; one word may have several."""
+    names = tuple(name for word in value for name in _listed(word))
+    for name in names:
+        if name not in FORMS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(FORMS)}")
+    if not names:
+        raise click.BadParameter(f"name at least one of {', '.join(FORMS)}")
+    return names
+
+
+def _listed(word: str) -> list[str]:
+    return word.replace(",", " ").split()
+
+
 def _check_fail_on(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     from reports.diff import GATES
 
     if value is None:
         return tuple(GATES)
-    names = tuple(name for name in value.replace(",", " ").split())
+    names = tuple(_listed(value))
     for name in names:
         if name not in GATES:
             raise click.BadParameter(f"{name!r} is none of {', '.join(GATES)}")

@@ -129,6 +129,8 @@ def doctor(*, kernels: Sequence[str] = (), as_json: bool) -> int:
 def _verdict(checks: Sequence[Check], is_ready: bool) -> str:
     if any(check.id == "image" for check in checks):
         return "An offline run has all it needs." if is_ready else "An offline run lacks something, see above."
+    if is_ready and any(check.id == "cache" and check.status != "ok" for check in checks):
+        return "This machine can run what its cache holds, and fetch nothing more."
     return "This machine can run the matrix." if is_ready else "This machine cannot run the matrix as it is."
 
 
@@ -152,8 +154,14 @@ def examine(kernels: Sequence[str] = ()) -> Iterator[Check]:
     yield check_python()
     try:
         machine = look()
-    except (SettingsError, QemuError) as error:
+    except SettingsError as error:
         yield Check("settings", "Settings", "fail", str(error), "correct what the sentence names")
+        return
+    except QemuError as error:
+        yield Check("qemu", "QEMU", "fail", str(error), "use a machine of another architecture")
+        return
+    except VmError as error:
+        yield Check("cache", "Cache", "fail", str(error), "choose another cache: export URING_MATRIX_CACHE=/a/folder")
         return
     checks: tuple[Callable[[Machine], Check], ...] = (
         check_apt,
@@ -182,6 +190,7 @@ def look() -> Machine:
     Raises:
         SettingsError: a setting cannot be meant.
         QemuError: guests are not known for this kind of machine.
+        VmError: the cache cannot be looked into.
     """
     settings = Settings.load()
     cache = Cache(settings.cache, SILENT)
@@ -394,6 +403,8 @@ def check_kvm(machine: Machine) -> Check:
         accel = choose_accel(machine.qemu, machine.arch, machine.cache, machine.settings, prove, SILENT)
     except _NotProved:
         return Check(name, title, "ok", "/dev/kvm answers; the next run proves it with a short boot")
+    except QemuError as error:  # KVM is asked for by name
+        return Check(name, title, "fail", str(error), _mend_kvm())
     if accel.name == "kvm":
         return Check(name, title, "ok", accel.reason)
     return Check(name, title, "warn", f"{accel.reason}; guests are emulated, which is slower but right")

@@ -9,6 +9,7 @@ import msgspec
 from reports.consoles import console_file, directory_of
 from reports.diff import GATES, Side, read_side
 from reports.export import FILES, export, remove_exports
+from reports.ours import RESULTS, SITE, refuse_foreign
 from reports.pages import remove_pages
 from reports.results import (
     Kernel,
@@ -51,8 +52,10 @@ def report(
         0: the report is written. Where the results are to be judged, what `run` would return for them.
 
     Raises:
-        ResultsError: a file cannot be used or written, or the origin is none.
+        ResultsError: a file cannot be used or written, somebody else's is in the way, or the origin is none.
     """
+    for form in forms:
+        refuse_foreign(out, SITE if form == "html" else [FILES.get(form, RESULTS)])
     earlier = read_side(baseline) if baseline is not None else None
     parts = [read(path) for path in paths]
     if not {"html", "json"}.isdisjoint(forms):

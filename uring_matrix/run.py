@@ -19,7 +19,7 @@ import conformance
 from harness.hookspecs import Front
 from reports.diff import GATES, INCONCLUSIVE, Side, read_side
 from reports.matrix import derive
-from reports.results import Results, Status, exit_code, forgiven
+from reports.results import Results, ResultsError, Status, exit_code, forgiven
 from reports.summary import Summary, summarize, troubles
 from reports.wording import without_verdict
 from uring_matrix.arguments import Wishes, is_without_xdist, own_name, refuse_ours
@@ -315,8 +315,8 @@ def _conclude(
         try:
             write_site(results, out)
             page = out / "index.html"
-        except OSError as error:
-            error_line(f"the report could not be written to {out}: {error.strerror or error}; results.json is there")
+        except ResultsError as error:
+            error_line(f"the report could not be written to {out}: {error} results.json is there.")
             code = code or INCOMPLETE
     if as_json:
         document = {

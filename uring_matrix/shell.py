@@ -66,11 +66,16 @@ def _run(program: str, machine: MachineConfig, ref: KernelRef, directory: Path) 
     return int(message["code"])
 
 
+def make_raw(descriptor: int) -> None:
+    """Let a terminal pass every key on; what was typed while the guest booted stays, which Python's default drops."""
+    tty.setraw(descriptor, termios.TCSADRAIN)
+
+
 def _interact(machine: MachineConfig, ref: KernelRef, directory: Path) -> int:
     saved = termios.tcgetattr(sys.stdin)
     try:
         with boot(replace(machine, is_interactive=True), ref, directory) as guest:
-            tty.setraw(sys.stdin)
+            make_raw(sys.stdin.fileno())
             guest.start(_PROMPT, {"modules": _MODULES})
             try:
                 guest.channel.receive(_FOREVER_S)

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +18,7 @@ from harness.report_attributes import KERNEL_UPDATE, ROW
 from reports.events import kernel_order
 from reports.results import Kernel, Results, Status
 from uring_matrix.bars import bar_width
+from uring_matrix.output import error_line
 from vm.progress import Progress
 
 if TYPE_CHECKING:
@@ -100,6 +101,17 @@ class Show:
     def failure(self) -> str | None:
         """Why results could not be written, if so."""
         return self._recorder.failure if self._recorder is not None else None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_cmdline_main(self) -> Generator[None, Any, Any]:
+        """Tell errors of usage as every other command does; pytest has a prefix of its own, and an empty line."""
+        try:
+            return (yield)
+        except pytest.UsageError as error:
+            self.finish()
+            for message in error.args:
+                error_line(str(message))
+            return pytest.ExitCode.USAGE_ERROR
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:

@@ -32,6 +32,8 @@ STALE_AFTER_S = 24 * 60 * 60
 # How the stanzas of a kernel's packages begin.
 _KERNEL = b"\nPackage: linux-"
 _KERNELS = tuple(_KERNEL + part for part in (b"image-", b"binary-", b"modules-", b"base-"))
+# So many suites are named in a sentence.
+_NAMES_MAX = 3
 _EMPTY = hashlib.sha256().hexdigest()
 # With less than that free, a disk is full.
 _ROOM_LEAST_BYTES = 1 << 20
@@ -499,8 +501,8 @@ class Archive:
     def _require_lists(self, state: Mapping[str, Any], why: str) -> None:
         if not self._has_lists(state):
             raise FetchError(
-                f"{why}, and no package list of {', '.join(self.suites)} is in the cache {self._cache.directory}; "
-                "run once with the network (`uring-matrix kernels fetch all`)"
+                f"{why}: run `uring-matrix kernels fetch all` once with the network, since the cache "
+                f"{self._cache.directory} lacks package lists ({_some(self.suites)})"
             )
 
     def _remember(self, kind: str, question: str, answer: Callable[[], list[Package]]) -> list[Package]:
@@ -584,3 +586,9 @@ def _is_right(path: Path, package: Package) -> bool:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name a few, and say how many more there are."""
+    more = len(names) - _NAMES_MAX
+    return ", ".join(names[:_NAMES_MAX]) + (f" and {more} more" if more > 0 else "")

@@ -32,6 +32,10 @@ _FLAGS = {"packages": "--guest-package", "env": "--guest-env"}
 # Begin as settings do, and are none: the mark of a guest, and what the tests of this project tell each other.
 _NO_SETTING = re.compile(r"URING_MATRIX_(?:GUEST|TEST_\w+|FAULT_TEST|ZIG_TESTS)")
 _TABLE = "uring-matrix"
+# The table, in a file that nobody can parse: whole, without its end, or as a key.
+_SPEAKS_OF_US = re.compile(
+    rb"""^\s*(?:\[\s*)?tool\s*\.\s*["']?uring-matrix(?![\w-])|^\s*["']?uring-matrix["']?\s*=(?!=)""", re.MULTILINE
+)
 # How alike two names have to be for one to be a slip of the other: none of a tool that exists is as near as this.
 _SLIP_MIN = 0.8
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -151,13 +155,20 @@ def _from_pyproject(directory: Path | None) -> list[tuple[str, object, str]]:
         path = folder / "pyproject.toml"
         try:
             text = path.read_bytes()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             continue
+        except OSError as error:
+            if folder != start:  # somebody else's, as far as anybody can know
+                continue
+            raise SettingsError(
+                f"{path} cannot be read: {error.strerror or error}. It may have settings: make it readable, or work in "
+                "another directory"
+            ) from error
         try:
             document = tomllib.loads(text.decode())
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             # Somebody else's broken file above us is no business of ours unless it speaks of us.
-            if b"[tool.uring-matrix]" in text:
+            if _SPEAKS_OF_US.search(text):
                 raise SettingsError(f"{path} cannot be read: {error}; mend the file") from error
             continue
         _refuse_misnamed_tables(document, path)

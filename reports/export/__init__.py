@@ -7,6 +7,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from reports.ours import is_ours
 from reports.pages import unlink
 
 if TYPE_CHECKING:
@@ -14,13 +15,6 @@ if TYPE_CHECKING:
 
 # Format to the file that holds it
 FILES = {"junit": "junit.xml", "ctrf": "ctrf.json", "kcidb": "kcidb.json", "csv": "results.csv"}
-# How ours begin, so that no file of another origin is taken for one
-_BEGINNINGS = {
-    "junit": b'<?xml version="1.0" encoding="utf-8"?>\n<testsuites name="uring-matrix"',
-    "ctrf": b'{\n "reportFormat": "CTRF",\n "specVersion": "0.0.0",\n "generatedBy": "uring-matrix"',
-    "kcidb": b'{\n "version": {\n  "major": 5,\n  "minor": 3\n },\n "checkouts": [',
-    "csv": b"test,kernel,arch,mode,status,qualifiers,expectation,outcome,reason,",
-}
 # The formats in which whoever submits results has a name
 WITH_ORIGIN = frozenset({"kcidb"})
 
@@ -50,12 +44,10 @@ def remove_exports(directory: Path) -> None:
     Raises:
         ResultsError: a file cannot be removed.
     """
-    for form, name in FILES.items():
-        path = directory / name
+    for name in FILES.values():
         try:
-            with path.open("rb") as file:
-                is_ours = file.read(len(_BEGINNINGS[form])) == _BEGINNINGS[form]
+            is_export = is_ours(directory / name)
         except OSError:
-            continue  # there is none, or it is nobody's to remove
-        if is_ours:
-            unlink(path)
+            continue  # it is nobody's to remove
+        if is_export:
+            unlink(directory / name)

@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from reports.pages import MARK, remove_stale
+from reports.ours import MARK, SITE, refuse_foreign
+from reports.pages import foreign_pages, remove_stale
 from reports.records import Results
 from reports.site import all_pages, can_json, capability_pages, diff_pages, evidence_pages, front, kernel_pages
 from reports.site.engine import environment
@@ -33,9 +34,13 @@ def write_site(results: Results, directory: str | os.PathLike[str], *, with_resu
         The path of index.html.
 
     Raises:
-        ResultsError: a file could not be written.
+        ResultsError: a file could not be written, or is somebody else's.
     """
     root = Path(directory)
+    refuse_foreign(root, SITE)
+    if foreign := foreign_pages(root):
+        # Which names the pages have is known when they are rendered; it takes somebody else's page to look before.
+        refuse_foreign(root, {name for name, _ in render(results)}.intersection(foreign))
     if with_results:
         write(root / "results.json", results)
     written = set()

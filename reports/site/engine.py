@@ -6,7 +6,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import wording
-from reports.pages import MARK
+from reports.ours import MARK
 from reports.untrusted import breakable, excerpt, prose, slug, visible
 
 TEMPLATES = Path(__file__).parent.parent / "templates"

@@ -16,6 +16,7 @@ from own_archive import FakeArchive, add_what_guests_need
 from uring_matrix import doctor
 from uring_matrix.doctor import Check, Machine, explain_refusal, look
 from vm.cache import Cache
+from vm.errors import CacheError, QemuError, SettingsError
 from vm.qemu import Qemu
 from vm.settings import Settings
 from vm.sources import Archive, Sources
@@ -269,6 +270,30 @@ def test_a_cache_that_cannot_be_written(machine: Machine, stocked: Machine, monk
     assert (found.status, "Read-only file system" in found.message) == ("fail", True)
     assert "URING_MATRIX_CACHE" in (found.mend or "")
     assert doctor.check_cache(stocked).status == "warn"
+
+
+def test_a_cache_that_only_serves_is_said_at_the_end(cli: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was "can run the matrix", although no kernel could be fetched."""
+    checks = [Check("cache", "Cache", "warn", "it cannot be written", "choose another")]
+    monkeypatch.setattr(doctor, "examine", lambda _kernels: iter(checks))
+    ended = cli("doctor")
+    assert ended.code == 0
+    assert ended.out.splitlines()[-1] == "This machine can run what its cache holds, and fetch nothing more."
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [(SettingsError("x"), "settings"), (QemuError("x"), "qemu"), (CacheError("x"), "cache")],
+)
+def test_what_ends_the_look_is_the_check_that_it_is_about(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, name: str
+) -> None:
+    def refuse() -> Machine:
+        raise error
+
+    monkeypatch.setattr(doctor, "look", refuse)
+    found = list(doctor.examine())[-1]
+    assert (found.id, found.status, found.message) == (name, "fail", "x")
 
 
 @pytest.mark.parametrize(("free_mb", "status"), [(50_000, "ok"), (700, "warn"), (20, "fail")])

@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_replaced_is_said_and_stays(cli: Call, results: st
     Path("out", FILES[form], "in the way").mkdir(parents=True)
     ended = cli("report", results, "--out", "out", "--format", form)
     assert (2, "") == (ended.code, ended.out)
-    assert f"out/{FILES[form]} could not be written" in ended.err
+    assert f"out/{FILES[form]} is in the way" in ended.err
     assert {FILES[form]} == files("out")
 
 

@@ -189,7 +189,7 @@ def test_offline_asks_nobody(stocked: FakeArchive, connect: Connect, settings: S
 
 @pytest.mark.usefixtures("stocked")
 def test_offline_with_nothing_in_the_cache_says_so(connect: Connect, settings: Settings) -> None:
-    with pytest.raises(FetchError, match="offline was asked for, and no package list of new is in the cache"):
+    with pytest.raises(FetchError, match=r"^offline was asked for: run `uring.* lacks package lists \(new\)"):
         connect("new", settings=dataclasses.replace(settings, offline=True)).update()
 
 

@@ -321,7 +321,7 @@ def test_without_lists_the_cached_kernels_are_all_there_is(
     assert [kernel.ref.id for kernel in fetched(offline.fetch_all(offline.resolve(["all"])))] == ["5.10", "7.0"]
     assert recorder.notes[-1].startswith(
         "a series is the newest kernel of it in the cache: 5.10 is 5.10.2-1, 7.0 is 7.0.1-1. No other is fetched: "
-        "offline was asked for, and no package list of"
+        "offline was asked for: run `uring-matrix kernels fetch all` once with the network, since the cache"
     )
     with pytest.raises(SpecError, match=r"no kernel in the cache .* 5\.10, 7\.0; which others there are is not known"):
         offline.resolve(["7.3"])

@@ -83,7 +83,7 @@ def test_the_lists_know_of_newer_packages_that_nobody_fetched(
 def test_with_neither_image_nor_packages_it_is_said_what_is_missing(
     make: Make, recipe: image.Recipe, cache: Cache, connect: Connect, tmp_path: Path
 ) -> None:
-    with pytest.raises(FetchError, match="no package list of new is in the cache"):
+    with pytest.raises(FetchError, match=r"lacks package lists \(new\)"):
         make(recipe, offline=True)
     make(recipe)
     assert image.is_at_hand(connect("new"), recipe, cache)

@@ -1,5 +1,6 @@
 """Settings: flag over environment over pyproject.toml over default, and a sentence for a value nobody can mean."""
 
+import errno
 import os
 import pickle
 import subprocess
@@ -90,6 +91,45 @@ def test_a_broken_project_file_is_an_error_only_if_it_speaks_of_us(tmp_path: Pat
     project(tmp_path, "[tool.uring-matrix]\naccel = ")
     with pytest.raises(errors.SettingsError, match="cannot be read"):
         Settings.load(environment={}, directory=directory)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.uring-matrix\noffline = true",
+        '[ tool . "uring-matrix" ]\noffline = ',
+        "tool.uring-matrix.offline = ",
+        "[tool]\nuring-matrix = {",
+    ],
+)
+def test_a_broken_table_of_ours_is_not_ignored(tmp_path: Path, text: str) -> None:
+    with pytest.raises(errors.SettingsError, match=r"pyproject\.toml cannot be read: .*; mend the file"):
+        Settings.load(environment={}, directory=project(tmp_path, text))
+
+
+def test_who_only_depends_on_us_does_not_speak_of_settings(tmp_path: Path) -> None:
+    directory = project(tmp_path, 'dependencies = [\n"uring-matrix>=1",\n"uring-matrix"\n"uring-matrix==1",\n')
+    assert not Settings.load(environment={}, directory=directory).offline
+
+
+def test_a_project_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the directory itself it may have settings of ours; further up it is as far from us as any other."""
+
+    def refuse(path: Path) -> bytes:
+        if path.parent == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(errors.SettingsError, match="Permission denied"):
+        Settings.load(environment={}, directory=tmp_path)
+    (tmp_path / "below").mkdir()
+    assert not Settings.load(environment={}, directory=tmp_path / "below").offline
+
+
+def test_a_directory_of_that_name_has_no_settings(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").mkdir()
+    assert not Settings.load(environment={}, directory=tmp_path).offline
 
 
 @pytest.mark.parametrize(
