@@ -17,11 +17,11 @@ _GUEST = "/etc/guest.json"
 _SCRATCH = ("/tmp", "/dev/shm")  # noqa: S108 - the guest's own
 # pytest keeps the directories of `tmp_path` there for the session; they are meant to stay.
 _KEPT_PREFIX = "pytest-of-"
-_STATUS = re.compile(r"^(Threads|Umask|SigBlk|SigIgn|SigCgt):\s*(\S+)", re.MULTILINE)
+STATUS = re.compile(r"^(Threads|Umask|SigBlk|SigIgn|SigCgt):\s*(\S+)", re.MULTILINE)
 _AVAILABLE = re.compile(r"^MemAvailable:\s*(\d+)", re.MULTILINE)
 _CHUNK_SIZE = 1 << 16
 # Of the kernel's settings those that decide what the next test sees, or whether its failures show.
-_SETTINGS = ("io_uring_disabled", "panic_on_oops", "printk", "hung_task_timeout_secs")
+SETTINGS = ("io_uring_disabled", "panic_on_oops", "printk", "hung_task_timeout_secs")
 _INTERNAL_SIGNALS = 1 << 31 | 1 << 32  # 32 and 33
 _CLOCK_ERROR_MAX_S = 1.0
 _MEMORY_LOST_MAX_KIB = 32 << 10
@@ -83,28 +83,35 @@ def take(process: int) -> State:
         OSError: the process is gone.
     """
     home = f"/proc/{process}"
-    status = dict(_STATUS.findall(_read(f"{home}/status")))
-    thread_count = int(status.pop("Threads"))
+    status = dict(STATUS.findall(_read(f"{home}/status")))
+    count = int(status.pop("Threads"))
     is_ours = is_guest()
     return State(
         descriptors=_descriptors(f"{home}/fd"),
         directory=_link(f"{home}/cwd"),
         status={name: _without_internal(name, value) for name, value in status.items()},
         limits=_read(f"{home}/limits"),
-        thread_count=_thread_count(process) if thread_count > 1 else 1,
+        thread_count=thread_count(process) if count > 1 else 1,
         mounts=frozenset(_read("/proc/self/mountinfo").splitlines() if is_ours else ()),
-        scratch=frozenset(
-            f"{folder}/{name}"
-            for folder in (_SCRATCH if is_ours else ())
-            for name in _listed(folder)
-            if not name.startswith(_KEPT_PREFIX)
-        ),
-        settings={name: _setting(name) for name in (_SETTINGS if is_ours else ())},
+        scratch=scratch() if is_ours else frozenset(),
+        settings={name: _setting(name) for name in (SETTINGS if is_ours else ())},
         tainted=_setting("tainted") if is_ours else "",
         is_disk_held=is_ours and _is_disk_held(),
         clock_offset_s=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) if is_ours else 0.0,
         available_kib=_available_kib() if is_ours else 0,
     )
+
+
+def scratch() -> frozenset[str]:
+    """What lies where tests may put files."""
+    return frozenset(
+        f"{folder}/{name}" for folder in _SCRATCH for name in _listed(folder) if not name.startswith(_KEPT_PREFIX)
+    )
+
+
+def thread_count(process: int) -> int:
+    """Threads that the program started; the kernel's own workers (iou-…) come and go."""
+    return sum(not _text(f"{task}/comm").startswith("iou-") for task in _tasks(process))
 
 
 def stop_timers() -> list[str]:
@@ -282,10 +289,6 @@ def _without_internal(name: str, value: str) -> str:
 
 def _descriptors(directory: str) -> dict[int, str]:
     return {int(name): _link(f"{directory}/{name}") for name in _listed(directory)}
-
-
-def _thread_count(process: int) -> int:
-    return sum(not _text(f"{task}/comm").startswith("iou-") for task in _tasks(process))
 
 
 def _new_lines(before: str, after: str) -> list[str]:

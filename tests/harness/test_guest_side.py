@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.guest import kmsg, leak_check
-from harness.guest.runner import _clip, _clipped
+from harness.guest.item_loop import _clip, _clipped
 from harness.guest.wire import Wire, WireError
 
 ROOT = str(Path(__file__).parents[2])
