@@ -17,7 +17,7 @@ _GUEST = "/etc/guest.json"
 _SCRATCH = ("/tmp", "/dev/shm")  # noqa: S108 - the guest's own
 # pytest keeps the directories of `tmp_path` there for the session; they are meant to stay.
 _KEPT_PREFIX = "pytest-of-"
-STATUS = re.compile(r"^(Threads|Umask|SigBlk|SigIgn|SigCgt):\s*(\S+)", re.MULTILINE)
+_STATUS = re.compile(r"^(Threads|Umask|SigBlk|SigIgn|SigCgt):\s*(\S+)", re.MULTILINE)
 _AVAILABLE = re.compile(r"^MemAvailable:\s*(\d+)", re.MULTILINE)
 _CHUNK_SIZE = 1 << 16
 # Of the kernel's settings those that decide what the next test sees, or whether its failures show.
@@ -83,7 +83,7 @@ def take(process: int) -> State:
         OSError: the process is gone.
     """
     home = f"/proc/{process}"
-    status = dict(STATUS.findall(_read(f"{home}/status")))
+    status = dict(_STATUS.findall(_read(f"{home}/status")))
     count = int(status.pop("Threads"))
     is_ours = is_guest()
     return State(
@@ -107,6 +107,12 @@ def scratch() -> frozenset[str]:
     return frozenset(
         f"{folder}/{name}" for folder in _SCRATCH for name in _listed(folder) if not name.startswith(_KEPT_PREFIX)
     )
+
+
+def descriptors() -> list[int]:
+    """Those that this process has open."""
+    numbers = [int(name) for name in _listed("/proc/self/fd")]
+    return [number for number in numbers if _is_open(number)]  # one was for the list itself
 
 
 def thread_count(process: int) -> int:
@@ -289,6 +295,14 @@ def _without_internal(name: str, value: str) -> str:
 
 def _descriptors(directory: str) -> dict[int, str]:
     return {int(name): _link(f"{directory}/{name}") for name in _listed(directory)}
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _new_lines(before: str, after: str) -> list[str]:
