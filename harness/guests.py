@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import guest_console
+from harness import guest_console, passed
 from harness.cells import Cell, console_mark
 from harness.deadlines import Deadlines, Pace
 from harness.facts import phase_of
@@ -283,7 +283,7 @@ class Guests:
         try:
             while True:
                 message = guest.channel.receive(max(deadline_s - time.monotonic(), 0.001))
-                for report in message.get("reports", ()):
+                for report in (*passed.reports(message.get("passed", ())), *message.get("reports", ())):
                     attempt.reports.append(report)
                     if report["outcome"] in _OUTCOMES:  # a plugin's own says nothing that the next report does not
                         phases.append(phase_of(report))

@@ -7,7 +7,7 @@ each leaves it as it was (`harness.guest.item_loop`).
 From the host: ``run`` {items, next, cell}, the items' places in what was collected, that of the one behind them, and
 the cell's among the session's; ``finish``. What is empty is left out: a serial port costs by the byte. To the host:
 ``collected`` {items, errors, features}; when a list begins, and later where there is something to say, ``started``
-{between, notes} of the next item; then for each item, in order, one of ``done`` {item, reports, dmesg, notes,
+{between, notes} of the next item; then for each item, in order, one of ``done`` {item, passed, reports, dmesg, notes,
 leftovers, taint, warnings, stop, is_spoiled, is_last}, ``died``, ``quit`` and ``overdue`` {item, reports, how, dmesg,
 notes, output, stacks, leftovers, is_spoiled}: its process was killed, ended itself, or had to be ended. The item of the
 first result that is missing is the one that runs. After one of the latter three, and where ``is_last`` says so, the

@@ -20,6 +20,7 @@ import pytest
 from harness.cells import CURRENT, Cell, console_mark
 from harness.facts import ATTRIBUTE, NOTHING
 from harness.guest import leak_check
+from harness.guest.brief_protocol import BriefProtocol
 from harness.guest.kmsg import News
 from harness.guest.progress import Progress
 from harness.guest.quick_check import QuickCheck
@@ -150,6 +151,7 @@ class ItemLoop:
         self._check = QuickCheck(agent)
         self._reporter = Reporter(session, lines)
         session.config.pluginmanager.register(self._reporter, "uring-matrix-reporter")
+        session.config.pluginmanager.register(BriefProtocol(session, lines.progress), "uring-matrix-protocol")
 
     def run(self, wanted: Mapping[str, Any]) -> None:
         """Run a list of items, up to one that is the agent's to tell of.
@@ -203,7 +205,11 @@ class ItemLoop:
             or has_news
             or self._news.is_there()
         ):
-            message = {"type": "done", "item": place, "reports": progress.reports()}
+            message: dict[str, Any] = {"type": "done", "item": place}
+            if progress.reports_size:
+                message["reports"] = progress.reports()
+            else:
+                message["passed"] = progress.times
             if progress.reports_size <= _MESSAGE_SIZE_MAX:
                 self._lines.host.send(message)
                 progress.end(self._check.lost_kib)

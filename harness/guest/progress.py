@@ -9,10 +9,12 @@ import mmap
 import time
 from typing import Any
 
+from harness import passed
+
 _HEAD_SIZE = mmap.PAGESIZE
 # Pages that nothing is written to take no memory.
 _SIZE = _HEAD_SIZE + (2 << 20)
-_BEGUN, _DONE, _REPORTS_SIZE, _IS_HANDED_OVER, _LOST_KIB = range(5)
+_BEGUN, _DONE, _REPORTS_SIZE, _IS_HANDED_OVER, _LOST_KIB, _TIMES_COUNT = range(6)
 
 
 class Progress:
@@ -76,9 +78,23 @@ class Progress:
     def hand_over(self) -> list[dict[str, Any]]:
         """The child: the parent is told all about this item. Gives the reports that were kept so far."""
         reports = self.reports()
-        self._counts[_REPORTS_SIZE] = 0
+        self._counts[_REPORTS_SIZE] = self._counts[_TIMES_COUNT] = 0
         self._counts[_IS_HANDED_OVER] = 1
         return reports
+
+    def note_passed(self, start: float, duration: float) -> bool:
+        """The child: note a phase that passed and has nothing to tell. False if an earlier one had something."""
+        count = self._counts[_TIMES_COUNT]
+        if self._counts[_REPORTS_SIZE] or self._counts[_IS_HANDED_OVER] or count >= 2 * len(passed.PHASES):
+            return False
+        self._times[1 + count], self._times[2 + count] = start, duration
+        self._counts[_TIMES_COUNT] = count + 2
+        return True
+
+    @property
+    def times(self) -> list[float]:
+        """Start and duration of the phases that passed and have nothing to tell."""
+        return [round(time, 6) for time in self._times[1 : 1 + self._counts[_TIMES_COUNT]]]
 
     def keep(self, report: dict[str, Any]) -> bool:
         """The child: note a report, which the parent finds here should nothing more come. False if it is too large."""
@@ -93,7 +109,7 @@ class Progress:
     def reports(self) -> list[dict[str, Any]]:
         """The reports that were noted of the item that runs."""
         text = self._memory[_HEAD_SIZE : _HEAD_SIZE + self._counts[_REPORTS_SIZE]]
-        return [json.loads(line) for line in text.splitlines()]
+        return [*passed.reports(self.times), *(json.loads(line) for line in text.splitlines())]
 
     def close(self) -> None:
         """Give the memory back."""
@@ -102,5 +118,5 @@ class Progress:
         self._memory.close()
 
     def _forget(self) -> None:
-        self._counts[_REPORTS_SIZE] = self._counts[_IS_HANDED_OVER] = 0
+        self._counts[_REPORTS_SIZE] = self._counts[_IS_HANDED_OVER] = self._counts[_TIMES_COUNT] = 0
         self._times[0] = time.monotonic()

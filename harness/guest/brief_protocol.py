@@ -1,0 +1,95 @@
+"""Runs an item as pytest does, but makes no report of a phase that passed and has nothing to tell.
+
+Making, serializing and sending three reports is most of what a test costs that does little itself. Everything that runs
+around a test is pytest's own and its plugins', in the same order; only where nobody looks at reports but we, and there
+is nothing in them, they are left out. A phase in which anything was raised, printed, logged or recorded is reported by
+pytest itself, from the very exception.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from _pytest import runner
+from _pytest.skipping import xfailed_key
+from _pytest.tmpdir import tmppath_result_key
+
+from harness.guest.progress import Progress
+
+# Hooks that are not called for what is left out.
+_LEFT_OUT = ("pytest_runtest_makereport", "pytest_runtest_logreport", "pytest_report_to_serializable")
+# Whose implementations have nothing to do with a phase that passed, or nothing that is not done here.
+_KNOWN = ("_pytest.", "harness.")
+
+
+class BriefProtocol:
+    """A plugin that takes pytest's place in running a plain test function.
+
+    Args:
+        session: collected.
+        progress: where it is noted which phases have passed.
+    """
+
+    def __init__(self, session: pytest.Session, progress: Progress) -> None:
+        self._hook = session.config.hook
+        self._plugins = session.config.pluginmanager
+        self._progress = progress
+        self._is_shown = bool(session.config.getoption("setupshow", False))
+        self._plugin_count = -1
+        self._is_watched = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Run an item; None leaves it to pytest."""
+        if type(item) is not pytest.Function or self._is_shown or self._somebody_looks():
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        self._run(item, nextitem)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def _somebody_looks(self) -> bool:
+        """Whether a plugin wants to see reports, or to change them. Tests may bring their own at any time."""
+        count = len(self._plugins.get_plugins())
+        if count != self._plugin_count:
+            self._plugin_count = count
+            self._is_watched = any(
+                not implementation.function.__module__.startswith(_KNOWN)
+                for name in _LEFT_OUT
+                for implementation in getattr(self._hook, name).get_hookimpls()
+            )
+        return self._is_watched
+
+    def _run(self, item: pytest.Function, nextitem: pytest.Item | None) -> None:
+        """As `_pytest.runner.runtestprotocol`."""
+        if not item._request:
+            item._initrequest()
+        try:
+            if self._has_passed(item, "setup", partial(item.ihook.pytest_runtest_setup, item=item)):
+                self._has_passed(item, "call", partial(item.ihook.pytest_runtest_call, item=item))
+            if item.session.shouldfail or item.session.shouldstop:
+                nextitem = None
+            teardown = partial(item.ihook.pytest_runtest_teardown, item=item, nextitem=nextitem)
+            self._has_passed(item, "teardown", teardown)
+        finally:
+            item._request = False  # type: ignore[assignment]
+            item.funcargs = None  # type: ignore[assignment]
+
+    def _has_passed(self, item: pytest.Function, when: Any, phase: Callable[[], None]) -> bool:
+        """As `_pytest.runner.call_and_report`."""
+        call = runner.CallInfo.from_call(phase, when, reraise=runner.get_reraise_exceptions(item.config))
+        if (
+            call.excinfo is None
+            and not item._report_sections
+            and not item.user_properties
+            and not item.stash.get(xfailed_key, None)
+            and self._progress.note_passed(call.start, call.duration)
+        ):
+            item.stash.setdefault(tmppath_result_key, {})[when] = True
+            return True
+        report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        item.ihook.pytest_runtest_logreport(report=report)
+        if runner.check_interactive_exception(call, report):
+            item.ihook.pytest_exception_interact(node=item, call=call, report=report)
+        return report.passed
