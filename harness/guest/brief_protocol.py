@@ -36,8 +36,14 @@ class BriefProtocol:
         self._plugins = session.config.pluginmanager
         self._progress = progress
         self._is_shown = bool(session.config.getoption("setupshow", False))
+        self._reraised: tuple[type[BaseException], ...] = (pytest.exit.Exception,)
+        if not session.config.getoption("usepdb", False):
+            self._reraised += (KeyboardInterrupt,)
         self._plugin_count = -1
         self._is_watched = False
+        # Of the item that runs and all that it is in; and how many there were.
+        self._keywords: list[Any] = []
+        self._keyword_count = 0
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
@@ -65,6 +71,8 @@ class BriefProtocol:
         """As `_pytest.runner.runtestprotocol`."""
         if not item._request:
             item._initrequest()
+        self._keywords = [node.keywords._markers for node in item.listchain()]  # type: ignore[attr-defined]
+        self._keyword_count = sum(map(len, self._keywords))
         try:
             if self._has_passed(item, "setup", partial(item.ihook.pytest_runtest_setup, item=item)):
                 self._has_passed(item, "call", partial(item.ihook.pytest_runtest_call, item=item))
@@ -78,12 +86,13 @@ class BriefProtocol:
 
     def _has_passed(self, item: pytest.Function, when: Any, phase: Callable[[], None]) -> bool:
         """As `_pytest.runner.call_and_report`."""
-        call = runner.CallInfo.from_call(phase, when, reraise=runner.get_reraise_exceptions(item.config))
+        call = runner.CallInfo.from_call(phase, when, reraise=self._reraised)
         if (
             call.excinfo is None
             and not item._report_sections
             and not item.user_properties
             and not item.stash.get(xfailed_key, None)
+            and sum(map(len, self._keywords)) == self._keyword_count
             and self._progress.note_passed(call.start, call.duration)
         ):
             item.stash.setdefault(tmppath_result_key, {})[when] = True
