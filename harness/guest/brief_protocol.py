@@ -32,14 +32,13 @@ class BriefProtocol:
     """
 
     def __init__(self, session: pytest.Session, progress: Progress) -> None:
-        self._hook = session.config.hook
-        self._plugins = session.config.pluginmanager
+        self._hooks = [getattr(session.config.hook, name) for name in _LEFT_OUT]
         self._progress = progress
         self._is_shown = bool(session.config.getoption("setupshow", False))
         self._reraised: tuple[type[BaseException], ...] = (pytest.exit.Exception,)
         if not session.config.getoption("usepdb", False):
             self._reraised += (KeyboardInterrupt,)
-        self._plugin_count = -1
+        self._implementations: list[Any] = []
         self._is_watched = False
         # Of the item that runs and all that it is in; and how many there were.
         self._keywords: list[Any] = []
@@ -50,35 +49,34 @@ class BriefProtocol:
         """Run an item; None leaves it to pytest."""
         if type(item) is not pytest.Function or self._is_shown or self._somebody_looks():
             return None
-        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        self._run(item, nextitem)
-        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        hook = item.ihook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        self._run(item, nextitem, hook)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
     def _somebody_looks(self) -> bool:
         """Whether a plugin wants to see reports, or to change them. Tests may bring their own at any time."""
-        count = len(self._plugins.get_plugins())
-        if count != self._plugin_count:
-            self._plugin_count = count
+        implementations = [hook.get_hookimpls() for hook in self._hooks]
+        if implementations != self._implementations:
+            self._implementations = implementations
             self._is_watched = any(
-                not implementation.function.__module__.startswith(_KNOWN)
-                for name in _LEFT_OUT
-                for implementation in getattr(self._hook, name).get_hookimpls()
+                not one.function.__module__.startswith(_KNOWN) for some in implementations for one in some
             )
         return self._is_watched
 
-    def _run(self, item: pytest.Function, nextitem: pytest.Item | None) -> None:
+    def _run(self, item: pytest.Function, nextitem: pytest.Item | None, hook: Any) -> None:
         """As `_pytest.runner.runtestprotocol`."""
         if not item._request:
             item._initrequest()
         self._keywords = [node.keywords._markers for node in item.listchain()]  # type: ignore[attr-defined]
         self._keyword_count = sum(map(len, self._keywords))
         try:
-            if self._has_passed(item, "setup", partial(item.ihook.pytest_runtest_setup, item=item)):
-                self._has_passed(item, "call", partial(item.ihook.pytest_runtest_call, item=item))
+            if self._has_passed(item, "setup", partial(hook.pytest_runtest_setup, item=item)):
+                self._has_passed(item, "call", partial(hook.pytest_runtest_call, item=item))
             if item.session.shouldfail or item.session.shouldstop:
                 nextitem = None
-            teardown = partial(item.ihook.pytest_runtest_teardown, item=item, nextitem=nextitem)
+            teardown = partial(hook.pytest_runtest_teardown, item=item, nextitem=nextitem)
             self._has_passed(item, "teardown", teardown)
         finally:
             item._request = False  # type: ignore[assignment]

@@ -209,7 +209,7 @@ class ItemLoop:
             if progress.reports_size:
                 message["reports"] = progress.reports()
             else:
-                message["passed"] = progress.times
+                message["passed"] = progress.passed
             if progress.reports_size <= _MESSAGE_SIZE_MAX:
                 self._lines.host.send(message)
                 progress.end(self._check.lost_kib)

@@ -92,9 +92,9 @@ class Progress:
         return True
 
     @property
-    def times(self) -> list[float]:
-        """Start and duration of the phases that passed and have nothing to tell."""
-        return [round(time, 6) for time in self._times[1 : 1 + self._counts[_TIMES_COUNT]]]
+    def passed(self) -> list[int]:
+        """The phases that passed and have nothing to tell, as `harness.passed` has them."""
+        return passed.numbers(self._times[1 : 1 + self._counts[_TIMES_COUNT]])
 
     def keep(self, report: dict[str, Any]) -> bool:
         """The child: note a report, which the parent finds here should nothing more come. False if it is too large."""
@@ -109,7 +109,7 @@ class Progress:
     def reports(self) -> list[dict[str, Any]]:
         """The reports that were noted of the item that runs."""
         text = self._memory[_HEAD_SIZE : _HEAD_SIZE + self._counts[_REPORTS_SIZE]]
-        return [*passed.reports(self.times), *(json.loads(line) for line in text.splitlines())]
+        return [*passed.reports(self.passed), *(json.loads(line) for line in text.splitlines())]
 
     def close(self) -> None:
         """Give the memory back."""

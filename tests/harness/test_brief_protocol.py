@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from harness import passed
+
 ROOT = Path(__file__).parents[2]
 # Every way a test can end, and everything a phase that passed can have to tell.
 OUTCOMES = """
@@ -133,7 +135,7 @@ class Session:
                 "reports": [*wire.sent, *progress.reports()],
                 "warnings": reporter.take_warnings(),
                 "is_settled": reporter.is_settled,
-                "is_brief": bool(progress.times),
+                "is_brief": bool(progress.passed),
             }
             wire.sent.clear()
         print("TOLD " + json.dumps(told))
@@ -178,6 +180,15 @@ def test_every_outcome_is_told_as_pytest_tells_it(tmp_path: Path) -> None:
     for name, one in full.items():
         assert {**one, "is_brief": None} == {**brief[name], "is_brief": None}, name
     assert OUTCOMES.count("def test_") + 1 == len(full)
+
+
+def test_a_few_numbers_are_the_reports() -> None:
+    times = [1764170000.123456, 0.000123, 1764170000.124, 0.25, 1764170000.5, 0.0]
+    made = passed.reports(passed.numbers(times))
+    assert ["setup", "call", "teardown"] == [report["when"] for report in made]
+    assert times == [report[name] for report in made for name in ("start", "duration")]
+    assert [] == passed.reports(passed.numbers([]))
+    assert made[:1] == passed.reports(passed.numbers(times[:2]))
 
 
 def test_somebody_who_wants_reports_gets_each(tmp_path: Path) -> None:
