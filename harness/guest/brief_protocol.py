@@ -7,8 +7,8 @@ pytest itself, from the very exception.
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from types import CellType, CodeType, FunctionType
+from typing import Any, cast
 
 import pytest
 from _pytest import runner
@@ -21,6 +21,27 @@ from harness.guest.progress import Progress
 _LEFT_OUT = ("pytest_runtest_makereport", "pytest_runtest_logreport", "pytest_report_to_serializable")
 # Whose implementations have nothing to do with a phase that passed, or nothing that is not done here.
 _KNOWN = ("_pytest.", "harness.")
+
+
+# What pytest calls a phase by: a function without arguments, which is a frame of tracebacks that are shown whole.
+_CALLED = next(
+    (
+        one
+        for one in runner.call_and_report.__code__.co_consts
+        if isinstance(one, CodeType) and sorted(one.co_freevars) == ["item", "kwds", "runtest_hook"]
+    ),
+    None,
+)
+
+
+def _phase(hook: Any, item: pytest.Item, **kwds: Any) -> Callable[[], None]:
+    """Make that function, so that nobody can tell from a traceback who called it."""
+    values = {"item": item, "kwds": kwds, "runtest_hook": hook}
+    code = cast(CodeType, _CALLED)
+    cells = tuple(CellType(values[name]) for name in code.co_freevars)
+    made = FunctionType(code, vars(runner), code.co_name, None, cells)
+    made.__qualname__ = f"{runner.call_and_report.__qualname__}.<locals>.{code.co_name}"
+    return made
 
 
 class BriefProtocol:
@@ -47,7 +68,7 @@ class BriefProtocol:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """Run an item; None leaves it to pytest."""
-        if type(item) is not pytest.Function or self._is_shown or self._somebody_looks():
+        if _CALLED is None or type(item) is not pytest.Function or self._is_shown or self._somebody_looks():
             return None
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
@@ -72,11 +93,11 @@ class BriefProtocol:
         self._keywords = [node.keywords._markers for node in item.listchain()]  # type: ignore[attr-defined]
         self._keyword_count = sum(map(len, self._keywords))
         try:
-            if self._has_passed(item, "setup", partial(hook.pytest_runtest_setup, item=item)):
-                self._has_passed(item, "call", partial(hook.pytest_runtest_call, item=item))
+            if self._has_passed(item, "setup", _phase(hook.pytest_runtest_setup, item)):
+                self._has_passed(item, "call", _phase(hook.pytest_runtest_call, item))
             if item.session.shouldfail or item.session.shouldstop:
                 nextitem = None
-            teardown = partial(hook.pytest_runtest_teardown, item=item, nextitem=nextitem)
+            teardown = _phase(hook.pytest_runtest_teardown, item, nextitem=nextitem)
             self._has_passed(item, "teardown", teardown)
         finally:
             item._request = False  # type: ignore[assignment]

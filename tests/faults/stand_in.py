@@ -63,7 +63,10 @@ class Port:
             case "die":
                 self._signal(signal.SIGKILL)
             case "stop":
-                self._signal(signal.SIGSTOP)
+                os.kill(self._machine, signal.SIGSTOP)
+                while os.getppid() == self._machine:  # of a machine nothing is left when it is ended
+                    time.sleep(0.05)
+                os._exit(1)
         return frame
 
     def receive(self) -> dict[str, Any]:

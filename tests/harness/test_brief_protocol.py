@@ -41,6 +41,12 @@ def breaks_later():
     raise ValueError("in teardown")
 
 
+@pytest.fixture
+def yields_never():
+    if False:
+        yield
+
+
 @pytest.fixture(scope="module")
 def shared():
     yield 1
@@ -62,6 +68,7 @@ def test_raises(): raise KeyError("x")
 def test_skips(): pytest.skip("why")
 def test_xfails(): pytest.xfail("why")
 def test_setup_fails(breaks): pass
+def test_yields_never(yields_never): pass
 def test_teardown_fails(breaks_later): pass
 def test_call_and_teardown_fail(breaks_later): assert 1 == 2
 def test_shares(shared): assert shared
