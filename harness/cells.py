@@ -151,6 +151,11 @@ def _copy(item: pytest.Item, base: str, cell: Cell) -> pytest.Item:
     return clone
 
 
+def console_mark(item: str, mode: str) -> str:
+    """The line that a guest writes into its console before it begins with an item."""
+    return f"uring-matrix: begins {item}, mode {mode}\n"
+
+
 def split_node_id(node_id: str, cells: Mapping[str, Cell]) -> tuple[str, Cell] | None:
     """Take an item's id apart.
 

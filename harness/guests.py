@@ -1,27 +1,29 @@
-"""Runs items in guests: boots the kernel an item is for, hands items over one by one, starts anew after a crash."""
+"""Runs items in guests: boots the kernel an item is for, hands items over in lists, starts anew after a crash."""
 
+import itertools
 import os
-import re
 import shlex
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.cells import Cell
+from harness import guest_console, passed
+from harness.cells import Cell, console_mark
 from harness.deadlines import Deadlines, Pace
 from harness.facts import phase_of
+from harness.guest_console import Since
 from harness.guest_packages import advice
 from harness.verdict import Facts, GuestEnd
 from vm.cache import Cache
 from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
 from vm.errors import BootError, VmError
 from vm.machine import LOOPBACK, Guest, MachineConfig, kernel_command_line
-from vm.monitor import MonitorError
 from vm.progress import SilentProgress
 from vm.snapshots import Snapshots
 
@@ -31,10 +33,6 @@ _BACKTRACES_S, _BACKTRACES_MAX_S = 40.0, 120.0
 _BOOT_TRIES = 2
 # How often a guest may be gone before it began with a test, until that is the machine's fault.
 _START_TRIES = 3
-_CONSOLE_SIZE_MAX = 1 << 20
-# Before each task in the list of all of them; and those that are programs of ours, or of a test's.
-_TASK = re.compile(r"^(?=.*\btask:\S+ +state:)", re.MULTILINE)
-_OUR_TASK = re.compile(r".*\btask:(?:init|python)")
 # What QEMU says when gdb was told to kill what it debugs.
 _DEBUGGERS_END = "Terminated via GDBstub"
 # Of a report of pytest's own.
@@ -135,6 +133,13 @@ class Guests:
         # The item that ran last in this column, and in this very guest.
         self._previous = ""
         self._previous_here = ""
+        # What this guest runs by itself behind the item in hand, in this order, and in which cell.
+        self._handed_over: deque[str] = deque()
+        self._handed_cell: Cell | None = None
+        # How much the console had when they were handed over.
+        self._console_size = 0
+        # Of the item in hand: what the kernel said since the one before.
+        self._between: Sequence[str] = ()
         # When the first test of this column began.
         self._tests_since_s: float | None = None
         # Kernels that cannot be booted, and why: nobody waits for them twice.
@@ -148,14 +153,19 @@ class Guests:
         is_debugged = self._tell_debugger is not None
         return self._deadlines if is_debugged else self._deadlines.scaled(self._pace.factor)
 
-    def run(self, cell: Cell, item: str, following: str | None) -> Attempt:
-        """Run one item in its kernel, once.
+    def run(
+        self, cell: Cell, item: str, following: str | None, upcoming: Callable[[], Sequence[str | None]] = tuple
+    ) -> Attempt:
+        """Run one item in its kernel, once; or take in what came of it, if the guest had it on its list.
 
         Args:
             cell: the item's.
             item: its id in the guest.
             following: the id of the next item of the same column, None at the end: fixtures that several tests share
                 are taken down when none of them follows.
+            upcoming: gives the ids of all items of the column that will be asked for from now on, as far as that is
+                certain, `following` first, and None behind the column's last: the guest is given all but the last one
+                at once, and goes on by itself as long as nothing comes up. Empty: that is not certain.
         """
         key = (cell.kernel, cell.arch)
         is_over = self._ends_s is not None and time.monotonic() > self._ends_s
@@ -164,16 +174,18 @@ class Guests:
             is_over = self._ends_s is not None and time.monotonic() > self._ends_s
         if is_over:
             self._dead[key] = run_is_over(self._run_s)
+            self.close()
         if key in self._dead:
             update, self._update = self._update, None
             return Attempt(Facts(guest_end=self._dead[key]), [], time.time(), update)
         attempt = Attempt(Facts(), [], time.time())
         try:
-            guest, started = self._begin(cell, item, None if self._is_isolated else following)
+            self._between = ()
+            guest = self._next_on_the_list(cell, item) or self._begin(cell, item, following, upcoming)
             attempt.started_s = time.time()
             self._tests_since_s = self._tests_since_s or time.monotonic()
-            attempt.facts = self._follow(key, guest, item, attempt)
-            attempt.facts = replace(attempt.facts, between=started.get("between", ()), previous=self._previous_here)
+            facts = self._follow(guest, cell, item, attempt)
+            attempt.facts = replace(facts, between=self._between, previous=self._previous_here)
         except _SkippedError as error:
             attempt.facts = Facts(guest_end=GuestEnd("skipped", str(error)))
         except _NotCollectedError as error:
@@ -200,13 +212,29 @@ class Guests:
         else:
             self._dead[key] = GuestEnd("no-boot", outcome.why_not)
 
-    def _begin(self, cell: Cell, item: str, following: str | None) -> tuple[Guest, Mapping[str, Any]]:
-        """Hand an item over. What befalls a guest before it says that it began is not the item's fault.
+    def _next_on_the_list(self, cell: Cell, item: str) -> Guest | None:
+        """The guest that has an item on its list and has come to it; None if it has yet to be handed over."""
+        if not self._handed_over:
+            return None
+        if self._handed_cell == cell and self._handed_over[0] == item:
+            self._handed_over.popleft()
+            return self._guest
+        # Whoever arranges tests thought better of it: what a guest is at now nobody asked for.
+        self.close()
+        return None
+
+    def _begin(
+        self, cell: Cell, item: str, following: str | None, upcoming: Callable[[], Sequence[str | None]]
+    ) -> Guest:
+        """Hand an item over, and what comes behind it.
+
+        What befalls a guest before it says that it began is not the item's fault.
 
         Raises:
             _LostError: that happened again and again.
         """
         key = (cell.kernel, cell.arch)
+        *ahead, last = [None] if self._is_isolated else upcoming() or [following]
         for attempt in range(1, _START_TRIES + 1):
             guest = self._ready(key, self._columns[key])
             if item not in self._known:
@@ -216,19 +244,23 @@ class Guests:
             try:
                 if (stray := guest.channel.poll()) is not None:
                     raise _ended(stray)
-                guest.console_mark(f"begins {item}, mode {cell.mode}")
                 modes = [one["mode"] for one in self._columns[key].session["cells"]]
+                # One that the guest has not collected is asked for by itself, and it says why.
+                handed = [name for name in itertools.takewhile(self._known.__contains__, ahead) if name is not None]
+                behind = [*ahead, last][len(handed)]
                 places = {
-                    "item": self._known[item],
-                    "next": self._known.get(following or ""),
+                    "items": [self._known[name] for name in (item, *handed)],
+                    "next": self._known.get(behind or ""),
                     "cell": modes.index(cell.mode),
                 }
+                self._console_size = guest_console.size(guest)
                 guest.channel.send({"type": "run", **places}, self._limits.start_s)
+                self._handed_over, self._handed_cell = deque(handed), cell
                 message = guest.channel.receive(self._limits.start_s)
                 if message["type"] != "started":
                     raise _ended(message)
             except ChannelError as error:
-                end = self._lose(error, 0)
+                end = self._lose(error, Since(0))
                 after = f"after {self._previous}" if self._previous else "before its first test"
                 sentence = "; ".join(part for part in (end.message, end.qemu) if part)
                 self._note(key, f"the guest was lost {after} and before {item}: {sentence}. It was booted again")
@@ -238,32 +270,40 @@ class Guests:
                     ) from error
             else:
                 self._note_all(key, item, message)
-                return guest, message
+                return guest
         raise AssertionError
 
-    def _follow(self, key: tuple[str, str], guest: Guest, item: str, attempt: Attempt) -> Facts:
+    def _follow(self, guest: Guest, cell: Cell, item: str, attempt: Attempt) -> Facts:
         """Take in what the guest says of the item it began with, until it is over."""
-        offset = _size(guest)
+        key = (cell.kernel, cell.arch)
+        since = Since(self._console_size, console_mark(item, cell.mode))
         phases: list[Mapping[str, Any]] = []
         test_s = self._limits.test_s
         deadline_s = time.monotonic() + test_s
         try:
             while True:
                 message = guest.channel.receive(max(deadline_s - time.monotonic(), 0.001))
-                for report in message.get("reports", ()):
+                for report in (*passed.reports(message.get("passed", ())), *message.get("reports", ())):
                     attempt.reports.append(report)
                     if report["outcome"] in _OUTCOMES:  # a plugin's own says nothing that the next report does not
                         phases.append(phase_of(report))
                 if message["type"] == "reports":
                     continue
+                if message["type"] == "started":  # after something had come up
+                    self._note_all(key, item, message)
+                    continue
                 if message["type"] != "done" and message["type"] not in _ENDED:
                     raise _ended(message)
+                if message["item"] != self._known[item]:
+                    raise ChannelCorruptError(f"the guest tells of another test than {item}")
+                if message.get("is_last") or message["type"] in _ENDED:
+                    self._handed_over.clear()
                 self._note_all(key, item, message)
                 end = None
                 if message["type"] in _ENDED:
                     attempt.output = message.get("output", "")
                     stacks = message.get("stacks", ())
-                    end = GuestEnd(message["type"], message["how"], "", _console(guest, offset), stacks)
+                    end = GuestEnd(message["type"], message["how"], "", guest_console.own_part(guest, since), stacks)
                 attempt.warnings = message.get("warnings", [])
                 attempt.stop = message.get("stop", "")
                 if message.get("is_spoiled"):
@@ -282,11 +322,11 @@ class Guests:
                 False,
                 self._lose(
                     ChannelTimeoutError(f"no verdict within {self._said(test_s)}; the guest was ended"),
-                    offset,
+                    since,
                 ),
             )
         except ChannelError as error:
-            return Facts(phases, False, self._lose(error, offset))
+            return Facts(phases, False, self._lose(error, since))
 
     def _suspicion(self, key: tuple[str, str]) -> str:
         """What somebody asked for that may be why a guest does not come up."""
@@ -303,12 +343,14 @@ class Guests:
 
     def close(self) -> None:
         """End the guest in hand."""
+        self._handed_over.clear()
         if self._guest is not None:
             self._guest.kill()
             self._guest = None
 
     def _note_all(self, key: tuple[str, str], item: str, message: Mapping[str, Any]) -> None:
         """Keep what the agent says of the time before the item."""
+        self._between = message.get("between", self._between)
         for note in message.get("notes", ()):
             self._note(key, f"before {item}: {note}")
 
@@ -441,12 +483,12 @@ class Guests:
         plugins = f", or on a plugin that was not sent ({', '.join(unsent)}: --guest-package)" if unsent else ""
         return f"the guest collected no {item}; does its parametrization depend on this machine{plugins}?"
 
-    def _lose(self, error: ChannelError, offset: int) -> GuestEnd:
+    def _lose(self, error: ChannelError, since: Since) -> GuestEnd:
         """A guest that cannot be talked to any more: take down how it ended, and end it.
 
         Args:
             error: what the conversation ended with.
-            offset: where the console's part about the test begins.
+            since: where the console's part about the test begins.
         """
         guest = self._guest
         if guest is None:
@@ -461,13 +503,13 @@ class Guests:
         else:
             how = "closed"
             guest.await_end()
-        qemu, console = guest.how_qemu_ended(), _console(guest, offset)
+        qemu, console = guest.how_qemu_ended(), guest_console.own_part(guest, since)
         if how in {"corrupt", "exited"} and guest.is_running():
             qemu = ""  # as it should
         if _DEBUGGERS_END in qemu:
             how, error = "lost", type(error)("the debugger ended the guest")
         if how == "timeout" and guest.is_running():
-            stacks = _backtraces(guest, min(_BACKTRACES_S * self._pace.factor, _BACKTRACES_MAX_S))
+            stacks = guest_console.backtraces(guest, min(_BACKTRACES_S * self._pace.factor, _BACKTRACES_MAX_S))
         self.close()
         return GuestEnd(how, str(error), qemu, console, stacks)
 
@@ -482,55 +524,6 @@ def how_to_attach(guest: Guest) -> str:
     symbols = [str(path) for path in places if path.is_file()][:1]
     command = shlex.join(["gdb", *symbols, "-ex", f"target remote {LOOPBACK}:{guest.gdb_port}"])
     return f"{command}, then continue (nokaslr is set, and there are no deadlines)"
-
-
-def _size(guest: Guest) -> int:
-    try:
-        return guest.console.stat().st_size
-    except OSError:
-        return 0
-
-
-def _printed(guest: Guest, offset: int) -> str:
-    """What the guest printed since then: as much of its end as one wants to search."""
-    try:
-        with guest.console.open("rb") as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - _CONSOLE_SIZE_MAX, offset))
-            return file.read().decode(errors="replace").replace("\r\n", "\n")
-    except OSError as error:
-        return f"({guest.console} cannot be read: {error.strerror})"
-
-
-def _console(guest: Guest, offset: int) -> str:
-    """What the guest printed since then, but for the list of all tasks that a panic ends with: it is in the file."""
-    head, panic, tail = _printed(guest, offset).partition("Kernel panic - not syncing")
-    return head + panic + re.split(_TASK, tail, maxsplit=1)[0]
-
-
-def _backtraces(guest: Guest, timeout_s: float) -> list[str]:
-    """Have a kernel that does not answer print where it is and what its tasks wait for. That is its end.
-
-    PID 1 has set `unknown_nmi_panic`, so that an NMI makes a panic of it even where interrupts are off.
-    """
-    offset = _size(guest)
-    try:
-        guest.interrupt(timeout_s)
-    except MonitorError as error:
-        return [f"no backtraces: {error}"]
-    guest.wait(timeout_s)
-    printed = _printed(guest, offset)
-    if not printed.strip():
-        return ["the kernel did not answer an NMI"]
-    own, *tasks = re.split(_TASK, printed)
-    ours = [line for task in tasks if _OUR_TASK.match(task) for line in task.splitlines()]
-    rest = f"the kernel's own tasks are in {guest.console.parent.name}/{guest.console.name}"
-    # Linux 5.10 cannot print that much from within an NMI.
-    return [
-        "the kernel, asked by an NMI where it is:",
-        *own.splitlines(),
-        *ours,
-        f"({rest if tasks else 'it did not list its tasks'})",
-    ]
 
 
 class _Notes(SilentProgress):

@@ -67,6 +67,7 @@ _GUEST_MODULES = (
     "diagnosis",
     "facts",
     "fixtures",
+    "passed",
     "report_attributes",
     "suites",
     "unsupported",

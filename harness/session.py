@@ -43,6 +43,8 @@ _PHASES = pytest.StashKey[list[Mapping[str, Any]]]()
 _CONSOLES_KEPT_S = 7 * 86_400
 # How often is told what came of an item that is being repeated.
 _SO_FAR_EVERY_S = 1.0
+# How many items a guest is given at once.
+_LIST_LENGTH_MAX = 64
 
 
 @dataclasses.dataclass(slots=True)
@@ -76,6 +78,8 @@ class Session:
         self._directory = directory
         self._cells_by_id = {cell.id: cell for cell in plan.cells}
         self._guests: Guests | None = None
+        # Where each item stands among those of the session.
+        self._places: dict[pytest.Item, int] = {}
         # The files of the items that are to run, as guests know them.
         self._paths: list[str] = []
         self._names = TestNames(config, suites, plan.tree)
@@ -293,7 +297,10 @@ class Session:
                 break  # what was found stands: another try would find that there is no time
             if needs_retry:
                 guests.close()  # the next try gets a fresh one
-            attempt = guests.run(cell, name, following if len(attempts) + 1 >= wanted else name)
+            if wanted > 1 or attempts:
+                attempt = guests.run(cell, name, following if len(attempts) + 1 >= wanted else name)
+            else:
+                attempt = guests.run(cell, name, following, lambda: self._upcoming(item, cell, following))
             attempts.append(judged(attempt))
             if wanted > 1:
                 self._tell_so_far(item, cell, attempts)
@@ -303,6 +310,23 @@ class Session:
                 break  # no guest to be had: trying again is the next run's business
         if following is None or self._is_enough(attempts):
             guests.close()
+
+    def _upcoming(self, item: pytest.Item, cell: Cell, following: str | None) -> list[str | None]:
+        """The items of a cell that pytest comes to behind one, in its order: a worker's pieces are whole kernels.
+
+        Empty where pytest's next one is another than that order has.
+        """
+        items = item.session.items
+        self._places = self._places or {one: place for place, one in enumerate(items)}
+        first = self._places[item] + 1
+        found: list[str | None] = []
+        for one in items[first : first + _LIST_LENGTH_MAX]:
+            if cell_of(one) != cell:
+                break
+            found.append(self._guest_id(one))
+        if len(found) < _LIST_LENGTH_MAX:
+            found.append(None)
+        return found if found[0] == following else []
 
     def _tell_so_far(self, item: pytest.Item, cell: Cell, attempts: Sequence[JudgedAttempt]) -> None:
         """Tell whoever keeps the results what came of an item so far.

@@ -23,7 +23,7 @@ from reports.reproduction import kernel_spec
 from reports.untrusted import excerpt, visible
 from reports.wording import VERDICTS, against_documentation, equal_attempts, listed, qualifier_words, span, told
 
-# What the host writes into a console, by which the part of a test is found.
+# What stands in a console where a test begins, by which the part of a test is found.
 MARK = "uring-matrix: begins "
 # Of a console's end: more is in the file.
 _CONSOLE_BYTES_MAX = 4 << 20

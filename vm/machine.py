@@ -460,11 +460,6 @@ class Guest:
             message["disk"] = {"has_scratch": self.config.has_disk}
         self.channel.send(message, timeout_s)
 
-    def console_mark(self, line: str) -> None:
-        """Write a line of ours into the console's file, between those of the guest."""
-        with self.console.open("ab") as file:  # as QEMU has it open
-            file.write(f"uring-matrix: {line}\n".encode())
-
     def interrupt(self, timeout_s: float) -> None:
         """Send the guest's processor an NMI, if possible while it sleeps.
 

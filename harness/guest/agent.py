@@ -1,15 +1,18 @@
-"""The resident pytest session of a guest: collects once, then has the items the host asks for run, one by one.
+"""The resident pytest session of a guest: collects once, then has the items the host asks for run, list by list.
 
 Tests run in a process of their own, forked when the session has been collected: whatever a test does to its process,
 the agent is there to say so, and has another one for the next test. One process runs test after test for as long as
-each leaves it as it was.
+each leaves it as it was (`harness.guest.item_loop`).
 
-From the host: ``run`` {item, next, cell}, the items' places in what was collected and the cell's among the session's;
-``finish``. What is empty is left out: a serial port costs by the byte. To the host: ``collected`` {items, errors,
-features}; then for each item ``started`` {between, notes}, and one of ``done`` {reports, dmesg, notes, leftovers,
-taint, warnings, stop, is_spoiled}, ``died``, ``quit`` and ``overdue`` {reports, how, dmesg, notes, output, stacks,
-leftovers, is_spoiled}: its process was killed, ended itself, or had to be ended. Reports are in pytest's own serialized
-form. Those that are no plain pass come at once, in ``reports`` {reports}: whatever happens next, they are known.
+From the host: ``run`` {items, next, cell}, the items' places in what was collected, that of the one behind them, and
+the cell's among the session's; ``finish``. What is empty is left out: a serial port costs by the byte. To the host:
+``collected`` {items, errors, features}; when a list begins, and later where there is something to say, ``started``
+{between, notes} of the next item; then for each item, in order, one of ``done`` {item, passed, reports, dmesg, notes,
+leftovers, taint, warnings, stop, is_spoiled, is_last}, ``died``, ``quit`` and ``overdue`` {item, reports, how, dmesg,
+notes, output, stacks, leftovers, is_spoiled}: its process was killed, ended itself, or had to be ended. The item of the
+first result that is missing is the one that runs. After one of the latter three, and where ``is_last`` says so, the
+rest of the list is not run: the host may have had enough. Reports are in pytest's own serialized form. Those that are
+no good come at once, in ``reports`` {reports}: whatever happens next, they are known.
 """
 
 import builtins
@@ -21,17 +24,19 @@ import signal
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import pytest
 
 from harness import cells, fixtures
 from harness.facts import FactsPlugin
 from harness.guest import leak_check
+from harness.guest.item_loop import Port, is_good
 from harness.guest.kmsg import KernelLog
 from harness.guest.runner import Runner
-from harness.guest.wire import WireError
+from harness.guest.wire import WireError, out_of_reach
 from harness.suites import facts_of_kernel
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -39,16 +44,6 @@ _PR_SET_CHILD_SUBREAPER = 36
 _END_TIMEOUT_S = 5.0
 _THREADS_END_S = 0.2
 _OUTPUT_SIZE_MAX = 20_000
-
-
-class Port(Protocol):
-    """The channel to the host."""
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Send a message."""
-
-    def receive(self) -> dict[str, Any]:
-        """Wait for one."""
 
 
 def main(port: Port, argument: dict[str, Any]) -> None:
@@ -145,8 +140,10 @@ class Agent(HostSettings):
         self._reports: list[dict[str, Any]] = []
         # What happened to the runner before the test, and the host was not told yet.
         self._notes: list[str] = []
+        # Whether each of them was good.
+        self._is_good = True
         # The console as it was before pytest captures.
-        self._console = os.dup(sys.stderr.fileno())
+        self._console = out_of_reach(os.dup(sys.stderr.fileno()))
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -185,23 +182,49 @@ class Agent(HostSettings):
             self._run(session, message)
 
     def _run(self, session: pytest.Session, wanted: dict[str, Any]) -> None:
-        """Have one item run, and say how that went."""
-        item = session.items[wanted["item"]].nodeid
-        runner, before = self._ready(session)
-        between = self._log.begin(item)
-        self._send("started", between=between, notes=self._take_notes())
-        self._reports = []
-        how, message = self._watch(runner, wanted)
-        if runner.wire.is_ignored:
-            # It ended before it took the test, which is not to blame for that, and is run by another process.
-            self._give_up(runner.wait(_END_TIMEOUT_S))
+        """Have a list of items run, and say how that went."""
+        places, is_told, unbegun_count = wanted["items"], False, 0
+        while places:
             runner, before = self._ready(session)
-            how, message = self._watch(runner, wanted)
-        if message is None:
-            kind, sentence = how
-            words = self._last_words(runner, item, session, before)
-            self._send(kind, reports=self._reports, how=sentence, notes=self._take_notes(), **words)
-            return
+            between, notes = self._log.begin(session.items[places[0]].nodeid), self._take_notes()
+            if not is_told or between or notes:
+                self._send("started", between=between, notes=notes)
+                is_told = True
+            self._reports, self._is_good = [], True
+            (kind, how), message = self._watch(runner, {**wanted, "items": places})
+            is_between, done_count = runner.progress.is_between_items, runner.progress.done_count
+            before = replace(before, available_kib=before.available_kib - runner.progress.lost_kib)
+            places = places[done_count:]
+            if message is not None and message["type"] == "through":
+                self._keep_state(message, before)
+                return
+            if message is None and is_between and (done_count or unbegun_count == 0):
+                # It ended before it took the next test, which is not to blame for that, and is run by another process.
+                unbegun_count = 0 if done_count else 1
+                self._give_up(runner.wait(_END_TIMEOUT_S))
+                continue
+            unbegun_count = 0
+            item = session.items[places[0]]
+            if message is None:
+                words = self._last_words(runner, item.nodeid, session, before)
+                self._send(kind, item=places[0], reports=self._reports, how=how, notes=self._take_notes(), **words)
+                return
+            if not self._conclude(runner, item, message, before, place=places[0]):
+                return
+            places = places[1:]
+
+    def _keep_state(self, message: dict[str, Any], before: leak_check.State) -> None:
+        """What things are like when a list is through, all of whose items have left nothing."""
+        self._baseline, self._state = (None, before) if message["is_settled"] else (self._baseline or before, None)
+
+    def _conclude(
+        self, runner: Runner, item: pytest.Item, message: dict[str, Any], before: leak_check.State, *, place: int
+    ) -> bool:
+        """Look closely at what a test left, and tell the host of it.
+
+        Returns:
+            Whether the rest of the list is to be run: nothing came up that the host might want to stop at.
+        """
         leftovers: list[str] = []
         found, is_empty = leak_check.Leftovers(), True
         before = self._baseline or before
@@ -223,17 +246,22 @@ class Agent(HostSettings):
             self._state = after
             if leftovers:
                 self._end_runner()
+        is_spoiled = found.is_machine_changed or not is_empty
+        goes_on = self._is_good and not (leftovers or message["stop"] or is_spoiled)
         self._send(
             "done",
+            item=place,
             reports=self._reports,
-            dmesg=self._log.end(item),
+            dmesg=self._log.end(item.nodeid),
             notes=self._take_notes(),
             leftovers=leftovers,
             taint=found.taint,
             warnings=message["warnings"],
             stop=message["stop"],
-            is_spoiled=found.is_machine_changed or not is_empty,
+            is_spoiled=is_spoiled,
+            is_last=not goes_on,
         )
+        return goes_on
 
     def _give_up(self, status: int | None) -> None:
         """Note that the tests' process ended when none of them ran."""
@@ -245,33 +273,33 @@ class Agent(HostSettings):
         return notes
 
     def _send(self, kind: str, **said: Any) -> None:
-        self._port.send({"type": kind, **{name: value for name, value in said.items() if value}})
+        self._port.send({"type": kind, **{name: value for name, value in said.items() if value or name == "item"}})
 
     def _ready(self, session: pytest.Session) -> tuple[Runner, leak_check.State]:
         """The process for the next test, the last one's if it is still there; and what it and the guest look like."""
         while True:
             if self._runner is None:
-                self._runner = Runner.fork(session, self._cells, self._console)
+                self._runner = Runner.fork(session, self._cells, self._port, self._console)
             state, self._state = self._state or _state(self._runner), None
             if state is not None and self._runner.poll() is None:
                 return self._runner, state
             self._give_up(self._runner.poll())
 
     def _watch(self, runner: Runner, wanted: dict[str, Any]) -> tuple[tuple[str, str], dict[str, Any] | None]:
-        """Pass reports on until the test is over, in whatever way.
+        """Pass reports on until a test is this side's to conclude, or the list is through, or the process has ended.
 
         Returns:
             The type of the message that the host is owed and how it came to that; and the runner's last message, None
             if there is none.
         """
-        deadline_s = time.monotonic() + self._soft_timeout_s
+        runner.progress.start()
         poll = select.poll()
         for descriptor in (runner.wire.descriptor, runner.end_descriptor, self._log.descriptor):
             if descriptor >= 0:
                 poll.register(descriptor, select.POLLIN)
         try:
             runner.wire.send(wanted)
-            while (left_s := deadline_s - time.monotonic()) > 0:
+            while (left_s := runner.progress.started_s + self._soft_timeout_s - time.monotonic()) > 0:
                 ready = dict(poll.poll(left_s * 1000 if runner.end_descriptor >= 0 else 100))
                 if self._log.descriptor in ready:
                     self._log.collect()
@@ -279,8 +307,8 @@ class Agent(HostSettings):
                 if runner.wire.descriptor in ready and not runner.wire.feed():
                     return _ended(runner.wait(_END_TIMEOUT_S)), None
                 while (message := runner.wire.next()) is not None:
-                    if message["type"] == "done":
-                        return ("done", ""), message
+                    if message["type"] != "report":
+                        return (message["type"], ""), message
                     self._keep(message["data"])
                 if is_over and runner.wire.descriptor not in ready:
                     return _ended(runner.poll()), None
@@ -293,6 +321,8 @@ class Agent(HostSettings):
     def _keep(self, report: dict[str, Any]) -> None:
         """Take in a report; what must not get lost goes to the host at once."""
         self._reports.append(report)
+        if not is_good(report):
+            self._is_good = False
         if report["outcome"] != "passed":
             self._send("reports", reports=self._reports)
             self._reports = []
@@ -309,6 +339,7 @@ class Agent(HostSettings):
         stacks += runner.stacks()
         os.write(self._console, "".join(f"{line}\n" for line in stacks).encode(errors="replace"))
         process = runner.process
+        self._reports += runner.progress.reports()
         self._end_runner()
         leftovers, is_empty = leak_check.end_processes((os.getpid(), process), ())
         after = leak_check.take(os.getpid())

@@ -7,6 +7,8 @@ time: the host writes there which test runs.
 
 import os
 
+from harness.guest.wire import out_of_reach
+
 _RECORD_SIZE_MAX = 8192
 _NAME_SIZE_MAX = 300  # the kernel takes about a thousand bytes a record
 _LINES_MAX = 1000
@@ -25,16 +27,9 @@ class KernelLog:
     """
 
     def __init__(self, *, is_guest: bool) -> None:
-        self.descriptor = -1
+        self.descriptor = _opened(is_guest=is_guest)
         self._lines: list[str] = []
         self._dropped_count = 0
-        if not is_guest:
-            return
-        try:
-            self.descriptor = os.open("/dev/kmsg", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            os.lseek(self.descriptor, 0, os.SEEK_END)
-        except OSError:
-            self.close()
 
     def begin(self, name: str) -> list[str]:
         """Mark where a test begins; returns what came since the last one ended."""
@@ -88,6 +83,53 @@ class KernelLog:
             self._lines.append(line)
         else:
             self._dropped_count += 1
+
+
+class News:
+    """Whether the kernel said anything: asked by who runs tests. What it said is kept by who has the `KernelLog`.
+
+    Args:
+        is_guest: as there.
+    """
+
+    def __init__(self, *, is_guest: bool) -> None:
+        descriptor = _opened(is_guest=is_guest)
+        self._descriptor = out_of_reach(descriptor) if descriptor >= 0 else -1
+
+    def is_there(self) -> bool:
+        """Whether it did since the last time, in whatever way; what we wrote ourselves counts, too."""
+        if (record := self._read()) is None:
+            return False
+        while record is not None:
+            record = self._read()
+        return True
+
+    def is_there_beside_marks(self) -> bool:
+        """The same, but for where a list of tests was marked to begin."""
+        found = False
+        while (record := self._read()) is not None:
+            found = found or _MARKER.encode() not in record
+        return found
+
+    def _read(self) -> bytes | None:
+        try:
+            return os.read(self._descriptor, _RECORD_SIZE_MAX) if self._descriptor >= 0 else None
+        except BlockingIOError:
+            return None
+        except BrokenPipeError:  # some were overwritten
+            return b""
+
+
+def _opened(*, is_guest: bool) -> int:
+    """A descriptor that reads what the kernel says from now on; negative where there is none."""
+    if not is_guest:
+        return -1
+    try:
+        descriptor = os.open("/dev/kmsg", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.lseek(descriptor, 0, os.SEEK_END)
+    except OSError:
+        return -1
+    return descriptor
 
 
 def _format(record: str) -> str:

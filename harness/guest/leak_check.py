@@ -21,7 +21,7 @@ _STATUS = re.compile(r"^(Threads|Umask|SigBlk|SigIgn|SigCgt):\s*(\S+)", re.MULTI
 _AVAILABLE = re.compile(r"^MemAvailable:\s*(\d+)", re.MULTILINE)
 _CHUNK_SIZE = 1 << 16
 # Of the kernel's settings those that decide what the next test sees, or whether its failures show.
-_SETTINGS = ("io_uring_disabled", "panic_on_oops", "printk", "hung_task_timeout_secs")
+SETTINGS = ("io_uring_disabled", "panic_on_oops", "printk", "hung_task_timeout_secs")
 _INTERNAL_SIGNALS = 1 << 31 | 1 << 32  # 32 and 33
 _CLOCK_ERROR_MAX_S = 1.0
 _MEMORY_LOST_MAX_KIB = 32 << 10
@@ -84,27 +84,40 @@ def take(process: int) -> State:
     """
     home = f"/proc/{process}"
     status = dict(_STATUS.findall(_read(f"{home}/status")))
-    thread_count = int(status.pop("Threads"))
+    count = int(status.pop("Threads"))
     is_ours = is_guest()
     return State(
         descriptors=_descriptors(f"{home}/fd"),
         directory=_link(f"{home}/cwd"),
         status={name: _without_internal(name, value) for name, value in status.items()},
         limits=_read(f"{home}/limits"),
-        thread_count=_thread_count(process) if thread_count > 1 else 1,
+        thread_count=thread_count(process) if count > 1 else 1,
         mounts=frozenset(_read("/proc/self/mountinfo").splitlines() if is_ours else ()),
-        scratch=frozenset(
-            f"{folder}/{name}"
-            for folder in (_SCRATCH if is_ours else ())
-            for name in _listed(folder)
-            if not name.startswith(_KEPT_PREFIX)
-        ),
-        settings={name: _setting(name) for name in (_SETTINGS if is_ours else ())},
+        scratch=scratch() if is_ours else frozenset(),
+        settings={name: _setting(name) for name in (SETTINGS if is_ours else ())},
         tainted=_setting("tainted") if is_ours else "",
         is_disk_held=is_ours and _is_disk_held(),
         clock_offset_s=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) if is_ours else 0.0,
         available_kib=_available_kib() if is_ours else 0,
     )
+
+
+def scratch() -> frozenset[str]:
+    """What lies where tests may put files."""
+    return frozenset(
+        f"{folder}/{name}" for folder in _SCRATCH for name in _listed(folder) if not name.startswith(_KEPT_PREFIX)
+    )
+
+
+def descriptors() -> list[int]:
+    """Those that this process has open."""
+    numbers = [int(name) for name in _listed("/proc/self/fd")]
+    return [number for number in numbers if _is_open(number)]  # one was for the list itself
+
+
+def thread_count(process: int) -> int:
+    """Threads that the program started; the kernel's own workers (iou-…) come and go."""
+    return sum(not _text(f"{task}/comm").startswith("iou-") for task in _tasks(process))
 
 
 def stop_timers() -> list[str]:
@@ -284,8 +297,12 @@ def _descriptors(directory: str) -> dict[int, str]:
     return {int(name): _link(f"{directory}/{name}") for name in _listed(directory)}
 
 
-def _thread_count(process: int) -> int:
-    return sum(not _text(f"{task}/comm").startswith("iou-") for task in _tasks(process))
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _new_lines(before: str, after: str) -> list[str]:

@@ -13,6 +13,14 @@ _CHUNK_SIZE = 1 << 16
 FIRST_DESCRIPTOR = 900
 
 
+def out_of_reach(descriptor: int) -> int:
+    """Move a descriptor to where no test looks."""
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR)
+    finally:
+        os.close(descriptor)
+
+
 class WireError(Exception):
     """What arrived is no message: the test wrote to a descriptor that is not its own."""
 
@@ -26,8 +34,7 @@ class Wire:
     """
 
     def __init__(self, connection: socket.socket) -> None:
-        self.descriptor = fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR)
-        connection.close()
+        self.descriptor = out_of_reach(connection.detach())
         self.is_ignored = False
         self._pending = bytearray()
 

@@ -70,10 +70,69 @@ def test_after_closes():
     assert os.fstat(0)
 
 
+def test_closes_the_channel():
+    """And the line to the agent, and all else that is not its own."""
+    os.closerange(899, 1024)
+
+
+def test_after_closes_the_channel():
+    pass
+
+
+def test_closes_the_channel_alone():
+    os.close(900)
+
+
+def test_puts_another_file_in_place_of_the_channel():
+    with open("/dev/shm/instead", "wb") as file:
+        os.dup2(file.fileno(), 900)
+    os.unlink("/dev/shm/instead")
+
+
+def test_after_another_file():
+    pass
+
+
+def test_writes_into_the_channel():
+    os.write(900, b"@00000000 00000002 00000000 {}\n")
+
+
+def test_after_writes_into_the_channel():
+    pass
+
+
+def test_child_comes_back():
+    """A child that goes on where only its parent should, while that waits for it."""
+    child = os.fork()
+    if child:
+        time.sleep(1)
+
+
+def test_after_child_comes_back():
+    pass
+
+
+def has_to_be_looked_at():
+    """The next test is not taken from the same list: what came up is looked at by the agent."""
+    Path("/dev/kmsg").write_text("<6>something\n")
+
+
+def test_ends_before_it_goes_on():
+    """The process that runs the tests ends when it would go on to the next one: that is not the next one's fault."""
+    from harness.guest.progress import Progress
+
+    Progress.begin = lambda self: os._exit(8)
+
+
+def test_after_ends_before_it_goes_on():
+    pass
+
+
 def test_ends_before_the_next():
-    """The process that runs the tests ends when it would take the next one: that is not the next one's fault."""
+    """As above, when it would take the next list."""
     from harness.guest.wire import Wire
 
+    has_to_be_looked_at()
     Wire.receive = lambda self: os._exit(7)
 
 
@@ -84,6 +143,8 @@ def test_after_ends_before_the_next():
 def test_ends_instead_of_the_next():
     """As above, but only when the next one was handed over: it is not taken."""
     from harness.guest.wire import Wire
+
+    has_to_be_looked_at()
 
     def receive(self):
         select.select([self.descriptor], [], [])

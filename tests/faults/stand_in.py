@@ -20,25 +20,29 @@ VERSION = "9.9.9"
 
 
 class Port:
-    """PID 1's end of the channel, with faults in what it sends."""
+    """PID 1's end of the channel, with faults in what it sends, whichever process of the guest's sends it."""
 
     def __init__(self, connection: socket.socket, fault: str, number: int) -> None:
         from vm.guest.frames import Decoder
 
         self._connection, self._fault, self._number = connection, fault, number
         self._decoder = Decoder()
-        self._sent_count = 0
+        self._machine = os.getpid()
+        self._counts = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("I")  # frames sent
 
     def send(self, message: dict[str, Any]) -> None:
         from vm.guest.frames import encode
 
         if message["type"] == "done":
             time.sleep(float(os.environ.get("STAND_IN_TEST_SECONDS", "0")))
-        frame = encode(self._sent_count, message)
-        if self._sent_count == self._number:
-            frame = self._spoil(frame)
-        self._connection.sendall(frame)
-        self._sent_count += 1
+        frame, is_struck = encode(self._counts[0], message), self._counts[0] == self._number
+        self._counts[0] += 1
+        self._connection.sendall(self._spoil(frame) if is_struck else frame)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the whole machine: to this process last."""
+        for process in dict.fromkeys((self._machine, os.getpid())):
+            os.kill(process, number)
 
     def _spoil(self, frame: bytes) -> bytes:
         match self._fault:
@@ -49,7 +53,7 @@ class Port:
                 return frame[: len(frame) // 2]
             case "break-off":  # half a frame, and then the machine is gone
                 self._connection.sendall(frame[: len(frame) // 2])
-                os.kill(os.getpid(), signal.SIGKILL)
+                self._signal(signal.SIGKILL)
             case "twice":
                 return frame * 2
             case "lose":
@@ -57,9 +61,12 @@ class Port:
             case "noise":
                 return b"\xff\x00[   12.345678] a line of the kernel's log\r\n" + frame
             case "die":
-                os.kill(os.getpid(), signal.SIGKILL)
+                self._signal(signal.SIGKILL)
             case "stop":
-                os.kill(os.getpid(), signal.SIGSTOP)
+                os.kill(self._machine, signal.SIGSTOP)
+                while os.getppid() == self._machine:  # of a machine nothing is left when it is ended
+                    time.sleep(0.05)
+                os._exit(1)
         return frame
 
     def receive(self) -> dict[str, Any]:

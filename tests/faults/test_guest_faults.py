@@ -92,6 +92,19 @@ FAULTS = {
     ),
     "test_closes_0_to_255": Expected(Status.FAIL, (LEFT,), ("descriptor 1 was closed: /dev/console",)),
     "test_after_closes": PASS,
+    "test_closes_the_channel": Expected(Status.ERROR, (), ("exit status 1",)),
+    "test_after_closes_the_channel": PASS,
+    "test_closes_the_channel_alone": Expected(Status.PASS, (LEFT,), ("descriptor 900 was closed: /dev/ttyS1",)),
+    "test_puts_another_file_in_place_of_the_channel": Expected(
+        Status.PASS, (LEFT,), ("descriptor 900 is open: /dev/shm/instead (deleted)",)
+    ),
+    "test_after_another_file": PASS,
+    "test_writes_into_the_channel": Expected(Status.INFRA, (), ("the channel is corrupt",)),
+    "test_after_writes_into_the_channel": PASS,
+    "test_child_comes_back": Expected(Status.PASS, (LEFT,), ("still ran",)),
+    "test_after_child_comes_back": PASS,
+    "test_ends_before_it_goes_on": PASS,
+    "test_after_ends_before_it_goes_on": PASS,
     "test_ends_before_the_next": Expected(Status.PASS, None),
     "test_after_ends_before_the_next": PASS,
     "test_ends_instead_of_the_next": PASS,
@@ -189,10 +202,9 @@ def test_the_end_of_a_process_between_two_tests_is_said_and_charged_to_none(faul
     """It is seen right behind the test, or when the next one's turn has come."""
     said = [*faults.row("test_ends_before_the_next").evidence, *faults.results.kernels[0].notes]
     assert any("the process that runs the tests ended" in line and "exit status 7" in line for line in said)
-    assert any(
-        "test_after_ends_instead_of_the_next" in note and "exit status 7" in note
-        for note in faults.results.kernels[0].notes
-    )
+    notes = faults.results.kernels[0].notes
+    assert any("test_after_ends_instead_of_the_next" in note and "exit status 7" in note for note in notes)
+    assert any("test_after_ends_before_it_goes_on" in note and "exit status 8" in note for note in notes)
 
 
 def test_output_survives_whatever_it_is(faults: Run) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.guest import kmsg, leak_check
-from harness.guest.runner import _clip, _clipped
+from harness.guest.item_loop import _clip, _clipped
 from harness.guest.wire import Wire, WireError
 
 ROOT = str(Path(__file__).parents[2])
@@ -68,6 +68,51 @@ def test_a_process_that_did_not_change_is_not(process, change):
     before = leak_check.take(process.pid)
     tell(process, change)
     assert leak_check.compare(before, leak_check.take(process.pid)) == leak_check.Leftovers()
+
+
+QUICK = """
+import os, signal, subprocess, sys
+os.dup2({writer}, 2500)
+os.close({writer})
+sys.path.insert(0, {root!r})
+from harness.guest import quick_check
+check = quick_check.QuickCheck(os.getppid())
+check.renew()
+before = [check.is_as_before() for _ in range(3)]
+exec({change!r})
+os.write(2500, repr((before, check.is_as_before())).encode())
+os._exit(0)
+"""
+# Beside those that `leak_check.compare` tells of.
+MORE_CHANGES = [
+    "kept = subprocess.Popen(['cat'], stdin=subprocess.PIPE)",
+    "signal.setitimer(signal.ITIMER_VIRTUAL, 1000)",
+    "os.dup2(os.open('/dev/zero', os.O_RDONLY), 1)",
+    "number = os.open('/dev/zero', os.O_RDONLY); os.dup2(number, check._timers); os.close(number)",
+    "os.closerange(3, 2400)",
+    "gone = os.mkdir(f'/tmp/{os.getpid()}') or os.chdir(f'/tmp/{os.getpid()}') or os.rmdir(os.getcwd())",
+    "kept = open('/dev/null'); os.dup2(kept.fileno(), 2000); kept.close(); os.close(0)",
+]
+
+
+def quickly_checked(change):
+    """What the quick check says before a change to a process, and after it: as that process says."""
+    reader, writer = os.pipe()
+    program = QUICK.format(writer=writer, root=ROOT, change=change)
+    with subprocess.Popen([sys.executable, "-c", program], pass_fds=(writer,)):
+        os.close(writer)
+        with os.fdopen(reader) as file:
+            return file.read()
+
+
+@pytest.mark.parametrize("change", [*CHANGES, *MORE_CHANGES])
+def test_the_quick_check_notices_what_a_close_look_does(change):
+    assert quickly_checked(change) == "([True, True, True], False)"
+
+
+@pytest.mark.parametrize("change", ["open('/dev/null').close(); os.umask(os.umask(0))", "subprocess.run(['true'])"])
+def test_the_quick_check_notices_nothing_where_nothing_is_left(change):
+    assert quickly_checked(change) == "([True, True, True], True)"
 
 
 @pytest.mark.parametrize("name", ["ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF"])

@@ -1,5 +1,6 @@
 """What befalls a guest, and whose fault that is: guests whose every message is written down here."""
 
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ import pytest
 
 from harness.cells import Cell
 from harness.deadlines import Deadlines, Pace
-from harness.guests import Column, Guests, PendingOutcome
+from harness.guests import Attempt, Column, Guests, PendingOutcome
 from harness.session import remove_old
 from harness.verdict import judge
 from reports.results import Status
@@ -24,7 +25,7 @@ from vm.vmlinux import Vmlinux
 CELL = Cell("6.1", "amd64", "default")
 ITEM = "test_x.py::test_nop[6.1-default]"
 STARTED = {"type": "started"}
-DONE = {"type": "done"}
+DONE = {"type": "done", "item": 0}
 COLLECTED = {"type": "collected", "items": [ITEM], "features": {}}
 
 
@@ -40,7 +41,7 @@ class ScriptedChannel:
     """Gives one message after another; what stands in front of a `None` comes unasked."""
 
     def __init__(self, script: Sequence[Any]) -> None:
-        self.script = [COLLECTED, *script]
+        self.script = list(script)
         self.sent: list[Mapping[str, Any]] = []
 
     def poll(self) -> Mapping[str, Any] | None:
@@ -65,8 +66,8 @@ class ScriptedGuest:
     ready: Mapping[str, Any] = {"release": "6.1.0", "version": "#1"}
     is_restored = False
 
-    def __init__(self, script: Script, directory: Path) -> None:
-        self.channel = ScriptedChannel(script)
+    def __init__(self, script: Script, directory: Path, collected: Mapping[str, Any]) -> None:
+        self.channel = ScriptedChannel([collected, *script])
         self.console = directory / "console.txt"
         self.console.touch()
         self.is_killed = False
@@ -85,9 +86,6 @@ class ScriptedGuest:
     def await_end(self) -> None:
         pass
 
-    def console_mark(self, line: str) -> None:
-        self.console.write_text(f"{self.console.read_text()}uring-matrix: {line}\n")
-
     def interrupt(self, timeout_s: float) -> None:
         self.console.write_text(f"{self.console.read_text()}{self.answer}")
 
@@ -105,14 +103,16 @@ Make = Callable[..., tuple[Guests, list[ScriptedGuest]]]
 def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes guests that follow scripts, the first one the first script."""
 
-    def make(*scripts: Script | BootError, **options: Any) -> tuple[Guests, list[ScriptedGuest]]:
+    def make(
+        *scripts: Script | BootError, collected: Mapping[str, Any] = COLLECTED, **options: Any
+    ) -> tuple[Guests, list[ScriptedGuest]]:
         rest, booted = list(scripts), []
 
         def boot(config: MachineConfig, directory: Path, *, deadline_s: float) -> ScriptedGuest:
             script = rest.pop(0)
             if isinstance(script, BootError):
                 raise script
-            booted.append(ScriptedGuest(script, directory))
+            booted.append(ScriptedGuest(script, directory, collected))
             return booted[-1]
 
         monkeypatch.setattr(Guest, "boot", boot)
@@ -136,7 +136,7 @@ def test_an_ordinary_test(guests: Make) -> None:
     some, booted = guests(PASSED)
     ran = some.run(CELL, ITEM, None)
     assert Status.PASS is judge(ran.facts).status
-    assert {"type": "run", "item": 0, "next": None, "cell": 0} == booted[0].channel.sent[-1]
+    assert {"type": "run", "items": [0], "next": None, "cell": 0} == booted[0].channel.sent[-1]
     assert not booted[0].is_killed
     some.close()
     assert booted[0].is_killed
@@ -364,3 +364,110 @@ def test_consoles_that_nobody_named_a_place_for_go_after_a_week(tmp_path: Path) 
         os.utime(tmp_path / name, (0, time.time() - age_days * 86_400))
     remove_old(tmp_path)
     assert ["new"] == [path.name for path in tmp_path.iterdir()]
+
+
+# -- lists of tests ----------------------------------------------------------------------------------------------------
+
+SECOND, THIRD = (ITEM.replace("nop", name) for name in ("second", "third"))
+THREE = {**COLLECTED, "items": [ITEM, SECOND, THIRD]}
+
+
+def passed(place: int, **facts: Any) -> dict[str, Any]:
+    return {**PASSED[1], "item": place, **facts}
+
+
+def run_three(some: Guests) -> list[Attempt]:
+    """Run three items as pytest does that knows them all."""
+    ids = [ITEM, SECOND, THIRD, None]
+    return [some.run(CELL, ids[at], ids[at + 1], lambda at=at: ids[at + 1 :]) for at in range(3)]  # type: ignore[arg-type, misc]
+
+
+def sent(guest: ScriptedGuest) -> list[tuple[Any, Any]]:
+    return [(message["items"], message["next"]) for message in guest.channel.sent]
+
+
+@pytest.fixture
+def lists(guests: Make) -> Make:
+    """Makes guests that have collected three items."""
+    return functools.partial(guests, collected=THREE)
+
+
+def test_a_list_is_handed_over_once(lists: Make) -> None:
+    some, booted = lists([STARTED, passed(0), passed(1), passed(2)])
+    assert [Status.PASS] * 3 == [judge(ran.facts).status for ran in run_three(some)]
+    assert [[([0, 1, 2], None)]] == [sent(guest) for guest in booted]
+
+
+DURING_A_LIST: dict[str, tuple[Any, Status]] = {
+    "the machine is gone": (ChannelClosedError("the guest is gone"), Status.CRASH),
+    "no answer": (ChannelTimeoutError("nothing whole"), Status.TIMEOUT),
+    "garbage": (ChannelCorruptError("bad checksum"), Status.INFRA),
+    "the agent is gone": (EXIT, Status.CRASH),
+    "its process died": ({"type": "died", "item": 1, "how": "killed by SIGKILL"}, Status.CRASH),
+    "a result of another test": (passed(2), Status.INFRA),
+}
+
+
+@pytest.mark.parametrize("name", DURING_A_LIST)
+def test_the_first_result_that_is_missing_is_the_running_tests(lists: Make, name: str) -> None:
+    """The one before has its verdict; the one behind is asked for anew."""
+    event, status = DURING_A_LIST[name]
+    rest = [STARTED, passed(2)]
+    is_same_guest = isinstance(event, dict) and event["type"] == "died"
+    some, booted = lists([STARTED, passed(0), event, *(rest if is_same_guest else ())], rest)
+    assert [Status.PASS, status, Status.PASS] == [judge(ran.facts).status for ran in run_three(some)]
+    asked = [one for guest in booted for one in sent(guest)]
+    assert [([0, 1, 2], None), ([2], None)] == asked
+    assert (1 if is_same_guest else 2) == len(booted)
+
+
+@pytest.mark.parametrize("facts", [{"is_last": True}, {"is_last": True, "is_spoiled": True}])
+def test_a_guest_that_stops_where_something_came_up_is_asked_anew(lists: Make, facts: Mapping[str, Any]) -> None:
+    rest = [STARTED, passed(1), passed(2)]
+    some, booted = lists([STARTED, passed(0, **facts), *rest], rest)
+    assert [Status.PASS] * 3 == [judge(ran.facts).status for ran in run_three(some)]
+    assert [([0, 1, 2], None), ([1, 2], None)] == [one for guest in booted for one in sent(guest)]
+
+
+def test_what_is_said_within_a_list_is_the_next_tests(lists: Make) -> None:
+    line = "<4>[9.0] WARNING: CPU: 0 PID: 1"
+    said = {**STARTED, "between": [line], "notes": ["another process"]}
+    some, _ = lists([STARTED, passed(0), said, passed(1), passed(2)])
+    first, second, third = run_three(some)
+    assert f"kernel: between {ITEM} and this test: {line}" in judge(second.facts).evidence
+    assert [(), ()] == [judge(ran.facts).evidence for ran in (first, third)]
+    assert second.kernel is not None
+    assert (f"before {SECOND}: another process",) == second.kernel["notes"]
+
+
+def test_a_list_that_nobody_wants_any_more_ends_its_guest(lists: Make) -> None:
+    """What a guest is at, or has done, is not what pytest asks for: no verdict may come of it."""
+    some, booted = lists([STARTED, passed(0), passed(1)], [STARTED, passed(2)])
+    some.run(CELL, ITEM, SECOND, lambda: [SECOND, THIRD, None])
+    ran = some.run(CELL, THIRD, None)
+    assert Status.PASS is judge(ran.facts).status
+    assert [True, False] == [guest.is_killed for guest in booted]
+
+
+def test_an_item_that_was_not_collected_ends_the_list(guests: Make) -> None:
+    some, booted = guests([STARTED, passed(0)])
+    some.run(CELL, ITEM, SECOND, lambda: [SECOND, THIRD, None])
+    assert [([0], None)] == sent(booted[0])
+    assert Status.ERROR is judge(some.run(CELL, SECOND, THIRD).facts).status
+
+
+def test_isolated_tests_are_no_list(lists: Make) -> None:
+    some, booted = lists(*[[STARTED, passed(place)] for place in range(3)], is_isolated=True)
+    run_three(some)
+    assert [[([place], None)] for place in range(3)] == [sent(guest) for guest in booted]
+
+
+def test_a_console_is_a_tests_own_from_its_mark_on(lists: Make) -> None:
+    """Whatever is written while the host is still busy with the test before."""
+    some, booted = lists([STARTED, passed(0), ChannelClosedError("gone")])
+    some.run(CELL, ITEM, SECOND, lambda: [SECOND, THIRD, None])
+    lines = ["of the first", f"uring-matrix: begins {SECOND}, mode default", "Kernel panic - not syncing: here"]
+    booted[0].console.write_text("".join(f"{line}\r\n" for line in lines))
+    end = some.run(CELL, SECOND, THIRD).facts.guest_end
+    assert end is not None
+    assert "Kernel panic - not syncing: here\n" == end.console

@@ -11,8 +11,9 @@ from typing import Any
 
 HEADER_SIZE = 28  # "@" + 8 + " " + 8 + " " + 8 + " "
 FRAME_SIZE_MAX = 64 * 1024 * 1024
-# An emulated serial port moves a byte in the time that compressing ten takes. A small window is quickly set up.
-_COMPRESSED_SIZE_MIN = 64
+# An emulated serial port moves a byte in the time that compressing ten takes. A small window is quickly set up, but
+# not as quickly as what most tests have to tell is moved as it is.
+_COMPRESSED_SIZE_MIN = 96
 _COMPRESSION = {"level": 1, "wbits": 12, "memLevel": 4}
 # What messages often say, the most frequent last: short ones have nothing to repeat but this.
 WORDS = (

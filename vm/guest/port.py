@@ -1,5 +1,6 @@
 """The guest's end of the channel: framed messages over the second serial port."""
 
+import errno
 import fcntl
 import mmap
 import os
@@ -26,11 +27,12 @@ class Port:
         self._counts = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("I")  # frames sent, frames received
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send one message, all of it."""
+        """Send one message, all of it, and wait until it has left this machine: whatever happens next, it is known."""
         frame = memoryview(encode(self._counts[0], message))
         self._counts[0] += 1
         while frame:
             frame = frame[os.write(self.descriptor, frame) :]
+        _drain(self.descriptor)
 
     def receive(self) -> dict[str, Any]:
         """Wait for the next message. The deadline is the host's: it ends a guest that waits too long."""
@@ -41,6 +43,18 @@ class Port:
                 self._counts[1] += 1
                 return message
             self._decoder.feed(os.read(self.descriptor, 65536))
+
+
+def _drain(descriptor: int) -> None:
+    """Wait until all is sent. A child that ended meanwhile, say, is no reason to wait no longer."""
+    while True:
+        try:
+            termios.tcdrain(descriptor)
+        except termios.error as error:
+            if error.args[0] != errno.EINTR:
+                raise
+        else:
+            return
 
 
 def _make_raw(descriptor: int) -> None:
