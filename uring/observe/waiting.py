@@ -1,0 +1,207 @@
+"""Timeouts, polls, cancellation, no-ops."""
+
+from __future__ import annotations
+
+import errno
+import select
+import time
+
+from .. import flags as f
+from ..opcodes import OP
+from .bare import sqe
+from .finding import INVALID, Finding, add, judge, no, request, seen
+from .operations import NOWHERE, mask32
+from .transfers import multishot
+from .world import World
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .finding import Results
+
+_ETIME, _NOENT = (-errno.ETIME,), (-errno.ENOENT,)
+_NOBODY_ASKED = 1 << 30
+
+
+# ---- timeouts
+
+
+def _absolute(clock: int, flags: int) -> Callable[[World], Finding]:
+    def ask(w: World) -> Finding:
+        # As a length of time it would be long.
+        now = w.time(*divmod(time.clock_gettime_ns(clock), 10**9))
+        result = w.fresh().ask(sqe(OP.TIMEOUT, addr=now, size=1, rw_flags=f.IORING_TIMEOUT_ABS | flags)).res
+        return judge("a timeout at a time that is over", result, _ETIME)
+
+    return ask
+
+
+add("timeout-abs", "IORING_TIMEOUT_ABS IORING_OP_TIMEOUT", _absolute(time.CLOCK_MONOTONIC, 0))
+add(
+    "timeout-boottime",
+    "IORING_TIMEOUT_BOOTTIME IORING_OP_TIMEOUT",
+    _absolute(time.CLOCK_BOOTTIME, f.IORING_TIMEOUT_BOOTTIME),
+)
+add(
+    "timeout-realtime",
+    "IORING_TIMEOUT_REALTIME IORING_OP_TIMEOUT",
+    _absolute(time.CLOCK_REALTIME, f.IORING_TIMEOUT_REALTIME),
+)
+
+
+@request("timeout-count", "IORING_OP_TIMEOUT")
+def _count(w: World) -> Finding:
+    """A timeout that ends with the first completion."""
+    ring = w.fresh()
+    first = ring.submit(sqe(OP.TIMEOUT, addr=w.time(60), size=1, off=1), sqe(OP.NOP))
+    results = {cqe.user_data - first: cqe.res for cqe in ring.reap(2)}
+    return judge("a timeout that waits for one completion", results[0], (0,), (*INVALID, *_ETIME))
+
+
+def _update(flags: int, words: str) -> Callable[[World], Finding]:
+    entry_flags = f.IORING_TIMEOUT_UPDATE | flags
+    return lambda w: judge(
+        words, w.ask(sqe(OP.TIMEOUT_REMOVE, addr=NOWHERE, off=w.time(1), rw_flags=entry_flags)), _NOENT
+    )
+
+
+add("timeout-update", "IORING_TIMEOUT_UPDATE IORING_OP_TIMEOUT_REMOVE", _update(0, "an update of no timeout"))
+add(
+    "link-timeout-update",
+    "IORING_LINK_TIMEOUT_UPDATE IORING_OP_TIMEOUT_REMOVE",
+    _update(f.IORING_LINK_TIMEOUT_UPDATE, "an update of no linked timeout"),
+)
+
+
+@request("timeout-etime-success", "IORING_TIMEOUT_ETIME_SUCCESS IORING_OP_TIMEOUT")
+def _etime_success(w: World) -> Finding:
+    """What is linked behind the timeout goes on."""
+    ring = w.fresh()
+    first = ring.submit(
+        sqe(OP.TIMEOUT, addr=w.time(), size=1, rw_flags=f.IORING_TIMEOUT_ETIME_SUCCESS, flags=f.IOSQE_IO_LINK),
+        sqe(OP.NOP),
+    )
+    results = {cqe.user_data - first: cqe.res for cqe in ring.reap(2)}
+    if results[0] != -errno.ETIME:
+        return judge("a timeout whose end is a success", results[0], ())
+    return judge("behind a timeout whose end is a success", results[1], (0,), (-errno.ECANCELED,))
+
+
+@request("timeout-multishot", "IORING_TIMEOUT_MULTISHOT IORING_OP_TIMEOUT")
+def _timeout_multishot(w: World) -> Finding:
+    cqe = w.fresh().ask(sqe(OP.TIMEOUT, addr=w.time(0, 1000), size=1, off=2, rw_flags=f.IORING_TIMEOUT_MULTISHOT))
+    if cqe.res != -errno.ETIME:
+        return judge("a timeout that repeats", cqe.res, ())
+    return seen(bool(cqe.flags & f.IORING_CQE_F_MORE), f"flags of a timeout that repeats: {cqe.flags:#x}")
+
+
+@request("timeout-immediate-arg", "IORING_TIMEOUT_IMMEDIATE_ARG IORING_OP_TIMEOUT")
+def _immediate(w: World) -> Finding:
+    result = w.ask(sqe(OP.TIMEOUT, addr=1000, size=1, rw_flags=f.IORING_TIMEOUT_IMMEDIATE_ARG))
+    return judge("a timeout of 1000 ns in the entry itself", result, _ETIME)
+
+
+# ---- polls
+
+
+def _poll(flags: int, w: World) -> list[int]:
+    return sqe(OP.POLL_ADD, w.pipe()[1], rw_flags=mask32(select.POLLOUT), size=flags)
+
+
+@request("poll-multishot", "IORING_POLL_ADD_MULTI IORING_OP_POLL_ADD")
+def _poll_multishot(w: World) -> Finding:
+    return multishot("multishot poll", w.fresh().ask(_poll(f.IORING_POLL_ADD_MULTI, w)))
+
+
+@request("poll-level", "IORING_POLL_ADD_LEVEL IORING_OP_POLL_ADD")
+def _poll_level(w: World) -> Finding:
+    result = w.fresh().ask(_poll(f.IORING_POLL_ADD_LEVEL, w)).res
+    return judge("a level-triggered poll", result, (select.POLLOUT,))
+
+
+def _poll_update(flags: int, **fields: int) -> Callable[[World], Finding]:
+    return lambda w: judge(
+        "an update of no poll", w.ask(sqe(OP.POLL_REMOVE, addr=NOWHERE, size=flags, **fields)), _NOENT
+    )
+
+
+add(
+    "poll-update-events",
+    "IORING_POLL_UPDATE_EVENTS IORING_OP_POLL_REMOVE",
+    _poll_update(f.IORING_POLL_UPDATE_EVENTS, rw_flags=mask32(select.POLLIN)),
+)
+add(
+    "poll-update-user-data",
+    "IORING_POLL_UPDATE_USER_DATA IORING_OP_POLL_REMOVE",
+    _poll_update(f.IORING_POLL_UPDATE_USER_DATA, off=1),
+)
+
+
+# ---- cancellation
+
+
+def _cancel(flags: int, has: Results = _NOENT, **fields: int) -> Callable[[World], Finding]:
+    def ask(w: World) -> Finding:
+        ring = w.with_files(w.file) if flags & f.IORING_ASYNC_CANCEL_FD_FIXED else w.fresh()
+        return judge("cancelling what is not there", ring.ask(sqe(OP.ASYNC_CANCEL, rw_flags=flags, **fields)).res, has)
+
+    return ask
+
+
+_CANCELS: tuple[tuple[str, int, Results, dict[str, int]], ...] = (
+    # All of none are cancelled; kernels differ in whether that is an error.
+    ("ALL", 0, (0, *_NOENT), {"addr": NOWHERE}),
+    ("FD", 0, _NOENT, {"fd": 1}),
+    ("ANY", 0, (0, *_NOENT), {}),
+    ("FD_FIXED", f.IORING_ASYNC_CANCEL_FD, _NOENT, {"fd": 0}),
+    ("USERDATA", 0, _NOENT, {"addr": NOWHERE}),
+    ("OP", 0, _NOENT, {"size": int(OP.POLL_ADD)}),
+)
+for _name, _others, _has, _fields in _CANCELS:
+    _flags = int(getattr(f, f"IORING_ASYNC_CANCEL_{_name}")) | _others
+    _id = f"cancel-{_name.lower().replace('_', '-')}"
+    add(_id, f"IORING_ASYNC_CANCEL_{_name} IORING_OP_ASYNC_CANCEL", _cancel(_flags, _has, **_fields))
+
+
+# ---- no-ops, whose flags were overlooked before there were any
+
+_OVERLOOKED = (0, *INVALID)
+
+
+@request("nop-inject-result", "IORING_NOP_INJECT_RESULT IORING_OP_NOP")
+def _inject(w: World) -> Finding:
+    result = w.ask(sqe(OP.NOP, rw_flags=f.IORING_NOP_INJECT_RESULT, size=42))
+    return judge("a no-op told to say 42", result, (42,), _OVERLOOKED)
+
+
+@request("nop-file", "IORING_NOP_FILE IORING_OP_NOP")
+def _nop_file(w: World) -> Finding:
+    result = w.ask(sqe(OP.NOP, 1 << 20, rw_flags=f.IORING_NOP_FILE))
+    return judge("a no-op on a file that is not open", result, (-errno.EBADF,), _OVERLOOKED)
+
+
+@request("nop-fixed-file", "IORING_NOP_FIXED_FILE IORING_OP_NOP")
+def _nop_fixed_file(w: World) -> Finding:
+    result = w.ask_fixed(sqe(OP.NOP, 99, rw_flags=f.IORING_NOP_FILE | f.IORING_NOP_FIXED_FILE))
+    return judge("a no-op on a file that is not registered", result, (-errno.EBADF,), _OVERLOOKED)
+
+
+@request("nop-fixed-buffer", "IORING_NOP_FIXED_BUFFER IORING_OP_NOP")
+def _nop_buffer(w: World) -> Finding:
+    result = w.ask_fixed(sqe(OP.NOP, rw_flags=f.IORING_NOP_FIXED_BUFFER, buf_index=99))
+    return judge("a no-op with a buffer that is not registered", result, (-errno.EFAULT,), _OVERLOOKED)
+
+
+@request("nop-tw", "IORING_NOP_TW IORING_OP_NOP")
+def _nop_tw(w: World) -> Finding:
+    if w.ask(sqe(OP.NOP, rw_flags=_NOBODY_ASKED)) == 0:
+        return no("flags of no-ops are overlooked")
+    return judge("a no-op by way of task work", w.ask(sqe(OP.NOP, rw_flags=f.IORING_NOP_TW)), (0,))
+
+
+@request("fsync-datasync", "IORING_FSYNC_DATASYNC IORING_OP_FSYNC")
+def _datasync(w: World) -> Finding:
+    if w.ask(sqe(OP.FSYNC, w.file, rw_flags=_NOBODY_ASKED)) != -errno.EINVAL:
+        return no("flags of fsync are overlooked")
+    return judge("fsync of data alone", w.ask(sqe(OP.FSYNC, w.file, rw_flags=f.IORING_FSYNC_DATASYNC)), (0,))
