@@ -26,7 +26,7 @@ from . import (  # noqa: F401
     waiting,
     zero_copy,
 )
-from .finding import REQUESTS, Observation, Request, State
+from .finding import REQUESTS, Observation, Request, State, own_id
 from .runner import DEADLINE_S, one_by_one, ordered
 
 TYPE_CHECKING = False
@@ -77,8 +77,8 @@ def find(name: str) -> Request:
     Raises:
         KeyError: there is none.
     """
-    if name in REQUESTS:
-        return REQUESTS[name]
+    if (identifier := own_id(name) or name) in REQUESTS:
+        return REQUESTS[identifier]
     for one in REQUESTS.values():
         if one.symbols[0] == name:
             return one

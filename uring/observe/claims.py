@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import flags as f
 from ..opcodes import IORING_OP, IORING_REGISTER
 from ..structs import io_uring_probe
-from .finding import REQUESTS
+from .finding import REQUESTS, own_id
 from .query import Known, known
 from .world import World
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PROBED = 256
+# A flag among the numbers of registrations.
+_NOT_SAID = {"register-use-registered-ring"}
 
 
 def claims(w: World) -> dict[str, bool]:
@@ -32,25 +34,12 @@ def claims(w: World) -> dict[str, bool]:
         about += _of_query(answer)
     found = {}
     for one in REQUESTS.values():
+        symbol = one.symbols[0]
         for prefix, is_claimed in about:
-            # What requests of an operation can do beside is named after its flag first.
-            name = one.symbols[0].removeprefix(prefix)
-            if name != one.symbols[0] and one.id == _PREFIX[prefix] + name.lower().replace("_", "-"):
-                found[one.id] = is_claimed(name)
+            if symbol.startswith(prefix) and one.id == own_id(symbol) and one.id not in _NOT_SAID:
+                found[one.id] = is_claimed(symbol.removeprefix(prefix))
     w.clean()
     return found
-
-
-# Only ids that are about the symbol itself: `openat-direct` is about more than IORING_OP_OPENAT.
-_PREFIX = {
-    "IORING_FEAT_": "feat-",
-    "IORING_OP_": "op-",
-    "IORING_SETUP_": "setup-",
-    "IORING_ENTER_": "enter-",
-    "IOSQE_": "sqe-",
-    "IORING_REGISTER_": "register-",
-    "IORING_UNREGISTER_": "unregister-",
-}
 
 
 def _of_query(answer: Known) -> list[tuple[str, Callable[[str], bool]]]:
@@ -64,5 +53,4 @@ def _of_query(answer: Known) -> list[tuple[str, Callable[[str], bool]]]:
 
 
 def _is_registration(name: str, answer: Known) -> bool:
-    # USE_REGISTERED_RING is a flag, which the answer says nothing about.
-    return name in IORING_REGISTER.__members__ and IORING_REGISTER[name] < answer.registrations
+    return IORING_REGISTER[name] < answer.registrations

@@ -77,6 +77,29 @@ class Request:
 
 REQUESTS: dict[str, Request] = {}
 
+_OWN = {
+    "IORING_OP_": "op-",
+    "IORING_SETUP_": "setup-",
+    "IORING_FEAT_": "feat-",
+    "IORING_ENTER_": "enter-",
+    "IORING_CQE_F_": "cqe-",
+    "IOSQE_": "sqe-",
+    "IORING_REGISTER_": "register-",
+    "IORING_UNREGISTER_": "unregister-",
+}
+
+
+def own_id(symbol: str) -> str | None:
+    """The id of the capability that a symbol itself is, if it is one.
+
+    Args:
+        symbol: `IORING_OP_OPENAT` is `op-openat`; `openat-direct` is about more than that.
+    """
+    for prefix, put_before in _OWN.items():
+        if symbol.startswith(prefix):
+            return put_before + symbol.removeprefix(prefix).lower().replace("_", "-")
+    return None
+
 
 class RefusedError(Exception):
     """A ring, a registration or a submission that the request needs was refused.

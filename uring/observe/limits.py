@@ -23,8 +23,8 @@ R = IORING_REGISTER
 _RSRC_BYTES = 32
 _TOO_MANY = 1 << 30
 _NOBODY = 65534
-# More than any kernel takes.
-_FILES_MAX = 1 << 20
+# fs.nr_open, unless it was changed.
+_OPEN_MAX = 1 << 20
 
 
 @request("limit-sq-entries", "IORING_SETUP_CLAMP")
@@ -95,12 +95,12 @@ def _files(w: World, count: int) -> int:
 
 @request("limit-fixed-files", "IORING_REGISTER_FILES")
 def _fixed_files(w: World) -> Finding:
-    with _limited(resource.RLIMIT_NOFILE, _FILES_MAX + 1) as allowed:
-        for limit in (_FILES_MAX, 1 << 15, 1024):
-            if limit >= allowed:
-                continue
-            if _files(w, limit + 1) == -errno.EMFILE and _files(w, limit) == 0:
+    with _limited(resource.RLIMIT_NOFILE, _OPEN_MAX) as allowed:
+        for limit in (1 << 15, 1024):
+            if limit < allowed and _files(w, limit + 1) == -errno.EMFILE and _files(w, limit) == 0:
                 return yes(f"{limit} files are taken, one more is not", limit)
+        if allowed == _OPEN_MAX and _files(w, allowed) == 0:
+            return yes(f"{allowed} files are taken, and no process has more", allowed)
     return unknown(f"more than this process may have open ({allowed})")
 
 

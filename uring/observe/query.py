@@ -9,6 +9,7 @@ from typing import NamedTuple
 from .. import syscalls
 from ..opcodes import IORING_REGISTER
 from .finding import Finding, add, judge
+from .numbers import number_of
 from .world import World
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 _HEADER = struct.Struct("=QQIIi3I")
 _DATA_BYTES = 128
-QUERY_OPCODES, QUERY_ZCRX, QUERY_SCQ, QUERY_ZCRX_EVENT = range(4)
+QUERY_OPCODES = 0
 # What no kernel knows is a result of its own.
 LACKS = (-errno.EINVAL, -errno.EBADF, -errno.EOPNOTSUPP)
 
@@ -49,14 +50,22 @@ def known(w: World) -> Known | None:
     return None if result else Known(*struct.unpack_from("=II4Q", data))
 
 
-def _about(what: int, words: str, *, has_ring: bool = True) -> Callable[[World], Finding]:
-    return lambda w: judge(
-        f"IORING_REGISTER_QUERY of {words}", query(w, what, w.ring.fd if has_ring else -1)[0], (0,), LACKS
-    )
+def _about(symbol: str, words: str, *, has_ring: bool = True) -> Callable[[World], Finding]:
+    what = number_of(symbol) or 0
+    called = f"IORING_REGISTER_QUERY of {words}"
+    return lambda w: judge(called, query(w, what, w.ring.fd if has_ring else -1)[0], (0,), LACKS)
 
 
-add("query-opcodes", "IO_URING_QUERY_OPCODES", _about(QUERY_OPCODES, "operations and flags"))
-add("query-zcrx", "IO_URING_QUERY_ZCRX", _about(QUERY_ZCRX, "zero-copy receive"))
-add("query-scq", "IO_URING_QUERY_SCQ", _about(QUERY_SCQ, "the rings' headers"))
-add("query-zcrx-event", "IO_URING_QUERY_ZCRX_EVENT", _about(QUERY_ZCRX_EVENT, "zero-copy receive's events"))
-add("query-without-ring", "IORING_REGISTER_QUERY", _about(QUERY_OPCODES, "operations, without a ring", has_ring=False))
+for _id, _words in (
+    ("opcodes", "operations and flags"),
+    ("zcrx", "zero-copy receive"),
+    ("scq", "the rings' headers"),
+    ("zcrx-event", "zero-copy receive's events"),
+):
+    _symbol = f"IO_URING_QUERY_{_id.upper().replace('-', '_')}"
+    add(f"query-{_id}", f"{_symbol} IORING_REGISTER_QUERY", _about(_symbol, _words))
+add(
+    "query-without-ring",
+    "IORING_REGISTER_QUERY",
+    _about("IO_URING_QUERY_OPCODES", "operations, without a ring", has_ring=False),
+)

@@ -10,7 +10,7 @@ from ..opcodes import IORING_REGISTER, OP
 from ..structs import io_uring_files_update
 from .bare import sqe
 from .finding import INVALID, Finding, judge, no, request, seen
-from .registrations import clone, resources, ring_fd, unregister_ring_fd, with_buffer
+from .registrations import clone, resources, ring_fd, unregister_ring_fd, update2, with_buffer
 from .world import World
 
 R = IORING_REGISTER
@@ -19,15 +19,23 @@ _TAG = 0x7A67
 
 
 def tag_completion(w: World, *, is_file: bool) -> Finding:
-    """A tagged resource completes when it is given back."""
+    """A tagged resource completes when another takes its place."""
     ring = w.fresh()
     tags = w.put(struct.pack("=Q", _TAG))
     data = w.fds(w.file) if is_file else w.iovec()
-    opcode = R.REGISTER_FILES2 if is_file else R.REGISTER_BUFFERS2
+    opcode, update, unregister = _TAGGED[is_file]
     w.need(ring, f"IORING_{opcode.name}", opcode, resources(w, 1, data, tags), _RSRC_BYTES)
-    ring.register(R.UNREGISTER_FILES if is_file else R.UNREGISTER_BUFFERS)
+    w.need(ring, f"IORING_{update.name}", update, update2(w, data), _RSRC_BYTES)
+    # Kernels before 6.4 say so a second later, but for those who give everything back meanwhile.
+    ring.register(unregister)
     found = [cqe.user_data for cqe in ring.reap(1)]
-    return seen(found == [_TAG], f"completions after giving back a resource with the tag {_TAG:#x}: {len(found)}")
+    return seen(found == [_TAG], f"completions after replacing a resource with the tag {_TAG:#x}: {len(found)}")
+
+
+_TAGGED = {
+    True: (R.REGISTER_FILES2, R.REGISTER_FILES_UPDATE2, R.UNREGISTER_FILES),
+    False: (R.REGISTER_BUFFERS2, R.REGISTER_BUFFERS_UPDATE, R.UNREGISTER_BUFFERS),
+}
 
 
 @request("files-tags", "IORING_REGISTER_FILES2")
@@ -76,7 +84,7 @@ def _alloc(w: World) -> Finding:
     fds = w.fds(w.file)
     result = ring.ask(sqe(OP.FILES_UPDATE, addr=fds, size=1, off=f.IORING_FILE_INDEX_ALLOC)).res
     if result != 1:
-        return judge("an update of whichever slot is free", result, (), (*INVALID, 0))
+        return judge("an update of whichever slot is free", result, (), (*INVALID, -errno.EOVERFLOW, 0))
     slot = struct.unpack("=i", w.get(fds, 4))[0]
     return seen(slot == 1, f"the kernel chose slot {slot} of two, the first being taken")
 

@@ -146,7 +146,7 @@ def _observe(requests: Sequence[Request], writing: int) -> None:
         try:
             same = _same_for_all(world)
             claimed = {} if same else claims(world)
-        except Exception as error:  # noqa: BLE001 - said once for all, instead of dying once for each
+        except Exception as error:  # said once for all, instead of dying once for each
             same, claimed = unknown(f"observing cannot begin: {type(error).__name__}: {error}"), {}
         for one in requests:
             finding = same or found_by(one, world)
