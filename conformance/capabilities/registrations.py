@@ -373,16 +373,16 @@ _LIMITS: tuple[Row, ...] = (
         "How many buffers a group can have.",
     ),
     (
-        "limit-memlock-rings",
-        "rings count as locked memory",
-        f"5.1 {_HISTORY}",
-        "RLIMIT_MEMLOCK limits rings; the memory cgroup does since 5.12.",
+        "rings-without-memlock",
+        "rings beside RLIMIT_MEMLOCK",
+        "5.12 io_uring_mlock_size(3)",
+        "Rings do not count as locked memory: nobody has to raise the limit for them.",
     ),
     (
-        "limit-memlock-buffers",
-        "registered buffers count as locked memory",
-        f"5.1 {_HISTORY}",
-        "RLIMIT_MEMLOCK limits registered buffers.",
+        "buffers-without-memlock",
+        "registered buffers beside RLIMIT_MEMLOCK",
+        "5.12 io_uring_registered_buffers(7)",
+        "Registered buffers do not count as locked memory.",
     ),
 )
 

@@ -8,7 +8,7 @@ import struct
 from .. import flags as f
 from ..opcodes import IORING_REGISTER
 from .bare import Ring
-from .finding import INVALID, Finding, add, judge, request
+from .finding import INVALID, Finding, add, judge, name_of, request, unknown
 from .world import World
 
 TYPE_CHECKING = False
@@ -84,7 +84,7 @@ def _operation(words: str, operation: int) -> Callable[[World], Finding]:
             known, _ = _control(w, ring, 99, operation)
             if known in INVALID or result == -errno.EOPNOTSUPP:
                 return judge("IORING_REGISTER_ZCRX_CTRL", known, (), off=ZCRX_OFF)
-            return judge("a queue without a network card, to try it on", result, (), ())
+            return unknown(f"needs a queue to try it on, and ZCRX_REG_NODEV is refused with {name_of(result)}")
         result, fd = _control(w, ring, number, operation)
         if operation == _EXPORT and result == 0:
             w.keep(fd)
