@@ -356,13 +356,13 @@ _LIMITS: tuple[Row, ...] = (
     ("limit-cq-entries", "entries of a completion queue", f"5.1 {_HISTORY}", "How long a completion queue can be."),
     (
         "limit-fixed-buffers",
-        "registered buffers",
+        "number of registered buffers",
         f"5.1 {_HISTORY}",
         "How many buffers can be registered; 1024 before 5.13.",
     ),
     (
         "limit-fixed-files",
-        "registered files",
+        "number of registered files",
         f"5.1 {_HISTORY}",
         "How many files can be registered; also limited by RLIMIT_NOFILE.",
     ),

@@ -15,6 +15,7 @@ from .bare import sqe
 from .finding import INVALID, Finding, RefusedError, add, judge, no, request, seen, unknown, yes
 from .operations import NO_GROUP, mask32
 from .registrations import DEFERRED, ring_fd, unregister_ring_fd
+from .transfers import multishot
 from .world import World
 
 TYPE_CHECKING = False
@@ -35,12 +36,10 @@ def _drain(w: World) -> Finding:
     """Behind a request that ends only when a byte is written."""
     ring = w.fresh()
     reading, writing = w.pipe()
-    first = ring.submit(
-        sqe(OP.READV, reading, addr=w.iovec((w.buffer, 1)), size=1), sqe(OP.NOP, flags=f.IOSQE_IO_DRAIN)
-    )
+    ring.submit(sqe(OP.READV, reading, addr=w.iovec((w.buffer, 1)), size=1), sqe(OP.NOP, flags=f.IOSQE_IO_DRAIN))
     early = ring.reap()
-    if any(cqe.user_data == first + 1 and cqe.res == -errno.EINVAL for cqe in early):
-        return no("a no-op with IOSQE_IO_DRAIN: EINVAL")
+    if failed := [cqe.res for cqe in early if cqe.res < 0]:
+        return judge("a no-op with IOSQE_IO_DRAIN", failed[0], ())
     os.write(writing, b"x")
     ring.reap(2 - len(early))
     return seen(not early, f"{len(early)} of 2 completions before the first request could end")
@@ -89,8 +88,8 @@ def silent_success(w: World) -> Finding:
     ring = w.fresh()
     first = ring.submit(sqe(OP.NOP, flags=f.IOSQE_CQE_SKIP_SUCCESS), sqe(OP.NOP))
     found = ring.reap(1) + ring.reap()
-    if any(cqe.user_data == first and cqe.res == -errno.EINVAL for cqe in found):
-        return no("a no-op with IOSQE_CQE_SKIP_SUCCESS: EINVAL")
+    if failed := [cqe.res for cqe in found if cqe.res != 0]:
+        return judge("a no-op with IOSQE_CQE_SKIP_SUCCESS", failed[0], ())
     return seen([cqe.user_data for cqe in found] == [first + 1], f"{len(found)} completions of two no-ops, one silent")
 
 
@@ -108,8 +107,7 @@ def _buffer(w: World) -> Finding:
 @request("cqe-more", "IORING_CQE_F_MORE")
 def _more(w: World) -> Finding:
     entry = sqe(OP.POLL_ADD, w.pipe()[1], rw_flags=mask32(select.POLLOUT), size=f.IORING_POLL_ADD_MULTI)
-    cqe = w.fresh().ask(entry)
-    return seen(bool(cqe.flags & f.IORING_CQE_F_MORE), f"a multishot poll: res {cqe.res}, flags {cqe.flags:#x}")
+    return multishot("multishot poll", w.fresh().ask(entry))
 
 
 @request("cqe-sock-nonempty", "IORING_CQE_F_SOCK_NONEMPTY")
@@ -120,7 +118,7 @@ def _nonempty(w: World) -> Finding:
     select.select([one], [], [], 2)
     cqe = w.fresh().ask(sqe(OP.RECV, one, addr=w.buffer, size=3))
     if cqe.res != 3:
-        return judge("recv of a part", cqe.res, (), ())
+        return judge("recv of a part", cqe.res, ())
     return seen(bool(cqe.flags & f.IORING_CQE_F_SOCK_NONEMPTY), f"flags of a recv that left 3 bytes: {cqe.flags:#x}")
 
 

@@ -50,7 +50,9 @@ def _buffer_tags(w: World) -> Finding:
 
 @request("files-sparse", "IORING_REGISTER_FILES")
 def _free_slots(w: World) -> Finding:
-    return judge("a table with a free slot", w.fresh().register(R.REGISTER_FILES, w.fds(-1), 1), (0,), (-errno.EBADF,))
+    return judge(
+        "a table with a free slot", w.fresh().register(R.REGISTER_FILES, w.fds(-1), 1), (0,), (*INVALID, -errno.EBADF)
+    )
 
 
 @request("files-rsrc-sparse", "IORING_RSRC_REGISTER_SPARSE IORING_REGISTER_FILES2")

@@ -10,7 +10,7 @@ import sys
 from .. import flags as f
 from ..opcodes import IO_URING_SOCKET_OP, OP
 from .bare import Cqe, Ring, sqe
-from .finding import ANY, INVALID, Finding, add, judge, no, request, seen
+from .finding import ANY, INVALID, Finding, add, judge, request, seen
 from .world import LOOPBACK, World
 
 TYPE_CHECKING = False
@@ -242,9 +242,10 @@ def _two_words(first: int, second: int) -> int:
     return int.from_bytes(struct.pack("=II", first, second), sys.byteorder)
 
 
-def knows_commands(w: World) -> bool:
-    """Whether the operation for commands is there: then what no socket knows is not supported."""
-    return w.ask(sqe(OP.URING_CMD, _inet(w), off=_two_words(0x7FFF, 0))) == -errno.EOPNOTSUPP
+def without_commands(w: World) -> Finding | None:
+    """What follows where there is no operation for commands; where there is, unknown ones are not supported."""
+    result = w.ask(sqe(OP.URING_CMD, _inet(w), off=_two_words(0x7FFF, 0)))
+    return None if result == -errno.EOPNOTSUPP else judge("a command that no socket knows", result, ())
 
 
 def _option(w: World, command: int, name: int) -> int:
@@ -294,8 +295,8 @@ _COMMANDS: tuple[tuple[IO_URING_SOCKET_OP, Results, Callable[[World], int]], ...
 
 def _command(command: IO_URING_SOCKET_OP, has: Results, ask: Callable[[World], int]) -> Callable[[World], Finding]:
     def observe(w: World) -> Finding:
-        if not knows_commands(w):
-            return no("a command that no socket knows: not EOPNOTSUPP, so the operation is not known")
+        if finding := without_commands(w):
+            return finding
         return judge(f"SOCKET_URING_OP_{command.name}", ask(w), has, (-errno.EOPNOTSUPP,))
 
     return observe
@@ -308,8 +309,8 @@ for _op, _has, _ask in _COMMANDS:
 
 @request("uring-cmd-fixed", "IORING_URING_CMD_FIXED IORING_OP_URING_CMD")
 def _cmd_fixed(w: World) -> Finding:
-    if not knows_commands(w):
-        return no("the operation is not known")
+    if finding := without_commands(w):
+        return finding
     result = w.ask_fixed(sqe(OP.URING_CMD, w.file, rw_flags=f.IORING_URING_CMD_FIXED))
     return judge("a command with a registered buffer, to a file without commands", result, (-errno.EOPNOTSUPP,))
 
@@ -317,7 +318,7 @@ def _cmd_fixed(w: World) -> Finding:
 @request("uring-cmd-multishot", "IORING_URING_CMD_MULTISHOT IORING_OP_URING_CMD")
 def _cmd_multishot(w: World) -> Finding:
     """Only where commands can be multishot may one pick a buffer, and only a multishot one."""
-    if not knows_commands(w):
-        return no("the operation is not known")
+    if finding := without_commands(w):
+        return finding
     result = w.ask(sqe(OP.URING_CMD, w.file, flags=SELECT, buf_index=GROUP))
     return judge("a command that picks a buffer and is not multishot", result, INVALID, (-errno.EOPNOTSUPP,))

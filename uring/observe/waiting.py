@@ -212,6 +212,9 @@ add("nop-tw", "IORING_NOP_TW IORING_OP_NOP", _nop(f.IORING_NOP_TW))
 
 @request("fsync-datasync", "IORING_FSYNC_DATASYNC IORING_OP_FSYNC")
 def _datasync(w: World) -> Finding:
-    if w.ask(sqe(OP.FSYNC, w.file, rw_flags=_NOBODY_ASKED)) != -errno.EINVAL:
+    unknown_flag = w.ask(sqe(OP.FSYNC, w.file, rw_flags=_NOBODY_ASKED))
+    if unknown_flag == 0:
         return no("flags of fsync are overlooked")
+    if unknown_flag != -errno.EINVAL:
+        return judge("fsync with a flag that nobody knows", unknown_flag, (), ())
     return judge("fsync of data alone", w.ask(sqe(OP.FSYNC, w.file, rw_flags=f.IORING_FSYNC_DATASYNC)), (0,))

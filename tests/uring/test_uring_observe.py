@@ -1,0 +1,483 @@
+"""Observing what a kernel has: on this machine's kernel, and on kernels that know nothing, or answer nonsense."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import why_no_ring
+
+import uring
+from uring import syscalls
+from uring.observe import REQUESTS, Observation, State, find, observe, ordered, runner, world
+from uring.observe.bare import Cqe, Ring, sqe
+from uring.observe.finding import ANY, Finding, RefusedError, Request, judge, own_id
+from uring.observe.numbers import number_of
+
+# What each series of kernels was seen to have, and in which release.
+OBSERVED = json.loads((Path(__file__).parent / "observed.json").read_text(encoding="utf-8"))["kernels"]
+HAS, LACKS, OFF, UNKNOWN = State.HAS, State.LACKS, State.OFF, State.NOT_DETERMINABLE
+needs_ring = pytest.mark.skipif(why_no_ring() is not None, reason=f"no io_uring on this machine: {why_no_ring()}")
+
+
+def version(series: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", series)[:2])
+
+
+@pytest.fixture(scope="module")
+def here() -> dict[str, Observation]:
+    """All of this machine's kernel."""
+    return {one.id: one for one in observe()}
+
+
+# -- this machine's kernel --------------------------------------------------------------------------------------------
+
+
+@needs_ring
+def test_everything_is_observed_once_and_in_order(here: dict[str, Observation]) -> None:
+    assert list(here) == [one.id for one in ordered()] == [one.id for one in sorted(ordered(), key=_risk_last)]
+    assert set(here) == set(REQUESTS)
+    assert all(one.evidence for one in here.values())
+
+
+def _risk_last(one: Request) -> tuple[bool, str]:
+    return one.is_risky, one.id
+
+
+@needs_ring
+def test_no_observation_is_mistaken(here: dict[str, Observation]) -> None:
+    assert [one for one in here.values() if "observation itself failed" in one.evidence] == []
+
+
+@needs_ring
+def test_this_kernel_has_what_its_series_was_seen_to_have(here: dict[str, Observation]) -> None:
+    """What an older series has, too: nothing was ever taken away. More may have been backported."""
+    mine = version(platform.release())
+    older = [series for series in OBSERVED if version(series) <= mine]
+    if not older:
+        pytest.skip(f"{platform.release()} is older than the kernels that were looked at")
+    series = max(older, key=version)
+    if version(series) != mine:
+        series = f"{series} and older"
+    missing = [
+        one
+        for one in here.values()
+        if one.state is LACKS and one.id not in TAKEN_AWAY and expected(max(older, key=version), one.id) is HAS
+    ]
+    assert missing == [], series
+
+
+# Rings are charged by some kernels and not by others.
+TAKEN_AWAY = {"rings-without-memlock", "buffer-ring-min-left"}
+
+
+def expected(series: str, identifier: str) -> State:
+    """What a series was seen to have."""
+    others = OBSERVED[series]["others"]
+    return next((State(state) for state, names in others.items() if identifier in names), HAS)
+
+
+@needs_ring
+def test_what_cannot_be_determined_has_a_reason_outside_of_the_kernel(here: dict[str, Observation]) -> None:
+    undetermined = {one.id for one in here.values() if one.state is UNKNOWN}
+    # Root can become somebody else; and hard limits are the machine's.
+    outside = {"cqe-tstamp-hw", "limit-fixed-files", "feat-cur-personality", "limit-sq-entries", "limit-cq-entries"}
+    assert undetermined - outside - {one for one in REQUESTS if one.startswith(("zcrx-", "register-zcrx"))} == set()
+
+
+@needs_ring
+def test_the_kernels_claims_agree_with_what_is_observed(here: dict[str, Observation]) -> None:
+    """Of the probe, of the feature bits, and of the query where there is one."""
+    assert {one.id for one in here.values() if one.claimed is not None} >= {
+        one for one in REQUESTS if one.startswith(("feat-", "op-"))
+    }
+    assert [
+        one
+        for one in here.values()
+        if one.claimed is not None
+        and one.state is not UNKNOWN
+        and one.claimed != bool(one)
+        # A registration that the kernel was built without has its number all the same.
+        and not (one.claimed and one.state is OFF)
+    ] == []
+
+
+@needs_ring
+def test_observing_leaves_nothing_behind(here: dict[str, Observation]) -> None:
+    assert here
+    before = state_of_process()
+    assert len(list(observe(["op-nop", "limit-fixed-buffers"]))) == 2
+    assert state_of_process() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def state_of_process() -> tuple[object, ...]:
+    fds = sorted(path.name for path in Path("/proc/self/fd").iterdir())
+    return len(fds), Path.cwd(), os.geteuid(), Path("/proc/self/ns/net").readlink()
+
+
+@needs_ring
+def test_programs_ask_by_id_and_by_the_kernels_name() -> None:
+    found = uring.capabilities("IORING_OP_NOP", "op-nop", "cqe-32")
+    assert list(found) == ["IORING_OP_NOP", "op-nop", "cqe-32"]
+    assert found["op-nop"] == found["IORING_OP_NOP"]
+    assert found["op-nop"]
+    assert found["op-nop"].claimed in {True, None}
+    with pytest.raises(KeyError, match="no capability is called 'recv-multishoot'"):
+        uring.capabilities("recv-multishoot")
+
+
+@needs_ring
+def test_programs_may_ask_for_everything(here: dict[str, Observation]) -> None:
+    assert {name: one.state for name, one in uring.capabilities().items()} == {
+        name: one.state for name, one in here.items()
+    }
+
+
+def test_the_ring_is_imported_without_what_observes() -> None:
+    code = "import sys, uring; print([name for name in sys.modules if name.startswith('uring.observe')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout == "[]\n"
+
+
+# -- which, and in which order ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What was to be asked; nothing is."""
+    found: list[list[str]] = []
+
+    def instead(requests: list[Request], deadline_s: float) -> Iterator[Observation]:
+        assert deadline_s == runner.DEADLINE_S
+        found.append([one.id for one in requests])
+        return iter(())
+
+    monkeypatch.setattr("uring.observe.one_by_one", instead)
+    return found
+
+
+def test_all_but_these_and_from_here_on(asked: list[list[str]]) -> None:
+    every = [one.id for one in ordered()]
+    list(observe())
+    list(observe(exclude=["op-nop"]))
+    list(observe(after="op-nop"))
+    list(observe(["op-read", "op-nop", "op-tee"], after="op-nop", exclude=["op-tee"]))
+    place = every.index("op-nop")
+    assert asked == [every, every[:place] + every[place + 1 :], every[place + 1 :], ["op-read"]]
+    for mistake in ({"after": "op-nope"}, {"exclude": ["op-nope"]}, {"selection": ["op-nope"]}):
+        with pytest.raises(KeyError):
+            list(observe(**mistake))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "identifier"),
+    [
+        ("op-openat", "op-openat"),
+        ("IORING_OP_OPENAT", "op-openat"),
+        ("IORING_REGISTER_FILES2", "register-files2"),
+        ("IORING_UNREGISTER_FILES", "unregister-files"),
+        ("IORING_FEAT_NODROP", "feat-nodrop"),
+        ("IORING_SETUP_SQPOLL", "setup-sqpoll"),
+        ("IORING_ENTER_EXT_ARG", "enter-ext-arg"),
+        ("IOSQE_ASYNC", "sqe-async"),
+        ("IORING_CQE_F_MORE", "cqe-more"),
+        ("IORING_RECV_MULTISHOT", "recv-multishot"),
+    ],
+)
+def test_the_kernels_names_mean_the_thing_itself(name: str, identifier: str) -> None:
+    assert find(name).id == identifier
+
+
+def test_symbols_without_a_capability_of_their_own() -> None:
+    assert own_id("SPLICE_F_FD_IN_FIXED") is None
+    assert number_of("RLIMIT_MEMLOCK") is None
+    assert number_of("IORING_OP_TEE") == 33
+    assert number_of("IORING_UNREGISTER_FILES") == 3
+    assert number_of("SOCKET_URING_OP_GETSOCKOPT") == 2
+    assert number_of("IORING_SETUP_DEFER_TASKRUN") == 1 << 13
+    assert number_of("ZCRX_CTRL_ADD_AREA") == 3
+
+
+def test_nothing_is_observed_in_two_ways() -> None:
+    from uring.observe.finding import add
+
+    with pytest.raises(ValueError, match="op-nop is observed in two ways"):
+        add("op-nop", "IORING_OP_NOP", lambda w: judge("", 0, (0,)))
+
+
+# -- what a result says -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("result", "state", "evidence"),
+    [
+        (0, HAS, "x: 0"),
+        (16, HAS, "x: 16"),
+        (15, UNKNOWN, "x: 15 tells neither"),
+        (-errno.EINVAL, LACKS, "x: EINVAL"),
+        (-errno.EOPNOTSUPP, OFF, "x: EOPNOTSUPP (CONFIG_X)"),
+        (-errno.ENOMEM, UNKNOWN, f"x: ENOMEM ({os.strerror(errno.ENOMEM)}) tells neither"),
+        (-4096, UNKNOWN, None),
+    ],
+)
+def test_results_are_judged(result: int, state: State, evidence: str | None) -> None:
+    found = judge("x", result, (0, range(16, 18)), off={-errno.EOPNOTSUPP: "CONFIG_X"})
+    assert found.state is state
+    assert evidence is None or found.evidence == evidence
+
+
+def test_any_is_every_result_that_is_no_error() -> None:
+    assert (0 in ANY, (1 << 31) - 1 in ANY, -1 in ANY) == (True, True, False)
+
+
+def test_an_observation_is_true_where_the_kernel_has_it() -> None:
+    assert [bool(Observation("x", state, "")) for state in State] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(("number", "state"), [(errno.EINVAL, LACKS), (errno.ENOMEM, UNKNOWN), (errno.EPERM, UNKNOWN)])
+def test_without_its_requirement_a_kernel_lacks_it(number: int, state: State) -> None:
+    found = RefusedError("a ring", number).finding()
+    assert found == Finding(state, f"needs a ring, which is refused with {errno.errorcode[number]}")
+
+
+# -- kernels that are not there ---------------------------------------------------------------------------------------
+
+
+class Answering(Ring):
+    """A ring of a kernel that answers everything in one way."""
+
+    answer = -errno.EINVAL
+
+    def __init__(self, entries: int = 8, flags: int = 0, **fields: int) -> None:
+        if flags:
+            raise RefusedError(f"a ring with the flags {flags:#x}", -self.answer)
+        super().__init__(entries, flags, **fields)
+
+    def run(self, *entries: list[int], count: int | None = None) -> list[Cqe]:
+        return [Cqe(place + 1, self.answer, 0) for place in range(count or len(entries))]
+
+    def ask(self, entry: list[int]) -> Cqe:
+        return Cqe(entry[8], self.answer, 0)
+
+    def submit(self, *entries: list[int]) -> int:
+        self.waiting = [Cqe(place + 1, self.answer, 0) for place in range(len(entries))]
+        return 1
+
+    def reap(self, count: int = 0) -> list[Cqe]:
+        found, self.waiting = self.waiting, []
+        return found
+
+    def register(self, opcode: int, address: int = 0, count: int = 0) -> int:
+        return self.answer
+
+    def enter(self, to_submit: int, flags: int, wait: int = 0, argument: int = 0, size: int = 8) -> int:
+        return self.answer
+
+
+def asked_of_a_kernel_that_answers(answer: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, Finding]:
+    monkeypatch.setattr(Answering, "answer", answer)
+    real = syscalls.io_uring_setup_errno
+    monkeypatch.setattr(
+        syscalls,
+        "io_uring_setup_errno",
+        lambda entries, params: real(entries, params) if not params.flags else answer,
+    )
+    for call in ("io_uring_register_errno", "io_uring_enter_errno"):
+        monkeypatch.setattr(syscalls, call, lambda *_, **__: answer)
+    monkeypatch.setattr(world, "Ring", Answering)
+    monkeypatch.setattr("uring.observe.rings.Ring", Answering)
+    one = world.World()
+    return {request.id: runner.found_by(request, one) for request in ordered()}
+
+
+# What does not hang on an answer of io_uring at all.
+_BY_OTHER_MEANS = {
+    "cqe-tstamp-hw": UNKNOWN,
+    # Where the request fails that the feature is about, nothing is known of the feature.
+    **dict.fromkeys(("feat-cur-personality", "feat-fast-poll", "feat-native-workers", "feat-nodrop"), UNKNOWN),
+    **dict.fromkeys(("feat-single-mmap", "feat-submit-stable"), UNKNOWN),
+    "sq-need-wakeup": LACKS,
+    "cq-eventfd-disabled": LACKS,
+    # A plain ring is there.
+    "setup-attach-wq": LACKS,
+    "buffers-without-memlock": UNKNOWN,
+    # Whether more is refused than allowed.
+    "limit-fixed-buffers": UNKNOWN,
+    "limit-fixed-files": UNKNOWN,
+}
+
+
+@needs_ring
+def test_a_kernel_that_knows_nothing_lacks_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = asked_of_a_kernel_that_answers(-errno.EINVAL, monkeypatch)
+    # About plain rings, which this kernel has.
+    del found["rings-without-memlock"]
+    assert {name: one for name, one in found.items() if one.state is not _BY_OTHER_MEANS.get(name, LACKS)} == {}
+
+
+@needs_ring
+def test_a_nonsensical_answer_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody answers ENOTNAM: whoever takes it for an answer would take anything for one."""
+    found = asked_of_a_kernel_that_answers(-errno.ENOTNAM, monkeypatch)
+    told = {name: one for name, one in found.items() if one.state is not UNKNOWN}
+    # About plain rings, and a word of the queue's that only a real overflow sets.
+    assert set(told) - {"rings-without-memlock"} == {"sq-cq-overflow"}
+
+
+# -- processes that die -----------------------------------------------------------------------------------------------
+
+
+def requests(*asks: Callable[[world.World], Finding]) -> list[Request]:
+    return [Request(f"made-up-{place}", ("X",), ask) for place, ask in enumerate(asks)]
+
+
+def fine(w: world.World) -> Finding:
+    return judge("fine", w.ask(sqe(0)), (0,))
+
+
+def killed(w: world.World) -> Finding:
+    del w
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def hanging(w: world.World) -> Finding:
+    del w
+    time.sleep(1000)
+    raise AssertionError
+
+
+def ending(w: world.World) -> Finding:
+    del w
+    os._exit(0)
+
+
+def mistaken(w: world.World) -> Finding:
+    raise ZeroDivisionError(w.buffer)
+
+
+def unprovided(w: world.World) -> Finding:
+    raise FileNotFoundError(errno.ENOENT, "no such thing", str(w.file))
+
+
+def without_answer(w: world.World) -> Finding:
+    w.fresh().submit(sqe(uring.IORING_OP.READ, w.pipe()[0], addr=w.buffer, size=1))
+    w.ring.reap(1)
+    raise AssertionError
+
+
+@needs_ring
+def test_what_ends_the_process_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uring.observe.bare.ANSWER_S", 0.05)
+    asks = (fine, killed, fine, hanging, fine, ending, mistaken, unprovided, without_answer, fine)
+    found = list(runner.one_by_one(requests(*asks), deadline_s=0.5))
+    assert [one.id for one in found] == [f"made-up-{place}" for place in range(len(asks))]
+    assert [(one.state, one.evidence) for one in found if one.state is not HAS] == [
+        (UNKNOWN, "the process that observed it died of SIGKILL"),
+        (UNKNOWN, "the process that observed it did not answer in time, and was ended"),
+        (UNKNOWN, "the process that observed it ended without a result"),
+        (UNKNOWN, mistaken_words(found[6])),
+        (UNKNOWN, found[7].evidence),
+        (UNKNOWN, "a request does not complete: 0 of 1 completions within 0.05 s"),
+    ]
+    assert "what the request needs cannot be made here: [Errno 2] no such thing" in found[7].evidence
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def mistaken_words(one: Observation) -> str:
+    assert one.evidence.startswith("the observation itself failed: ZeroDivisionError: ")
+    return one.evidence
+
+
+@needs_ring
+def test_who_stops_listening_leaves_no_process(tmp_path: Path) -> None:
+    listening = runner.one_by_one(requests(fine, hanging))
+    assert next(listening).state is HAS
+    start = time.monotonic()
+    listening.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - start < 60
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert tmp_path
+
+
+# -- where there is no io_uring, or one of no use ---------------------------------------------------------------------
+
+
+def all_alike(monkeypatch: pytest.MonkeyPatch, name: str, answer: Any) -> set[tuple[State, str]]:
+    monkeypatch.setattr(f"uring.observe.runner.{name}", answer)
+    return {(one.state, one.evidence) for one in observe(["op-nop", "setup-sqpoll"])}
+
+
+@pytest.mark.parametrize(
+    ("number", "sysctl", "is_filtered", "state", "words"),
+    [
+        (errno.EPERM, "2", False, OFF, "sysctl kernel.io_uring_disabled is 2; "),
+        (errno.EPERM, "1", True, OFF, "sysctl kernel.io_uring_disabled is 1; "),
+        (errno.EPERM, "0", True, OFF, "seccomp: "),
+        (errno.EPERM, "", False, UNKNOWN, ""),
+        (errno.ENOSYS, "", True, OFF, "seccomp: "),
+        (errno.ENOSYS, "", False, LACKS, "no io_uring in this kernel; "),
+        (errno.ENOMEM, "2", True, UNKNOWN, ""),
+    ],
+)
+def test_without_rings_the_reason_is_the_same_for_all(
+    number: int, sysctl: str, is_filtered: bool, state: State, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(syscalls, "io_uring_setup_errno", lambda *_: -number)
+    monkeypatch.setattr(runner, "_is_filtered", lambda: is_filtered)
+    ((found, evidence),) = all_alike(monkeypatch, "_text", lambda _: f"{sysctl}\n")
+    assert (found, evidence.startswith(f"{words}a plain ring of one entry is refused with E")) == (state, True)
+
+
+@needs_ring
+@pytest.mark.parametrize("call", ["io_uring_enter", "io_uring_register"])
+def test_filters_of_single_calls_are_named(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_is_filtered", lambda: True)
+    monkeypatch.setattr(Ring, call.removeprefix("io_uring_"), lambda *_: -errno.EPERM)
+    ((state, evidence),) = {(one.state, one.evidence) for one in observe(["op-nop", "setup-sqpoll"])}
+    assert (state, evidence.startswith(f"seccomp: {call} is refused with EPERM")) == (OFF, True)
+
+
+@needs_ring
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("ask", "operation 255: 0"),
+        ("register", "registration 250: 0"),
+        ("enter", "flag 31 of io_uring_enter: 0"),
+    ],
+)
+def test_a_kernel_that_refuses_nothing_says_nothing(call: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = getattr(Ring, call)
+    answer = Cqe(1, 0, 0) if call == "ask" else 0
+
+    def careless(ring: Ring, *arguments: Any) -> Any:
+        is_unknown = call != "enter" or arguments == (0, 1 << 31)
+        return answer if is_unknown else real(ring, *arguments)
+
+    monkeypatch.setattr(Ring, call, careless)
+    ((state, evidence),) = {(one.state, one.evidence) for one in observe(["op-nop", "setup-sqpoll"])}
+    assert (state, evidence) == (UNKNOWN, f"this kernel does not refuse what nobody knows ({words})")
+
+
+@needs_ring
+def test_what_cannot_begin_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: world.World) -> dict[str, bool]:
+        raise LookupError("no claims")
+
+    ((state, evidence),) = all_alike(monkeypatch, "claims", broken)
+    assert (state, evidence) == (UNKNOWN, "observing cannot begin: LookupError: no claims")
