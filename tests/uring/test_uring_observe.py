@@ -414,6 +414,15 @@ def test_who_stops_listening_leaves_no_process(tmp_path: Path) -> None:
     assert tmp_path
 
 
+@needs_ring
+def test_programs_that_let_the_system_reap_may_ask() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert [one.state for one in runner.one_by_one(requests(fine, ending, fine))] == [HAS, UNKNOWN, HAS]
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 # -- where there is no io_uring, or one of no use ---------------------------------------------------------------------
 
 
@@ -430,6 +439,7 @@ def all_alike(monkeypatch: pytest.MonkeyPatch, name: str, answer: Any) -> set[tu
         (errno.EPERM, "0", True, OFF, "seccomp: "),
         (errno.EPERM, "", False, UNKNOWN, ""),
         (errno.ENOSYS, "", True, OFF, "seccomp: "),
+        (errno.EINVAL, "", True, OFF, "seccomp: "),
         (errno.ENOSYS, "", False, LACKS, "no io_uring in this kernel; "),
         (errno.ENOMEM, "2", True, UNKNOWN, ""),
     ],
@@ -445,11 +455,12 @@ def test_without_rings_the_reason_is_the_same_for_all(
 
 @needs_ring
 @pytest.mark.parametrize("call", ["io_uring_enter", "io_uring_register"])
-def test_filters_of_single_calls_are_named(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["EPERM", "EACCES", "ENOSYS", "EOPNOTSUPP", "EINVAL"])
+def test_filters_of_single_calls_are_named(call: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "_is_filtered", lambda: True)
-    monkeypatch.setattr(Ring, call.removeprefix("io_uring_"), lambda *_: -errno.EPERM)
+    monkeypatch.setattr(Ring, call.removeprefix("io_uring_"), lambda *_: -getattr(errno, name))
     ((state, evidence),) = {(one.state, one.evidence) for one in observe(["op-nop", "setup-sqpoll"])}
-    assert (state, evidence.startswith(f"seccomp: {call} is refused with EPERM")) == (OFF, True)
+    assert (state, evidence.startswith(f"seccomp: {call} is refused with {name};")) == (OFF, True)
 
 
 @needs_ring

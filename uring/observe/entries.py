@@ -13,7 +13,7 @@ from .. import syscalls
 from ..opcodes import IORING_REGISTER, OP
 from .bare import sqe
 from .finding import INVALID, Finding, RefusedError, add, judge, no, request, seen, unknown, yes
-from .operations import NO_GROUP, mask32
+from .operations import CWD, NO_GROUP, mask32
 from .registrations import DEFERRED, ring_fd, unregister_ring_fd
 from .transfers import multishot
 from .world import World
@@ -46,9 +46,9 @@ def _drain(w: World) -> Finding:
 
 
 def _chain(w: World, flags: int) -> tuple[int, int]:
-    """What a request comes to that fails (the end of the pipe is for writing), and one behind it."""
+    """What a request comes to that fails when it is carried out (there is no such path), and one behind it."""
     ring = w.fresh()
-    first = ring.submit(sqe(OP.READV, w.pipe()[1], addr=w.iovec(), size=1, flags=flags), sqe(OP.NOP))
+    first = ring.submit(sqe(OP.OPENAT, CWD, addr=w.put(b"/proc/self/nothing"), flags=flags), sqe(OP.NOP))
     results = {cqe.user_data - first: cqe.res for cqe in ring.reap(2)}
     return results[0], results[1]
 

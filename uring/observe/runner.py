@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 DEADLINE_S = 10.0
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _OUTSIDE = "allow io_uring_setup, io_uring_enter and io_uring_register in the process's seccomp filter"
-# What filters answer.
-_FILTERED = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS})
+# What filters answer, and no kernel does to what is asked below.
+_FILTERED = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 
 
 def one_by_one(requests: Sequence[Request], deadline_s: float = DEADLINE_S) -> Iterator[Observation]:
@@ -72,6 +72,8 @@ class _Child:
     def __init__(self, requests: Sequence[Request]) -> None:
         self._count = len(requests)
         self._is_late = False
+        # Nobody listens any more, and there is more to say.
+        self._is_left = False
         self._reading, writing = os.pipe()
         with warnings.catch_warnings():
             # Of threads of ours it needs none, and of locks only the interpreter's.
@@ -85,6 +87,7 @@ class _Child:
         """State, evidence, value and claim, one after another, until it ends or is late."""
         rest = b""
         left = self._count
+        self._is_left = True
         poll = select.poll()
         poll.register(self._reading, select.POLLIN)
         while left:
@@ -95,16 +98,18 @@ class _Child:
                     return
                 chunk = os.read(self._reading, 1 << 16)
                 if not chunk:
+                    self._is_left = False
                     return
                 rest += chunk
             line, _, rest = rest.partition(b"\n")
             left -= 1
             yield tuple(json.loads(line))
+        self._is_left = False
 
     def end(self) -> str:
         """End it, if it did not end, and say how."""
         os.close(self._reading)
-        if self._is_late:
+        if self._is_late or self._is_left:
             os.kill(self._pid, signal.SIGKILL)
         status = _waited(self._pid, kill=True)
         if self._is_late:
@@ -120,7 +125,11 @@ def _waited(pid: int, *, kill: bool) -> int | None:
     end = time.monotonic() + 2
     pause_s = 0.0005
     while time.monotonic() < end:
-        found, status = os.waitpid(pid, os.WNOHANG)
+        try:
+            found, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            # The program lets the system reap its children.
+            return 0
         if found:
             return status
         time.sleep(pause_s)
