@@ -2,7 +2,9 @@
 
 import json
 import re
+import tomllib
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from archive_kernels import oldest_and_newest
 
 import uring
 from conformance.capabilities import BY_ID, CAPABILITIES, Capability, Source, stated
+from conformance.capabilities.expectation import contradicting, disagreements
 from conformance.capabilities.record import build
 from uring import flags
 from uring.observe import REQUESTS
@@ -214,3 +217,62 @@ def test_a_kernel_has_what_it_was_seen_to_have(place: int) -> None:
         for state, names in found["others"].items()
     }
     assert {state: names for state, names in lost.items() if names} == {}
+
+
+# -- documented and observed ------------------------------------------------------------------------------------------
+
+
+def observed() -> dict[str, dict[str, str]]:
+    """Series to id to state."""
+    kernels = json.loads(observed_kernels.FILE.read_text(encoding="utf-8"))["kernels"]
+    return {
+        series: {
+            one.id: next((state for state, names in known["others"].items() if one.id in names), "has")
+            for one in CAPABILITIES
+        }
+        for series, known in kernels.items()
+    }
+
+
+def test_every_disagreement_of_documentation_and_kernels_is_explained() -> None:
+    """And nothing is explained that is none: a version that is changed in the facts is found here."""
+    explained = tomllib.loads((Path(__file__).parent / "disagreements.toml").read_text(encoding="utf-8"))
+    expected = {
+        name: tuple(one["series"]) for one in explained["disagreement"] for name in one["capabilities"] if one["why"]
+    }
+    found = disagreements(CAPABILITIES, observed())
+    assert {f"{name} {source.version}": series for (name, source), series in found.items()} == expected
+
+
+def test_neighbouring_kernels_differ() -> None:
+    kernels = list(observed().values())
+    assert len(kernels) >= 11
+    assert all(older != newer for older, newer in pairwise(kernels))
+
+
+def test_hardly_anything_cannot_be_determined() -> None:
+    """What needs hardware; and commands of zero-copy receive where it cannot be had without a network card."""
+    undetermined = {
+        series: {name for name, state in states.items() if state == "not-determinable"}
+        for series, states in observed().items()
+    }
+    controls = {"zcrx-flush-rq", "zcrx-export", "zcrx-arm-event", "zcrx-add-area"}
+    assert {series: names - {"cqe-tstamp-hw"} for series, names in undetermined.items() if len(names) > 1} == {
+        "6.19": controls,
+        "7.0": controls,
+    }
+
+
+@pytest.mark.parametrize(
+    ("states", "series"),
+    [
+        ({"5.10": "lacks", "6.1": "lacks", "6.12": "has"}, ()),
+        ({"6.12": "has", "6.1": "has", "5.10": "lacks"}, ("6.1",)),
+        ({"5.10": "has", "6.1": "lacks", "6.12": "lacks"}, ("5.10", "6.12")),
+        ({"5.10": "off", "6.1": "not-determinable", "6.12": "off"}, ()),
+        ({"6.2": "has", "6.3": "lacks"}, ("6.3",)),
+        ({"6.2": "lacks", "6.3": "has"}, ("6.2",)),
+    ],
+)
+def test_who_says_6_2_is_contradicted(states: dict[str, str], series: tuple[str, ...]) -> None:
+    assert contradicting(Source("6.2", "x(3)"), states) == series

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -20,7 +21,7 @@ from conftest import why_no_ring
 
 import uring
 from uring import syscalls
-from uring.observe import REQUESTS, Observation, State, find, observe, ordered, runner, world
+from uring.observe import REQUESTS, Observation, State, find, limits, observe, ordered, runner, world
 from uring.observe.bare import Cqe, Ring, sqe
 from uring.observe.finding import ANY, Finding, RefusedError, Request, judge, own_id
 from uring.observe.numbers import number_of
@@ -76,6 +77,15 @@ def test_this_kernel_has_what_its_series_was_seen_to_have(here: dict[str, Observ
         if one.state is LACKS and one.id not in TAKEN_AWAY and expected(max(older, key=version), one.id) is HAS
     ]
     assert missing == [], series
+
+
+@needs_ring
+def test_this_kernels_limits_are_those_of_its_series(here: dict[str, Observation]) -> None:
+    mine = version(platform.release())
+    if (known := OBSERVED.get(".".join(str(number) for number in mine))) is None:
+        pytest.skip(f"no kernel of the series of {platform.release()} was looked at")
+    values = {one.id: one.value for one in here.values() if one.state is HAS and one.id.startswith("limit-")}
+    assert values == {name: value for name, value in known["values"].items() if name in values}
 
 
 # Rings are charged by some kernels and not by others.
@@ -252,6 +262,43 @@ def test_without_its_requirement_a_kernel_lacks_it(number: int, state: State) ->
     assert found == Finding(state, f"needs a ring, which is refused with {errno.errorcode[number]}")
 
 
+def answers_up_to(limit: int, beyond: int) -> Callable[[world.World, int], int]:
+    return lambda _, count: 0 if count <= limit else beyond
+
+
+@needs_ring
+@pytest.mark.parametrize(
+    ("limit", "value"), [(1024, 1024), (16384, 16384), (1023, None), (1025, None), (16383, None), (1 << 20, None)]
+)
+def test_the_limit_of_buffers_is_found(limit: int, value: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1024 before 5.13, which no kernel of the archive is."""
+    monkeypatch.setattr(limits, "_buffers", answers_up_to(limit, -errno.EINVAL))
+    found = runner.found_by(REQUESTS["limit-fixed-buffers"], world.World())
+    assert (found.state, found.value) == (UNKNOWN if value is None else HAS, value)
+
+
+@needs_ring
+@pytest.mark.parametrize(
+    ("limit", "allowed", "value"),
+    [
+        (1024, 1 << 20, 1024),
+        (1 << 15, 1 << 20, 1 << 15),
+        (1 << 20, 1 << 20, 1 << 20),
+        (1 << 15, 1 << 15, None),
+        (1024, 4096, 1024),
+        (1025, 1 << 20, None),
+        (1 << 16, 1 << 20, None),
+    ],
+)
+def test_the_limit_of_files_is_found(
+    limit: int, allowed: int, value: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_files", answers_up_to(min(limit, allowed), -errno.EMFILE))
+    monkeypatch.setattr(limits, "_limited", lambda *_: contextlib.nullcontext(allowed))
+    found = runner.found_by(REQUESTS["limit-fixed-files"], world.World())
+    assert (found.state, found.value) == (UNKNOWN if value is None else HAS, value)
+
+
 # -- kernels that are not there ---------------------------------------------------------------------------------------
 
 
@@ -259,6 +306,8 @@ class Answering(Ring):
     """A ring of a kernel that answers everything in one way."""
 
     answer = -errno.EINVAL
+    # Registrations that it takes.
+    knows: tuple[int, ...] = ()
 
     def __init__(self, entries: int = 8, flags: int = 0, **fields: int) -> None:
         if flags:
@@ -280,14 +329,17 @@ class Answering(Ring):
         return found
 
     def register(self, opcode: int, address: int = 0, count: int = 0) -> int:
-        return self.answer
+        return 0 if opcode in self.knows else self.answer
 
     def enter(self, to_submit: int, flags: int, wait: int = 0, argument: int = 0, size: int = 8) -> int:
         return self.answer
 
 
-def asked_of_a_kernel_that_answers(answer: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, Finding]:
+def asked_of_a_kernel_that_answers(
+    answer: int, monkeypatch: pytest.MonkeyPatch, knows: tuple[int, ...] = ()
+) -> dict[str, Finding]:
     monkeypatch.setattr(Answering, "answer", answer)
+    monkeypatch.setattr(Answering, "knows", knows)
     real = syscalls.io_uring_setup_errno
     monkeypatch.setattr(
         syscalls,
@@ -327,11 +379,26 @@ def test_a_kernel_that_knows_nothing_lacks_everything(monkeypatch: pytest.Monkey
     assert {name: one for name, one in found.items() if one.state is not _BY_OTHER_MEANS.get(name, LACKS)} == {}
 
 
+_RESOURCES = (uring.IORING_REGISTER.REGISTER_BUFFERS, uring.IORING_REGISTER.REGISTER_FILES)
+_ABOUT_RESOURCES = {"register-buffers", "register-files", "buffers-sparse", "files-sparse", "buffers-without-memlock"}
+
+
 @needs_ring
-def test_a_nonsensical_answer_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_knows_files_and_buffers_lacks_what_is_done_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = asked_of_a_kernel_that_answers(-errno.EINVAL, monkeypatch, _RESOURCES)
+    del found["rings-without-memlock"]
+    expected = _BY_OTHER_MEANS | dict.fromkeys(_ABOUT_RESOURCES, HAS)
+    assert {name: one for name, one in found.items() if one.state is not expected.get(name, LACKS)} == {}
+
+
+@needs_ring
+@pytest.mark.parametrize("knows", [(), _RESOURCES])
+def test_a_nonsensical_answer_tells_nothing(knows: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody answers ENOTNAM: whoever takes it for an answer would take anything for one."""
-    found = asked_of_a_kernel_that_answers(-errno.ENOTNAM, monkeypatch)
+    found = asked_of_a_kernel_that_answers(-errno.ENOTNAM, monkeypatch, knows)
     told = {name: one for name, one in found.items() if one.state is not UNKNOWN}
+    if knows:
+        told = {name: one for name, one in told.items() if name not in _ABOUT_RESOURCES}
     # About plain rings, and a word of the queue's that only a real overflow sets.
     assert set(told) - {"rings-without-memlock"} == {"sq-cq-overflow"}
 
