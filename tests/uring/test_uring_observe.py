@@ -220,6 +220,14 @@ def test_symbols_without_a_capability_of_their_own() -> None:
     assert number_of("ZCRX_CTRL_ADD_AREA") == 3
 
 
+@pytest.mark.parametrize("one", REQUESTS.values(), ids=lambda one: one.id)
+def test_a_request_has_an_id_and_the_kernels_names(one: Request) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", one.id)
+    assert one.symbols
+    for symbol in one.symbols:
+        assert symbol == "RLIMIT_MEMLOCK" or isinstance(number_of(symbol), int)
+
+
 def test_nothing_is_observed_in_two_ways() -> None:
     from uring.observe.finding import add
 
