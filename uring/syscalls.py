@@ -83,6 +83,7 @@ def enter_failed(to_submit: int, min_complete: int, flags: int) -> NoReturn:
         tables.ENTER,
     )
 
+
 def io_uring_setup_errno(entries: int, params: io_uring_params) -> int:
     """Like `io_uring_setup`, but hands back a negative errno instead of raising."""
     result: int = _setup(SYS_IO_URING_SETUP, entries, ctypes.addressof(params))

@@ -307,6 +307,51 @@ def test_the_limit_of_files_is_found(
     assert (found.state, found.value) == (UNKNOWN if value is None else HAS, value)
 
 
+@needs_ring
+def test_what_is_listed_where_no_table_of_free_slots_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels before 5.19 have no sparse tables, and those before 5.13 no empty buffers."""
+    asked: list[tuple[int, bytes]] = []
+    real = Ring.register
+
+    def older(ring: Ring, opcode: int, address: int = 0, count: int = 0) -> int:
+        content = world.World.get(address, 4)
+        asked.append((opcode, content))
+        if opcode == uring.IORING_REGISTER.REGISTER_FILES2:
+            return -errno.EINVAL
+        if opcode == uring.IORING_REGISTER.REGISTER_BUFFERS and content == bytes(4):
+            return -errno.EFAULT
+        return real(ring, opcode, address, count)
+
+    monkeypatch.setattr(Ring, "register", older)
+    one = world.World()
+    assert (limits._files(one, 100), limits._buffers(one, 100)) == (0, 0)
+    register = uring.IORING_REGISTER
+    assert [opcode for opcode, _ in asked] == [
+        *(register.REGISTER_FILES2, register.REGISTER_FILES),
+        *(register.REGISTER_BUFFERS, register.REGISTER_BUFFERS),
+    ]
+    assert asked[1][1] == b"\xff" * 4
+
+
+@needs_ring
+@pytest.mark.parametrize(
+    "name",
+    [
+        "register-ring-fds",
+        "unregister-ring-fds",
+        "register-use-registered-ring",
+        "feat-reg-reg-ring",
+        "enter-registered-ring",
+        "clone-buffers-registered",
+    ],
+)
+def test_indices_of_rings_are_given_back(name: str, here: dict[str, Observation]) -> None:
+    """A thread has sixteen of them."""
+    one = world.World()
+    found = {runner.found_by(REQUESTS[name], one).state for _ in range(20)}
+    assert found == {here[name].state}
+
+
 # -- kernels that are not there ---------------------------------------------------------------------------------------
 
 
