@@ -210,6 +210,33 @@ def test_the_kernels_names_mean_the_thing_itself(name: str, identifier: str) -> 
     assert find(name).id == identifier
 
 
+@pytest.mark.parametrize(
+    ("symbol", "identifier"),
+    [
+        ("IORING_OP_READ_FIXED", "op-read-fixed"),
+        ("IORING_SETUP_SQE128", "setup-sqe128"),
+        ("IORING_FEAT_EXT_ARG", "feat-ext-arg"),
+        ("IORING_ENTER_GETEVENTS", "enter-getevents"),
+        ("IORING_CQE_F_32", "cqe-32"),
+        ("IOSQE_IO_LINK", "sqe-io-link"),
+        ("IORING_REGISTER_NAPI", "register-napi"),
+        ("IORING_UNREGISTER_NAPI", "unregister-napi"),
+    ],
+)
+def test_a_symbol_has_an_id_of_its_own(symbol: str, identifier: str) -> None:
+    assert own_id(symbol) == identifier
+    assert REQUESTS[identifier].symbols[0] == symbol
+
+
+@needs_ring
+def test_who_can_be_queried_claims_or_denies_every_number_and_flag(here: dict[str, Observation]) -> None:
+    if not here["register-query"]:
+        pytest.skip(f"this kernel has no IORING_REGISTER_QUERY: {here['register-query'].evidence}")
+    said = ("op-", "feat-", "setup-", "enter-", "sqe-", "register-", "unregister-")
+    silent = {one.id for one in here.values() if one.id.startswith(said) and one.claimed is None}
+    assert silent == {"register-use-registered-ring", "sqe-personality"}
+
+
 def test_symbols_without_a_capability_of_their_own() -> None:
     assert own_id("SPLICE_F_FD_IN_FIXED") is None
     assert number_of("RLIMIT_MEMLOCK") is None

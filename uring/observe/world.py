@@ -106,8 +106,8 @@ class World:
         """io_uring_setup(2) and nothing else. Returns its result, which is closed later, and the parameters."""
         params = io_uring_params(flags=flags, **fields)
         result = syscalls.io_uring_setup_errno(entries, params)
-        if result >= 0 and not flags & f.IORING_SETUP_REGISTERED_FD_ONLY:
-            self._fds.append(result)
+        if not flags & f.IORING_SETUP_REGISTERED_FD_ONLY:
+            self.closed(result)
         return result, params
 
     def with_files(self, *fds: int, flags: int = 0) -> Ring:
