@@ -148,9 +148,9 @@ def _buf_more(w: World) -> Finding:
 @request("cqe-32", "IORING_CQE_F_32 IORING_NOP_CQE32 IORING_SETUP_CQE_MIXED")
 def _cqe_32(w: World) -> Finding:
     cqe = w.fresh(f.IORING_SETUP_CQE_MIXED).ask(sqe(OP.NOP, rw_flags=f.IORING_NOP_CQE32))
-    return seen(
-        bool(cqe.flags & f.IORING_CQE_F_32), f"a no-op with IORING_NOP_CQE32: res {cqe.res}, flags {cqe.flags:#x}"
-    )
+    if cqe.res != 0:
+        return judge("a no-op with IORING_NOP_CQE32", cqe.res, ())
+    return seen(bool(cqe.flags & f.IORING_CQE_F_32), f"flags of a no-op with IORING_NOP_CQE32: {cqe.flags:#x}")
 
 
 @request("cqe-skip", "IORING_CQE_F_SKIP IORING_SETUP_CQE_MIXED")
@@ -160,6 +160,8 @@ def _cqe_skip(w: World) -> Finding:
     for _ in range(ring.params.cq_entries - 1):
         ring.ask(sqe(OP.NOP))
     found = ring.run(sqe(OP.NOP, rw_flags=f.IORING_NOP_CQE32), count=2)
+    if found[1].res != 0:
+        return judge("a no-op with IORING_NOP_CQE32", found[1].res, ())
     return seen(
         bool(found[0].flags & f.IORING_CQE_F_SKIP), f"flags before a big completion that wraps: {found[0].flags:#x}"
     )
@@ -244,7 +246,9 @@ def _taskrun(w: World) -> Finding:
     w.fresh(f.IORING_SETUP_COOP_TASKRUN | f.IORING_SETUP_TASKRUN_FLAG)
     try:
         ring = w.fresh(DEFERRED | f.IORING_SETUP_TASKRUN_FLAG)
-    except RefusedError:
+    except RefusedError as error:
+        if error.number != errno.EINVAL:
+            raise
         return unknown("without IORING_SETUP_DEFER_TASKRUN the flag is gone with the next system call")
     reading, writing = w.pipe()
     ring.submit(sqe(OP.POLL_ADD, reading, rw_flags=mask32(select.POLLIN)))

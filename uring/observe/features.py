@@ -127,7 +127,7 @@ def _poll_32(w: World) -> Finding:
 def _nonfixed(w: World) -> Finding:
     ring = w.fresh(f.IORING_SETUP_SQPOLL, sq_thread_idle=100)
     result = ring.ask(sqe(OP.READV, w.file, addr=w.iovec(), size=1)).res
-    return judge("a read with SQPOLL of a file that is not registered", result, (16,), (-errno.EBADF,))
+    return judge("a read with SQPOLL of a file that is not registered", result, (16,), (*INVALID, -errno.EBADF))
 
 
 @request("feat-ext-arg", "IORING_FEAT_EXT_ARG")

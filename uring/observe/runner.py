@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 # How long one observation may take; each of its requests may take 2 seconds.
 DEADLINE_S = 10.0
+_PATIENCE_S, _PAUSE_S = 0.5, 0.02
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _OUTSIDE = "allow io_uring_setup, io_uring_enter and io_uring_register in the process's seccomp filter"
 # What filters answer, and no kernel does to what is asked below.
@@ -167,7 +168,22 @@ def _observe(requests: Sequence[Request], writing: int) -> None:
 
 
 def found_by(one: Request, world: World) -> Finding:
-    """Make one request, and clean up."""
+    """Make one request, and clean up.
+
+    Memory that rings had locked is given back a little after they are closed. Who may lock little waits for that, for
+    one observation no longer than `_PATIENCE_S`, and for all together no longer than `World.patience_s`.
+    """
+    left_s = min(_PATIENCE_S, world.patience_s)
+    while True:
+        finding = _attempt(one, world)
+        if finding.state is not State.NOT_DETERMINABLE or "ENOMEM" not in finding.evidence or left_s <= 0:
+            return finding
+        time.sleep(_PAUSE_S)
+        world.patience_s -= _PAUSE_S
+        left_s -= _PAUSE_S
+
+
+def _attempt(one: Request, world: World) -> Finding:
     try:
         return one.ask(world)
     except RefusedError as error:

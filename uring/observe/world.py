@@ -32,6 +32,7 @@ class World:
     Attributes:
         file: a memfd with `CONTENT`.
         buffer: address of `BUFFER_BYTES` that the kernel may write, buffer 0 of `fixed`.
+        patience_s: how long to wait, in all, for memory that was locked before.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,7 @@ class World:
         self._used = 2 * BUFFER_BYTES
         self.file = os.memfd_create("uring-observe")
         os.pwrite(self.file, CONTENT, 0)
+        self.patience_s = 15.0
         self._ring: Ring | None = None
         self._fixed: Ring | None = None
         self._fds: list[int] = []
