@@ -342,12 +342,12 @@ def test_the_limit_of_files_is_found(
 @needs_ring
 def test_what_is_listed_where_no_table_of_free_slots_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels before 5.19 have no sparse tables, and those before 5.13 no empty buffers."""
-    asked: list[tuple[int, bytes]] = []
+    asked: list[tuple[int, bytes, int]] = []
     real = Ring.register
 
     def older(ring: Ring, opcode: int, address: int = 0, count: int = 0) -> int:
         content = world.World.get(address, 4)
-        asked.append((opcode, content))
+        asked.append((opcode, content, count))
         if opcode == uring.IORING_REGISTER.REGISTER_FILES2:
             return -errno.EINVAL
         if opcode == uring.IORING_REGISTER.REGISTER_BUFFERS and content == bytes(4):
@@ -358,9 +358,10 @@ def test_what_is_listed_where_no_table_of_free_slots_is_known(monkeypatch: pytes
     one = world.World()
     assert (limits._files(one, 100), limits._buffers(one, 100)) == (0, 0)
     register = uring.IORING_REGISTER
-    assert [opcode for opcode, _ in asked] == [
-        *(register.REGISTER_FILES2, register.REGISTER_FILES),
-        *(register.REGISTER_BUFFERS, register.REGISTER_BUFFERS),
+    assert [(opcode, count) for opcode, _, count in asked] == [
+        # The size of the description, and else how many.
+        *((register.REGISTER_FILES2, 32), (register.REGISTER_FILES, 100)),
+        *((register.REGISTER_BUFFERS, 100), (register.REGISTER_BUFFERS, 100)),
     ]
     assert asked[1][1] == b"\xff" * 4
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import struct
 
 from .. import flags as f
@@ -17,12 +16,15 @@ from .world import World
 
 
 def _read(w: World, ring: Ring) -> Finding:
-    """A read into whichever buffer."""
-    cqe = ring.ask(sqe(OP.READ, w.pipe(b"abc")[0], size=3, flags=SELECT, buf_index=GROUP))
-    if cqe.res != 3:
-        return judge("a read into a buffer that the kernel picks", cqe.res, ())
-    number = cqe.flags >> f.IORING_CQE_BUFFER_SHIFT
-    return seen(w.get(w.buffer + number * 8, 3) == b"abc", f"what was read is in buffer {number}")
+    """Two reads, each into whichever buffer."""
+    numbers = []
+    for text in (b"abc", b"def"):
+        cqe = ring.ask(sqe(OP.READ, w.pipe(text)[0], size=3, flags=SELECT, buf_index=GROUP))
+        if cqe.res != 3:
+            return judge("a read into a buffer that the kernel picks", cqe.res, ())
+        numbers.append(cqe.flags >> f.IORING_CQE_BUFFER_SHIFT)
+    found = [w.get(w.buffer + number * 8, 3) for number in numbers]
+    return seen(found == [b"abc", b"def"], f"what was read is in the buffers {numbers}")
 
 
 @request("buffers-provided", "IORING_OP_PROVIDE_BUFFERS IOSQE_BUFFER_SELECT")
@@ -53,9 +55,9 @@ def _mapped(w: World) -> Finding:
     except SyscallError as error:
         return no(f"registered, and mmap of it failed with errno {error.errno}")
     try:
-        entry = struct.pack("=QIH", w.buffer, 8, 0)
-        ctypes.memmove(address, entry, len(entry))
-        ctypes.memmove(address + 14, struct.pack("=H", 1), 2)
+        for number in (0, 1):
+            w.write(address + number * 16, struct.pack("=QIH", w.buffer + number * 8, 8, number))
+        w.write(address + 14, struct.pack("=H", 2))
         return _read(w, ring)
     finally:
         syscalls.munmap(address, 4096)
