@@ -67,7 +67,25 @@ def _sysctl(name: str) -> str | None:
         return None
 
 
+def observed() -> dict[str, Any]:
+    """Ask the kernel, and try everything that a program can ask it for.
+
+    Returns:
+        What `features` does, and ``capabilities``: by id the ``state`` (`has`, `lacks`, `off`, `not-determinable`), the
+        ``evidence``, and where there are any the ``value`` of a limit and what the kernel ``claimed`` of itself.
+    """
+    from uring.observe import observe  # noqa: PLC0415 - what only wants the kernel's word does not load it
+
+    found = {}
+    for one in observe():
+        extra = {"value": one.value, "claimed": one.claimed}
+        found[one.id] = {"state": one.state.value, "evidence": one.evidence} | {
+            name: value for name, value in extra.items() if value is not None
+        }
+    return features() | {"capabilities": found}
+
+
 def report(port: Any, argument: None) -> None:
-    """Entry point for PID 1: send the features to the host."""
+    """Entry point for PID 1: send all that is observed to the host."""
     del argument
-    port.send({"type": "features", "features": features()})
+    port.send({"type": "features", "features": observed()})

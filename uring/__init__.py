@@ -6,7 +6,8 @@
         print(ring.copy_cqe())
 
 Ring, queues and entries: `IoUring`, `SubmissionQueue`, `CompletionQueue`, `io_uring_sqe`, `io_uring_cqe`. Buffers the
-kernel picks: `BufferGroup`. Every constant has the kernel's name, every error is a `UringError`. See docs/uring.md.
+kernel picks: `BufferGroup`. What the kernel has: `capabilities`. Every constant has the kernel's name, every error is a
+`UringError`. See docs/uring.md.
 """
 
 from .addresses import (
@@ -14,6 +15,9 @@ from .addresses import (
     sockaddr_in6,
     sockaddr_storage,
     sockaddr_un,
+)
+from .asking import (
+    capabilities,
 )
 from .buffers import (
     BufferGroup,
@@ -507,6 +511,7 @@ __all__ = [
     "buf_ring_advance",
     "buf_ring_init",
     "buf_ring_mask",
+    "capabilities",
     "epoll_event",
     "free_buf_ring",
     "io_cqring_offsets",

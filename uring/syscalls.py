@@ -84,6 +84,31 @@ def enter_failed(to_submit: int, min_complete: int, flags: int) -> NoReturn:
     )
 
 
+def io_uring_setup_errno(entries: int, params: io_uring_params) -> int:
+    """Like `io_uring_setup`, but hands back a negative errno instead of raising."""
+    result: int = _setup(SYS_IO_URING_SETUP, entries, ctypes.addressof(params))
+    return result if result >= 0 else -ctypes.get_errno()
+
+
+def io_uring_enter_errno(
+    fd: int, to_submit: int, min_complete: int, flags: int, argument: int = 0, size: int = SIGSET_BYTES
+) -> int:
+    """Like `io_uring_enter`, but hands back a negative errno instead of raising.
+
+    `argument` and `size` are a signal mask, or with IORING_ENTER_EXT_ARG an `io_uring_getevents_arg`.
+    """
+    result: int = enter(
+        SYS_IO_URING_ENTER,
+        fd,
+        to_submit,
+        min_complete,
+        ctypes.c_uint(flags),
+        ctypes.c_void_p(argument),
+        ctypes.c_size_t(size),
+    )
+    return result if result >= 0 else -ctypes.get_errno()
+
+
 def io_uring_register_errno(fd: int, opcode: int, address: int, count: int) -> int:
     """Like `io_uring_register`, but hands back a negative errno instead of raising."""
     result: int = _register(SYS_IO_URING_REGISTER, fd, opcode, address, count)

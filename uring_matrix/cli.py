@@ -445,7 +445,7 @@ def diff(old: str, new: str, as_json: bool, as_markdown: bool, as_html: bool, fa
 @json_option
 @settings
 def probe(kernels: tuple[str, ...], **options: Any) -> int:
-    """Show what a kernel's io_uring has, in its own words: feature bits, operations, limits."""
+    """Show what a kernel's io_uring has: operations, flags, features, registrations, limits, each tried."""
     _check_kernels(kernels)
     _begin("asking", kernels or ["host"])
     return _call("probe", "probe", kernels, **options)

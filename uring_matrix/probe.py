@@ -1,4 +1,4 @@
-"""`uring-matrix probe`: what a kernel's io_uring has, by its own word."""
+"""`uring-matrix probe`: what a kernel's io_uring has, by trying it, and by its own word."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from conformance.features import features
+from conformance.features import observed
 from harness.guest_shape import GuestShape
 from uring_matrix.guests import guest_of, references
 from uring_matrix.output import EXPECTED, INFRASTRUCTURE, console, error_line, say_json
@@ -36,7 +36,7 @@ def probe(
         raise click.UsageError(f"{given[0]} is about guests, and host is asked without one; name kernels with --kernel")
     for ref in refs:
         if ref.source == "host":
-            found[ref.id] = features()
+            found[ref.id] = observed()
             continue
         with (
             tempfile.TemporaryDirectory(prefix="uring-matrix-") as directory,
@@ -55,23 +55,28 @@ def probe(
 
 
 def _print(found: Mapping[str, Mapping[str, Any]]) -> None:
-    from uring import IORING_OP  # noqa: PLC0415
+    from conformance.capabilities import CAPABILITIES  # noqa: PLC0415
 
     table = Table("", *found, box=None, header_style="bold")
     table.add_row("release", *(str(said["release"]) for said in found.values()))
     for limit in dict.fromkeys(name for said in found.values() for name in said.get("limits", ())):
         values = (said.get("limits", {}).get(limit) for said in found.values())
         table.add_row(f"limit {limit}", *(str(value) if value is not None else "" for value in values))
-    names = sorted({name for said in found.values() for name in said.get("features", ())})
-    for name in names:
-        table.add_row(name, *("yes" if name in said.get("features", ()) else "-" for said in found.values()))
-    for operation in IORING_OP:
-        name = operation.name
-        table.add_row(f"IORING_OP_{name}", *(_answer(said.get("operations"), name) for said in found.values()))
+    for capability in CAPABILITIES:
+        name = capability.symbols[0] if capability.kind in _BY_SYMBOL else capability.id
+        table.add_row(name, *(_answer(said["capabilities"][capability.id]) for said in found.values()))
     console().print(table)
 
 
-def _answer(operations: Sequence[str] | None, name: str) -> str:
-    if operations is None:
-        return "?"
-    return "yes" if name in operations else "-"
+# What has a name of the kernel's own.
+_BY_SYMBOL = {"operation", "setup-flag", "feature", "sqe-flag", "cqe-flag", "enter-flag", "registration"}
+_ANSWERS = {"has": "yes", "lacks": "-", "off": "off", "not-determinable": "?"}
+
+
+def _answer(observed: Mapping[str, Any]) -> str:
+    """One cell; where the kernel says otherwise of itself, that too."""
+    answer = _ANSWERS[observed["state"]]
+    value = observed.get("value")
+    claimed = observed.get("claimed")
+    is_contradicted = claimed is not None and answer in {"yes", "-"} and claimed != (answer == "yes")
+    return " ".join([answer, *([str(value)] if value is not None else []), *(["(claims otherwise)"] * is_contradicted)])
