@@ -5,6 +5,7 @@ from _pytest.runner import runtestprotocol
 
 from harness.facts import phase_of
 from harness.guests import Attempt
+from harness.packed_reports import unpacked
 from harness.verdict import Facts
 
 
@@ -21,6 +22,6 @@ def attempt(item: pytest.Item, nextitem: pytest.Item | None) -> Attempt:
     serialize = item.config.hook.pytest_report_to_serializable
     return Attempt(
         Facts([phase_of(vars(report)) for report in reports], is_done=True),
-        [serialize(config=item.config, report=report) for report in reports],
+        [unpacked(serialize(config=item.config, report=report)) for report in reports],
         reports[0].start,
     )

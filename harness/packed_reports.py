@@ -6,7 +6,7 @@ difference: the last thing that happens to a report is that it is packed, and th
 
 import marshal
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -30,6 +30,16 @@ def pytest_report_to_serializable(config: pytest.Config) -> Iterator[Any]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_report_from_serializable(data: dict[str, Any]) -> Iterator[Any]:
     """Unpack it."""
-    if (packed := data.pop(_PACKED, None)) is not None:
-        data.update(marshal.loads(packed))  # noqa: S302 - from a worker of this session, and marshal has plain data only
+    plain = unpacked(data)
+    if plain is not data:
+        del data[_PACKED]
+        data.update(plain)
     return (yield)
+
+
+def unpacked(data: dict[str, Any]) -> dict[str, Any]:
+    """What a serialized report says, for whoever reads it in the worker that made it."""
+    packed = data.get(_PACKED)
+    if packed is None:
+        return data
+    return cast(dict[str, Any], marshal.loads(packed))  # noqa: S302 - from this session, and marshal has plain data only

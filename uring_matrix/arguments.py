@@ -12,6 +12,7 @@ import pytest
 
 from harness import options
 from harness.hookspecs import Front
+from reports.ours import SITE, refuse_foreign
 
 # What `run` has a name of its own for, or gives to pytest itself.
 _OURS = {
@@ -111,8 +112,18 @@ class Wishes:
         chooses_tests: the run is about a part of the suite.
     """
 
-    def __init__(self, home: Path, front: Front, *, is_alone_welcome: bool, about_verdicts: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        front: Front,
+        *,
+        is_alone_welcome: bool,
+        about_verdicts: Mapping[str, str],
+        site: Path | None = None,
+    ) -> None:
         self._home = home
+        # Where a site will be written.
+        self._site = site
         self._front = front
         # Whether the number of workers is ours to choose.
         self._is_alone_welcome = is_alone_welcome
@@ -134,10 +145,16 @@ class Wishes:
 
     @pytest.hookimpl(tryfirst=True)  # before xdist starts workers
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        """Read the options."""
+        """Read the options.
+
+        Raises:
+            ResultsError: what is somebody else's lies where the site is going to be.
+        """
         self.is_known = True
         given = self._given(config)
         self.runs_nothing = options.runs_nothing(config)
+        if self._site is not None and not self.runs_nothing:
+            refuse_foreign(self._site, SITE)
         for name, what in self._about_verdicts.items() if self.runs_nothing else ():
             raise pytest.UsageError(f"{name} {what}, and what stands behind -- asks for none")
         self.is_terminal = self.runs_nothing or not given.isdisjoint(_SHOWN) or config.getoption("capture") == "no"

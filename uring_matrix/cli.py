@@ -16,7 +16,6 @@ import click
 from click.core import ParameterSource
 
 from reports.export import WITH_ORIGIN
-from reports.ours import SITE, refuse_foreign
 from uring_matrix import help_texts, output
 from uring_matrix.common_options import (
     FORMS,
@@ -216,8 +215,6 @@ def run(*, no_report: bool, no_snapshots: bool, **options: Any) -> int:
     Kernels, QEMU and the guests' Python are fetched on first use, verified, and kept in the cache.
     """
     _check_baseline(options["baseline"])
-    if not no_report:
-        refuse_foreign(options["out"], SITE)
     _check_kernels(options["kernels"])
     _begin("preparing tests in", options["kernels"] or ["all" if options["lock"] is None else str(options["lock"])])
     return _call("run", "run", report=not no_report, snapshots=not no_snapshots, **options)

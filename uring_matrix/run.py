@@ -129,7 +129,9 @@ def run(
         **({"--baseline": "compares a run's verdicts"} if earlier is not None else {}),
         **({"--bisect": "needs the verdicts of a run"} if bisect else {}),
     }
-    wishes = Wishes(home, front, is_alone_welcome=workers == "auto", about_verdicts=about_verdicts)
+    wishes = Wishes(
+        home, front, is_alone_welcome=workers == "auto", about_verdicts=about_verdicts, site=out if report else None
+    )
     # Standard output is for what came of it.
     show = Show(console(sys.stderr), progress(), wishes, is_quiet=as_json)
     # pytest's default is shared by all runs of a user, which clean up behind each other's backs.

@@ -11,18 +11,21 @@ from harness import packed_reports
 
 # Takes down, in both processes, what other plugins see of a report; and how much execnet is given to write.
 CONFTEST = """
-import os
-
-WORKER = "PYTEST_XDIST_WORKER" in os.environ
-
 NAMES = ("nodeid", "when", "outcome", "duration", "start", "location", "keywords", "sections", "user_properties")
 
 def seen(report):
     return repr([getattr(report, name) for name in NAMES])
 
-def pytest_runtest_logreport(report):
-    with open("worker" if WORKER else "controller", "a") as file:
-        print(seen(report), report.longrepr, file=file)
+class Witness:
+    def __init__(self, config):
+        self.place = "worker" if hasattr(config, "workerinput") else "controller"
+
+    def pytest_runtest_logreport(self, report):
+        with open(self.place, "a") as file:
+            print(seen(report), report.longrepr, file=file)
+
+def pytest_configure(config):
+    config.pluginmanager.register(Witness(config))
 
 def pytest_sessionstart(session):
     for plugin in session.config.pluginmanager.get_plugins():

@@ -264,3 +264,8 @@ def test_operations_and_features_have_their_kernels() -> None:
     """The tables for `probe` cover every operation and feature."""
     assert list(uring.IORING_OP) == list(uring.OPERATION_SINCE)
     assert [feature.name for feature in uring.IORING_FEAT] == list(uring.FEATURE_SINCE)
+
+
+def test_a_field_of_the_class_says_where_it_is() -> None:
+    assert uring.io_uring_sqe.opcode.at == 0
+    assert uring.io_uring_sqe.user_data.at == 32
