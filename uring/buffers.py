@@ -402,8 +402,7 @@ class BufferGroup:
             self.heads[buffer_id] = 0
             buf_ring_add(self.br, self._whole(buffer_id), buffer_id, buf_ring_mask(self.buffers_count), count)
             count += 1
-        if count:
-            buf_ring_advance(self.br, count)
+        buf_ring_advance(self.br, count)
 
     def _claim(self, cqe: io_uring_cqe) -> list[tuple[int, int, int]]:
         """Where the completion's data lies; by identity, because two completions of one buffer may be equal."""

@@ -64,7 +64,7 @@ class SubmissionQueue:
     Attributes:
         mask: number of entries minus one.
         sqes: the entries themselves, one object for each slot.
-        is_plain: whether everything queued since the last flush came from `IoUring.nop` and was not touched after.
+        is_plain: whether everything queued since the last flush is a no-op that nothing else was made of.
     """
 
     __slots__ = (
@@ -356,7 +356,7 @@ class CompletionQueue:
         """A copy of the completion in slot `index`."""
         if not 0 <= index <= self.mask:
             raise IndexError(f"slot {index} of {self.mask + 1}")
-        self._sq._word(self._tail_at)
+        self._sq._check_mapped()
         return _new_tuple(io_uring_cqe, self._read(self._view, index * self._stride))
 
     def ready(self) -> int:

@@ -243,8 +243,7 @@ class RingCore:
         sq = self.sq
         sqe = sq.vacant()
         # An entry that is taken and then not filled in must not repeat the request that lay there before. So this is
-        # its prep_nop(), in a fourth of the time.
-        sq.is_plain = False
+        # its prep_nop(), in a fourth of the time; whatever else is written into it says that it is plain no more.
         sqe._pins = None
         sq._nop(sqe._view, sqe._offset, 0)
         sq._slot += 1
