@@ -83,7 +83,7 @@ def test_a_good_comparison_has_a_summary_and_no_error(cli: Call, two_runs: tuple
 
 def test_a_comparison_of_nothing_is_an_error(cli: Call, tmp_path: Path, summary: Path) -> None:
     whole = sample.whole()
-    write(tmp_path / "none.json", replace(whole, results=()))
+    write(tmp_path / "none.json", replace(whole, results=(), kernels=(), tests=()))
     ended = cli("diff", f"{tmp_path}/none.json", f"{tmp_path}/none.json")
     assert ended.code == 3
     assert errors(ended) == [
