@@ -43,7 +43,7 @@ SCHEMA_VERSION = 1
 Status = Literal["ok", "warn", "fail"]
 
 # Package lists, the guests' Python, QEMU, the newest kernel of every series, a snapshot of each; room to unpack them.
-_DISK_NEEDED_MB = 2500
+_DISK_NEEDED_MB = 3000
 _DISK_LEAST_MB = 300
 # What one guest and the program beside it take.
 _MEMORY_PER_GUEST_MB = 400
