@@ -146,7 +146,7 @@ FAULTS = {
     "test_after_remounts": PASS,
     "test_fills_scratch": Expected(Status.PASS, (LEFT,), ("/tmp/full is there", "MiB of memory")),
     "test_after_fills_scratch": PASS,
-    "test_out_of_memory": Expected(Status.INFRA, (WARNED,), ("killed by SIGKILL", OOM), tries=2),
+    "test_out_of_memory": Expected(Status.INFRA, (WARNED,), ("killed by SIGKILL", OOM)),
     "test_child_out_of_memory": Expected(Status.PASS, (WARNED,), (OOM,)),
     "test_a_task_hung_for_a_while": Expected(Status.PASS, (WARNED,), ("blocked for more than 20 seconds",)),
     "test_a_task_hangs_for_good": Expected(
