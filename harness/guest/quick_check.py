@@ -82,7 +82,7 @@ class QuickCheck:
 
     def _is_as_before(self) -> bool:
         if (
-            self._is_agent_stopped()
+            not self._is_agent_asleep()
             or self._look() != self._before
             or self._descriptor_count() != self._count
             or self._identified() != self._identities
@@ -112,9 +112,9 @@ class QuickCheck:
     def _now_free_kib(self) -> int:
         return os.sysconf("SC_AVPHYS_PAGES") * _PAGE_KIB if self._is_guest else 0
 
-    def _is_agent_stopped(self) -> bool:
-        """Nobody would notice as long as all goes well."""
-        return _read(self._agent).rpartition(b") ")[2][:1] in b"Tt"
+    def _is_agent_asleep(self) -> bool:
+        """Nobody would notice a stopped one as long as all goes well. One that is going to stop is woken up first."""
+        return _read(self._agent).rpartition(b") ")[2].startswith(b"S")
 
     def _state_of_process(self) -> tuple[bytes, ...]:
         """Those fields of its status that `leak_check` compares. They are sought by hand: that costs a tenth."""
