@@ -4,6 +4,7 @@ Every run writes a row for each cell that it planned. A file that lacks some was
 """
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 import msgspec
 
@@ -21,10 +22,10 @@ def with_holes(results: Results) -> Results:
     Returns:
         The same where nothing is lost. Else results that are not complete, with a note that says why.
     """
-    bare = {
-        kind: [record.id for record in records if record.id not in {getattr(row, kind) for row in results.results}]
-        for kind, records in (("kernel", results.kernels), ("test", results.tests), ("mode", results.modes))
-    }
+    bare = {}
+    for kind, records in (("kernel", results.kernels), ("test", results.tests), ("mode", results.modes)):
+        there = set(map(attrgetter(kind), results.results))
+        bare[kind] = [record.id for record in records if record.id not in there]
     notes = [f"the file lists {kind} {name}, and has no row of it" for kind, names in bare.items() for name in names]
     if notes and not results.results:
         notes = ["the file has no row of anything that it lists"]
