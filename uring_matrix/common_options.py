@@ -5,7 +5,7 @@ What a check needs is loaded when an option is given: `--help` and short command
 # ruff: noqa: PLC0415
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -198,31 +198,24 @@ def check_lock(ctx: click.Context, parameter: click.Parameter, value: Path | Non
 
 def check_forms(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     """Check the forms of a report by name; one word may have several."""
-    names = tuple(name for word in value for name in _listed(word))
+    return _named(value, FORMS)
+
+
+def _named(words: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
+    """Names with commas or spaces between, each of them one of those that there are."""
+    names = tuple(name for word in words for name in word.replace(",", " ").split())
     for name in names:
-        if name not in FORMS:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(FORMS)}")
+        if name not in known:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(known)}")
     if not names:
-        raise click.BadParameter(f"name at least one of {', '.join(FORMS)}")
+        raise click.BadParameter(f"name at least one of {', '.join(known)}")
     return names
-
-
-def _listed(word: str) -> list[str]:
-    return word.replace(",", " ").split()
 
 
 def _check_fail_on(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     from reports.diff import GATES
 
-    if value is None:
-        return tuple(GATES)
-    names = tuple(_listed(value))
-    for name in names:
-        if name not in GATES:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(GATES)}")
-    if not names:
-        raise click.BadParameter(f"name at least one of {', '.join(GATES)}")
-    return names
+    return tuple(GATES) if value is None else _named([value], GATES)
 
 
 fail_on_option = click.option(
