@@ -152,7 +152,8 @@ def _unlz4(data: bytes, _size: int) -> bytes:
         at += 4
         if size == _LZ4_MAGIC:  # before the first block; and again, where somebody put several archives together
             continue
-        written = library.LZ4_decompress_safe(data[at : at + size], buffer, len(data[at : at + size]), len(buffer))
+        block = data[at : at + size]
+        written = library.LZ4_decompress_safe(block, buffer, len(block), len(buffer))
         if written < 0:
             raise ValueError(f"its block at byte {at} is damaged")
         parts.append(bytes(memoryview(buffer)[:written]))
