@@ -173,6 +173,14 @@ class Kernel(Record, frozen=True, kw_only=True):
     finished: Timestamp | None = None
 
 
+class Documented(Record, frozen=True, kw_only=True):
+    """Somebody's word for the first kernel that has something."""
+
+    since: str
+    # A man page, the kernel's history
+    where: str
+
+
 class Test(Record, frozen=True, kw_only=True):
     """One test, as the suite describes it."""
 
@@ -200,6 +208,12 @@ class Test(Record, frozen=True, kw_only=True):
     source: str | None = None
     # The function's text, as it ran
     code: str | None = None
+    # How a program finds out at run time, in a sentence, where it is a capability
+    detect: str = ""
+    # Its opcode, or its bit's value
+    number: int | None = None
+    # All that is said of its first kernel; those may contradict each other
+    documented: tuple[Documented, ...] = ()
 
 
 class Capability(Record, frozen=True, kw_only=True):
@@ -271,6 +285,12 @@ class Result(Record, frozen=True, kw_only=True):
     inputs: str | None = None
     # Which of `runs` the row is from; None: the run that the kernel's record names, else the file's head
     run: str | None = None
+    # Of a capability that was observed: `has`, `lacks`, `off`, `not-determinable`
+    state: str | None = None
+    # What the kernel says of itself about that; None where it says nothing
+    claimed: bool | None = None
+    # A limit's value
+    value: int | None = None
 
     @property
     def key(self) -> CellKey:
