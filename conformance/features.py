@@ -2,6 +2,7 @@
 
 import os
 import resource
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,24 @@ def _sysctl(name: str) -> str | None:
         return Path("/proc/sys", name).read_text(encoding="ascii").strip()
     except OSError:
         return None
+
+
+def observe(ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Try some of what a program can ask the kernel for, in this order.
+
+    Args:
+        ids: of capabilities.
+
+    Yields:
+        For each of them what `harness.suites.Observation` has.
+    """
+    from uring.observe import each  # noqa: PLC0415 - what only wants the kernel's word does not load it
+
+    for one in each(ids):
+        said = {"claimed": one.claimed, "value": one.value, "ended": one.ended}
+        yield {"state": one.state.value, "evidence": one.evidence} | {
+            name: value for name, value in said.items() if value is not None
+        }
 
 
 def observed() -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from conformance.fixtures import mode, ring
 from conformance.modes import MODES
 from harness.diagnosis import Diagnosis
-from harness.suites import Suite
+from harness.suites import Observation, Suite
 
 __all__ = ["mode", "ring"]
 
@@ -22,6 +22,11 @@ SUITE = Suite(
     modes=MODES,
     kernel_facts="conformance.features:features",
     capabilities="conformance.capabilities:stated",
+    observation=Observation(
+        file=HOME / "capabilities" / "observed.py",
+        describe="conformance.capabilities.observed:described",
+        observe="conformance.features:observe",
+    ),
     recorded_markers=("zig",),
 )
 
@@ -49,6 +54,7 @@ def pytest_matrix_expected_side(module: str) -> Literal["left"] | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, and the files that tests were in before they had a folder of their own."""
     config.args = [_moved(argument, config.invocation_params.dir) for argument in config.args]
+    config.addinivalue_line("markers", "capability: something that a kernel is seen to have or to lack, and no test")
     config.addinivalue_line("markers", "zig(title): the test of Zig's std.os.linux.IoUring that this one ports")
 
 

@@ -13,6 +13,8 @@ from harness.comparisons import Comparison, raised_by
 from harness.unsupported import Unsupported
 
 ATTRIBUTE = "matrix_facts"
+# What came of an item that is observed, as `harness.suites.Observation` has it.
+OBSERVED = pytest.StashKey[Mapping[str, Any]]()
 # What there is to say of a phase in which nothing was raised.
 NOTHING: Mapping[str, Any] = {"kind": "none"}
 _TEXT_SIZE_MAX = 2_000
@@ -72,8 +74,20 @@ def phase_of(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def phases_of_observation(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What `phase_of` would say of an item that was observed.
+
+    Args:
+        found: as `harness.suites.Observation` has it, and the ``duration_s``.
+    """
+    call = {"when": "call", "kind": "observed", "duration_s": 0.0, **found}
+    return [call, {"when": "teardown", "outcome": "passed", **NOTHING}]
+
+
 def _facts(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> dict[str, Any]:
     facts = dict(NOTHING)
+    if call.when == "call" and (observed := item.stash.get(OBSERVED, None)) is not None:
+        return {"kind": "observed", **observed}
     if call.excinfo is None:
         if report.outcome == "failed":  # a strict xfail that passed
             facts |= {"kind": "assertion", "message": str(report.longrepr)}

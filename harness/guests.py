@@ -16,7 +16,7 @@ from typing import Any
 from harness import guest_console, passed
 from harness.cells import Cell, console_mark
 from harness.deadlines import Deadlines, Pace
-from harness.facts import phase_of
+from harness.facts import phase_of, phases_of_observation
 from harness.guest_console import Since
 from harness.guest_packages import advice
 from harness.verdict import Facts, GuestEnd
@@ -154,7 +154,13 @@ class Guests:
         return self._deadlines if is_debugged else self._deadlines.scaled(self._pace.factor)
 
     def run(
-        self, cell: Cell, item: str, following: str | None, upcoming: Callable[[], Sequence[str | None]] = tuple
+        self,
+        cell: Cell,
+        item: str,
+        following: str | None,
+        upcoming: Callable[[], Sequence[str | None]] = tuple,
+        *,
+        observer: str | None = None,
     ) -> Attempt:
         """Run one item in its kernel, once; or take in what came of it, if the guest had it on its list.
 
@@ -166,6 +172,7 @@ class Guests:
             upcoming: gives the ids of all items of the column that will be asked for from now on, as far as that is
                 certain, `following` first, and None behind the column's last: the guest is given all but the last one
                 at once, and goes on by itself as long as nothing comes up. Empty: that is not certain.
+            observer: what the guest has it observed with (`harness.suites.Observation.observe`), if it is no test.
         """
         key = (cell.kernel, cell.arch)
         is_over = self._ends_s is not None and time.monotonic() > self._ends_s
@@ -181,7 +188,7 @@ class Guests:
         attempt = Attempt(Facts(), [], time.time())
         try:
             self._between = ()
-            guest = self._next_on_the_list(cell, item) or self._begin(cell, item, following, upcoming)
+            guest = self._next_on_the_list(cell, item) or self._begin(cell, item, following, upcoming, observer)
             attempt.started_s = time.time()
             self._tests_since_s = self._tests_since_s or time.monotonic()
             facts = self._follow(guest, cell, item, attempt)
@@ -224,7 +231,12 @@ class Guests:
         return None
 
     def _begin(
-        self, cell: Cell, item: str, following: str | None, upcoming: Callable[[], Sequence[str | None]]
+        self,
+        cell: Cell,
+        item: str,
+        following: str | None,
+        upcoming: Callable[[], Sequence[str | None]],
+        observer: str | None,
     ) -> Guest:
         """Hand an item over, and what comes behind it.
 
@@ -237,7 +249,7 @@ class Guests:
         *ahead, last = [None] if self._is_isolated else upcoming() or [following]
         for attempt in range(1, _START_TRIES + 1):
             guest = self._ready(key, self._columns[key])
-            if item not in self._known:
+            if observer is None and item not in self._known:
                 if (reason := self._why_skipped(item)) is not None:
                     raise _SkippedError(reason)
                 raise _NotCollectedError(self._why_not_collected(item))
@@ -245,16 +257,21 @@ class Guests:
                 if (stray := guest.channel.poll()) is not None:
                     raise _ended(stray)
                 modes = [one["mode"] for one in self._columns[key].session["cells"]]
-                # One that the guest has not collected is asked for by itself, and it says why.
-                handed = [name for name in itertools.takewhile(self._known.__contains__, ahead) if name is not None]
-                behind = [*ahead, last][len(handed)]
-                places = {
-                    "items": [self._known[name] for name in (item, *handed)],
-                    "next": self._known.get(behind or ""),
-                    "cell": modes.index(cell.mode),
-                }
+                wanted: dict[str, Any]
+                if observer is not None:
+                    handed = [name for name in ahead if name is not None]
+                    wanted = {"observer": observer, "items": [item, *handed]}
+                else:
+                    # One that the guest has not collected is asked for by itself, and it says why.
+                    handed = [name for name in itertools.takewhile(self._known.__contains__, ahead) if name is not None]
+                    behind = [*ahead, last][len(handed)]
+                    wanted = {
+                        "items": [self._known[name] for name in (item, *handed)],
+                        "next": self._known.get(behind or ""),
+                    }
                 self._console_size = guest_console.size(guest)
-                guest.channel.send({"type": "run", **places}, self._limits.start_s)
+                cell_place = modes.index(cell.mode)
+                guest.channel.send({"type": "run", "cell": cell_place, **wanted}, self._limits.start_s)
                 self._handed_over, self._handed_cell = deque(handed), cell
                 message = guest.channel.receive(self._limits.start_s)
                 if message["type"] != "started":
@@ -283,10 +300,7 @@ class Guests:
         try:
             while True:
                 message = guest.channel.receive(max(deadline_s - time.monotonic(), 0.001))
-                for report in (*passed.reports(message.get("passed", ())), *message.get("reports", ())):
-                    attempt.reports.append(report)
-                    if report["outcome"] in _OUTCOMES:  # a plugin's own says nothing that the next report does not
-                        phases.append(phase_of(report))
+                phases += _take_reports(message, attempt)
                 if message["type"] == "reports":
                     continue
                 if message["type"] == "started":  # after something had come up
@@ -294,7 +308,7 @@ class Guests:
                     continue
                 if message["type"] != "done" and message["type"] not in _ENDED:
                     raise _ended(message)
-                if message["item"] != self._known[item]:
+                if message["item"] != self._known.get(item, item):
                     raise ChannelCorruptError(f"the guest tells of another test than {item}")
                 if message.get("is_last") or message["type"] in _ENDED:
                     self._handed_over.clear()
@@ -512,6 +526,18 @@ class Guests:
             stacks = guest_console.backtraces(guest, min(_BACKTRACES_S * self._pace.factor, _BACKTRACES_MAX_S))
         self.close()
         return GuestEnd(how, str(error), qemu, console, stacks)
+
+
+def _take_reports(message: Mapping[str, Any], attempt: Attempt) -> list[Mapping[str, Any]]:
+    """Take in the reports that a message brings; the phases that they are about."""
+    phases: list[Mapping[str, Any]] = []
+    for report in (*passed.reports(message.get("passed", ())), *message.get("reports", ())):
+        attempt.reports.append(report)
+        if report["outcome"] in _OUTCOMES:  # a plugin's own says nothing that the next report does not
+            phases.append(phase_of(report))
+    if (observed := message.get("observed")) is not None:
+        phases += phases_of_observation(observed)
+    return phases
 
 
 def how_to_attach(guest: Guest) -> str:

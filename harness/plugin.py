@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,8 @@ from harness.suites import DEFAULT_MODE, modes_of
 __all__ = ["loopback", "matrix_cell", "scratch", "scratch_ext4"]
 
 CELLS = pytest.StashKey[Iterable[Cell]]()
-
+# What suites have things collected from that no test is for.
+OBSERVED_FILES = pytest.StashKey[frozenset[Path]]()
 
 _CPUS_MAX = 64
 _PORT_MAX = 65_535
@@ -191,6 +193,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Prepare kernels and guests, if this session asks for any."""
     fixtures.pytest_configure(config)
     suites = config.hook.pytest_matrix_suite()
+    config.stash[OBSERVED_FILES] = frozenset(one.observation.file for one in suites if one.observation is not None)
     known = modes_of(suites)
     modes = list(dict.fromkeys(config.getoption("mode") or [DEFAULT_MODE.id]))
     for name in modes:
@@ -208,6 +211,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(session, "uring-matrix-session")
     else:
         config.stash[CELLS] = [Cell(HOST, native_architecture(), name) for name in modes]
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect what suites observe without a test for each."""
+    if not any(file_path == place for place in parent.config.stash[OBSERVED_FILES]):
+        return None
+    from harness.observed import file_of  # noqa: PLC0415 - few sessions have one
+
+    return file_of(file_path, parent, parent.config.hook.pytest_matrix_suite())
 
 
 @pytest.hookimpl(tryfirst=True)  # so that the kernel stands first in the id

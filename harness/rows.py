@@ -8,6 +8,7 @@ import pytest
 
 from harness.attempts import JudgedAttempt
 from harness.guests import Attempt
+from harness.observed import ObservedItem
 from harness.verdict import Facts, Verdict
 from reports.results import Status
 
@@ -38,6 +39,7 @@ def row(verdict: Verdict, attempt: Attempt, sections: Sequence[tuple[str, str]])
         "dmesg": [] if is_plain else _dmesg(facts),
         "output": "" if is_plain else "\n".join([*(text for _, text in sections), attempt.output]).strip("\n"),
         "console_tail": _tail(end.console) if end is not None else [],
+        **_observed(facts),
         **({"is_uncollected": True} if end is not None and end.how == "not-collected" else {}),
     }
 
@@ -50,6 +52,8 @@ def describe(item: pytest.Item, recorded: Sequence[str]) -> dict[str, Any]:
         recorded: the suite's markers whose argument is recorded; the first one that there is says what kind of test
             it is, and gives the title of one that has no `title` of its own.
     """
+    if isinstance(item, ObservedItem):
+        return item.describe()
 
     def arguments(name: str) -> list[str]:
         marker = item.get_closest_marker(name)
@@ -120,6 +124,12 @@ def joined(updates: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     for one in updates:
         whole |= {**one, "notes": (*whole.get("notes", ()), *one.get("notes", ()))}
     return whole
+
+
+def _observed(facts: Facts) -> dict[str, Any]:
+    """What stands beside the verdict on something that was observed."""
+    found = next((phase for phase in facts.phases if phase.get("kind") == "observed"), {})
+    return {name: found[name] for name in ("state", "claimed", "value") if found.get(name) is not None}
 
 
 def _duration_s(facts: Facts) -> float | None:

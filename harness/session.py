@@ -23,6 +23,7 @@ from harness.dispatch import Dispatch
 from harness.guest_reports import GuestReports, synthetic
 from harness.guests import Attempt, Guests, run_is_over
 from harness.names import TestNames
+from harness.observed import ObservedItem, cells_for, observer_of
 from harness.payload import source_tree
 from harness.plan import Plan
 from harness.report_attributes import (
@@ -139,20 +140,26 @@ class Session:
     # -- collection ---------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_make_collect_report(self) -> Iterator[Any]:
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Iterator[Any]:
         """Make one item per cell, also of tests that pytest does not parametrize."""
         report: pytest.CollectReport = yield  # type: ignore[assignment]
         if report.passed:
-            report.result = one_per_cell(report.result, self.plan.cells)
+            report.result = one_per_cell(report.result, cells_for(collector, self.plan.cells))
         return report  # type: ignore[return-value]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> Iterator[Any]:
-        """Keep the items of a cell together, in the order in which they would run without one."""
+        """Keep the items of a cell together, in the order in which they would run without one; observe last."""
         with without_cells(items):  # pytest arranges items by what they are parametrized with
             result = yield
         places = {cell: place for place, cell in enumerate(self.plan.cells)}
-        items.sort(key=lambda item: places[cell] if (cell := cell_of(item)) is not None else len(places))
+        # What is observed goes to the kernel's limits, and needs nothing of what tests share.
+        items.sort(
+            key=lambda item: (
+                places[cell] if (cell := cell_of(item)) is not None else len(places),
+                observer_of(item) is not None,
+            )
+        )
         self._leave_out_judged(config, items)
         return result
 
@@ -179,7 +186,7 @@ class Session:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Have guests collect no more files than there are items of: who runs one test waits for no other."""
-        files = dict.fromkeys(item.path for item in session.items)
+        files = dict.fromkeys(item.path for item in session.items if observer_of(item) is None)
         self._paths = [self._tree.guest_path(path) for path in files]
 
     # -- running ------------------------------------------------------------------------------------------------------
@@ -297,10 +304,12 @@ class Session:
                 break  # what was found stands: another try would find that there is no time
             if needs_retry:
                 guests.close()  # the next try gets a fresh one
+            observer = observer_of(item)
             if wanted > 1 or attempts:
-                attempt = guests.run(cell, name, following if len(attempts) + 1 >= wanted else name)
+                attempt = guests.run(cell, name, following if len(attempts) + 1 >= wanted else name, observer=observer)
             else:
-                attempt = guests.run(cell, name, following, lambda: self._upcoming(item, cell, following))
+                upcoming = lambda: self._upcoming(item, cell, following)  # noqa: E731
+                attempt = guests.run(cell, name, following, upcoming, observer=observer)
             attempts.append(judged(attempt))
             if wanted > 1:
                 self._tell_so_far(item, cell, attempts)
@@ -319,13 +328,19 @@ class Session:
         items = item.session.items
         self._places = self._places or {one: place for place, one in enumerate(items)}
         first = self._places[item] + 1
+        # All that is observed is one list: the guest has nothing to set up between two of them.
+        limit = _LIST_LENGTH_MAX if (observer := observer_of(item)) is None else len(items)
         found: list[str | None] = []
-        for one in items[first : first + _LIST_LENGTH_MAX]:
+        for one in items[first : first + limit]:
             if cell_of(one) != cell:
+                found.append(None)
                 break
             found.append(self._guest_id(one))
-        if len(found) < _LIST_LENGTH_MAX:
-            found.append(None)
+            if observer_of(one) != observer:
+                break
+        else:
+            if len(found) < limit:
+                found.append(None)
         return found if found[0] == following else []
 
     def _tell_so_far(self, item: pytest.Item, cell: Cell, attempts: Sequence[JudgedAttempt]) -> None:
@@ -349,7 +364,9 @@ class Session:
         has_failed = any(report.failed for report in reports)
         if shown.verdict.status not in GOOD and not has_failed:
             reports.append(synthetic(item, "call", "failed", rows.explain(worst.verdict, attempts)))
-        if not reports and shown.verdict.status is Status.SKIP:
+        if not reports and shown.verdict.status is Status.PASS:
+            reports.append(synthetic(item, "call", "passed", None))
+        elif not reports and shown.verdict.status in GOOD:
             reason = f"Skipped: {worst.verdict.reason}"
             reports.append(synthetic(item, "setup", "skipped", (str(item.path), 0, reason)))
         if not reports or reports[-1].when != "teardown":
@@ -390,7 +407,9 @@ class Session:
             setattr(report, KERNEL_UPDATE, update)
 
     def _guest_id(self, item: pytest.Item) -> str:
-        """An item's id in the guest: the path is the guest's, the rest is ours."""
+        """An item's id in the guest: the path is the guest's, the rest is ours; what is observed goes by its name."""
+        if isinstance(item, ObservedItem):
+            return item.subject
         if (path := self._guest_paths.get(item.path)) is None:
             path = self._guest_paths[item.path] = self._tree.guest_path(item.path)
         return f"{path}::{self._plain_id(item).partition('::')[2]}"

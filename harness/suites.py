@@ -10,6 +10,7 @@ A suite registers itself with a hook, in a plugin of its own:
 import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 
@@ -28,6 +29,22 @@ DEFAULT_MODE = Mode("default")
 
 
 @dataclass(frozen=True, slots=True)
+class Observation:
+    """What a suite observes of a kernel in one go: a cell for each thing, in the default mode, and no test."""
+
+    # pytest collects them from it: ids begin with its path.
+    file: Path
+    # `module:function` of a function without arguments, called on this machine: yields of each thing, in the order in
+    # which they are to be observed, `id`, `function` (what observes it, for its source) and what results show: `kind`,
+    # `title`, `symbols`, `group`, `doc`, `since`, `detect`, `number`, `documented`.
+    describe: str
+    # `module:function` of a function that takes a list of ids, called where a kernel runs: yields for each, in the
+    # list's order, `state` (`has`, `lacks`, `off`, `not-determinable`), `evidence` (a sentence), and where there are
+    # any `claimed`, `value`, and `ended` (`died`, `hung`), if whoever observed it did not live to tell.
+    observe: str
+
+
+@dataclass(frozen=True, slots=True)
 class Suite:
     """A suite, as it registers itself."""
 
@@ -42,6 +59,8 @@ class Suite:
     # `module:function` of a function without arguments, called on this machine: what to look for in the lists among
     # those facts, as the arguments of `reports.results.Capability`.
     capabilities: str | None = None
+    # What it observes beside its tests.
+    observation: Observation | None = None
     # Markers whose argument results record with a test, under the marker's name; the first one that a test has is its
     # kind.
     recorded_markers: tuple[str, ...] = ()

@@ -181,6 +181,8 @@ def is_splat(line: str) -> bool:
 
 
 def _of_phase(phase: Mapping[str, Any]) -> Verdict:
+    if phase["kind"] == "observed":
+        return _of_observation(phase)
     outcome, kind = phase["outcome"], phase["kind"]
     message = _first_line(phase.get("message", ""))
     if outcome == "passed":
@@ -210,6 +212,23 @@ def _of_phase(phase: Mapping[str, Any]) -> Verdict:
     if phase["when"] == "call" and kind == "kernel":
         return Verdict(Status.FAIL, message, "the call succeeds", f"{phase['exception']}: {message}", evidence)
     return Verdict(Status.ERROR, f"{phase['when']}: {message}", evidence=evidence)
+
+
+def _of_observation(found: Mapping[str, Any]) -> Verdict:
+    """Judge what was seen of one thing that a kernel has or lacks."""
+    evidence: tuple[str, ...] = (found["evidence"],)
+    if (claimed := found.get("claimed")) is not None:
+        evidence = (*evidence, f"the kernel's own word: it {'has' if claimed else 'lacks'} it")
+    if found.get("ended") == "died":
+        return Verdict(Status.CRASH, found["evidence"], "whoever asks survives", "it did not", evidence)
+    if found.get("ended") == "hung":
+        return Verdict(Status.TIMEOUT, found["evidence"], "the request ends in time", "it did not", evidence)
+    if found["state"] == "has":
+        return Verdict(Status.PASS, evidence=evidence)
+    if found["state"] == "lacks":
+        return Verdict(Status.UNSUPPORTED, found["evidence"], evidence=evidence)
+    word = "switched off" if found["state"] == "off" else "not determinable"
+    return Verdict(Status.SKIP, f"{word}: {found['evidence']}", evidence=evidence)
 
 
 def _of_guest(end: GuestEnd) -> Verdict:

@@ -5,14 +5,15 @@ the agent is there to say so, and has another one for the next test. One process
 each leaves it as it was (`harness.guest.item_loop`).
 
 From the host: ``run`` {items, next, cell}, the items' places in what was collected, that of the one behind them, and
-the cell's among the session's; ``finish``. What is empty is left out: a serial port costs by the byte. To the host:
-``collected`` {items, errors, features}; when a list begins, and later where there is something to say, ``started``
-{between, notes} of the next item; then for each item, in order, one of ``done`` {item, passed, reports, dmesg, notes,
-leftovers, taint, warnings, stop, is_spoiled, is_last}, ``died``, ``quit`` and ``overdue`` {item, reports, how, dmesg,
-notes, output, stacks, leftovers, is_spoiled}: its process was killed, ended itself, or had to be ended. The item of the
-first result that is missing is the one that runs. After one of the latter three, and where ``is_last`` says so, the
-rest of the list is not run: the host may have had enough. Reports are in pytest's own serialized form. Those that are
-no good come at once, in ``reports`` {reports}: whatever happens next, they are known.
+the cell's among the session's, or {items, observer, cell}, what is to be observed, and the function that does; and
+``finish``. What is empty is left out: a serial port costs by the byte. To the host: ``collected`` {items, errors,
+features}; when a list begins, and later where there is something to say, ``started`` {between, notes} of the next item;
+then for each item, in order, one of ``done`` {item, passed, reports, observed, dmesg, notes, leftovers, taint,
+warnings, stop, is_spoiled, is_last}, ``died``, ``quit`` and ``overdue`` {item, reports, how, dmesg, notes, output,
+stacks, leftovers, is_spoiled}: its process was killed, ended itself, or had to be ended. The item of the first result
+that is missing is the one that runs. After one of the latter three, and where ``is_last`` says so, the rest of the list
+is not run: the host may have had enough. Reports are in pytest's own serialized form. Those that are no good come at
+once, in ``reports`` {reports}: whatever happens next, they are known.
 """
 
 import builtins
@@ -186,7 +187,8 @@ class Agent(HostSettings):
         places, is_told, unbegun_count = wanted["items"], False, 0
         while places:
             runner, before = self._ready(session)
-            between, notes = self._log.begin(session.items[places[0]].nodeid), self._take_notes()
+            name = places[0] if "observer" in wanted else session.items[places[0]].nodeid
+            between, notes = self._log.begin(name), self._take_notes()
             if not is_told or between or notes:
                 self._send("started", between=between, notes=notes)
                 is_told = True
@@ -204,12 +206,12 @@ class Agent(HostSettings):
                 self._give_up(runner.wait(_END_TIMEOUT_S))
                 continue
             unbegun_count = 0
-            item = session.items[places[0]]
+            name = places[0] if "observer" in wanted else session.items[places[0]].nodeid
             if message is None:
-                words = self._last_words(runner, item.nodeid, session, before)
+                words = self._last_words(runner, name, session, before)
                 self._send(kind, item=places[0], reports=self._reports, how=how, notes=self._take_notes(), **words)
                 return
-            if not self._conclude(runner, item, message, before, place=places[0]):
+            if not self._conclude(runner, name, message, before, place=places[0]):
                 return
             places = places[1:]
 
@@ -218,7 +220,7 @@ class Agent(HostSettings):
         self._baseline, self._state = (None, before) if message["is_settled"] else (self._baseline or before, None)
 
     def _conclude(
-        self, runner: Runner, item: pytest.Item, message: dict[str, Any], before: leak_check.State, *, place: int
+        self, runner: Runner, name: str, message: dict[str, Any], before: leak_check.State, *, place: int | str
     ) -> bool:
         """Look closely at what a test left, and tell the host of it.
 
@@ -246,18 +248,21 @@ class Agent(HostSettings):
             self._state = after
             if leftovers:
                 self._end_runner()
+            if message["observed"] is not None:
+                leftovers = [f"{one}: by any of those that were observed together" for one in leftovers]
         is_spoiled = found.is_machine_changed or not is_empty
         goes_on = self._is_good and not (leftovers or message["stop"] or is_spoiled)
         self._send(
             "done",
             item=place,
             reports=self._reports,
-            dmesg=self._log.end(item.nodeid),
+            dmesg=self._log.end(name),
             notes=self._take_notes(),
             leftovers=leftovers,
             taint=found.taint,
             warnings=message["warnings"],
             stop=message["stop"],
+            observed=message["observed"],
             is_spoiled=is_spoiled,
             is_last=not goes_on,
         )

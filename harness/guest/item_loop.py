@@ -6,11 +6,13 @@ closely, has the last word, and hands over the rest of the list.
 
 import contextlib
 import faulthandler
+import importlib
 import os
 import signal
 import termios
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -158,37 +160,66 @@ class ItemLoop:
 
         Args:
             wanted: `items`, their places in what was collected; `cell`, their cell's among the session's; `next`, what
-                comes behind the last of them.
+                comes behind the last of them. With an `observer`, `items` are what it is to observe, and nothing was
+                collected of them.
         """
-        cell, places = self._cells[wanted["cell"]], wanted["items"]
+        cell = self._cells[wanted["cell"]]
         self._session.config.stash[CURRENT] = cell
         has_news = self._news.is_there_beside_marks()
         if self._reporter.is_settled:
             self._check.renew()
-        items = self._session.items
-        for place, following in zip(places, [*places[1:], wanted["next"]], strict=True):
-            item = items[place]
-            self._lines.progress.begin()
-            self._mark(item, cell)
-            # The same once more: what it shares with others stays up, its own does not.
-            after: Any = item.parent if following == place else None if following is None else items[following]
-            self._reporter.begin(item)
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
-            if not self._tell(place, has_news=has_news):
+        steps = self._observed(wanted, cell) if "observer" in wanted else self._tested(wanted, cell)
+        for place, found in steps:
+            # Whoever observes has processes of its own, which are gone when the list is through.
+            is_between = found is not None and place is not wanted["items"][-1]
+            if not self._tell(place, found, has_news=has_news, is_checked=not is_between):
                 return
             has_news = False
         self._lines.agent.send({"type": "through", "is_settled": self._reporter.is_settled})
 
-    def _mark(self, item: pytest.Item, cell: Cell) -> None:
+    def _tested(self, wanted: Mapping[str, Any], cell: Cell) -> Iterator[tuple[int, None]]:
+        """Run one test after another, and say which one is over."""
+        items, places = self._session.items, wanted["items"]
+        for place, following in zip(places, [*places[1:], wanted["next"]], strict=True):
+            item = items[place]
+            self._lines.progress.begin()
+            self._mark(item.nodeid, cell)
+            # The same once more: what it shares with others stays up, its own does not.
+            after: Any = item.parent if following == place else None if following is None else items[following]
+            self._reporter.begin(item)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+            yield place, None
+
+    def _observed(self, wanted: Mapping[str, Any], cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Observe one thing after another, and say what was found."""
+        module, _, function = wanted["observer"].partition(":")
+        names = wanted["items"]
+        self._mark(names[0], cell)
+        found = getattr(importlib.import_module(module), function)(names)
+        for name in names:
+            self._lines.progress.begin()
+            begun_s = time.monotonic()
+            one = {**next(found), "duration_s": round(time.monotonic() - begun_s, 6)}
+            if name is names[-1]:
+                found.close()
+            yield name, one
+
+    def _mark(self, name: str, cell: Cell) -> None:
         """Write into the console which test begins, before anything that it makes the kernel print."""
         if self._is_guest:
-            text = console_mark(item.nodeid, cell.mode)
+            text = console_mark(name, cell.mode)
             with contextlib.suppress(OSError, termios.error):  # a test closed it, and that was told
                 os.write(self._lines.console, text.encode(errors="backslashreplace"))
                 termios.tcdrain(self._lines.console)
 
-    def _tell(self, place: int, *, has_news: bool) -> bool:
+    def _tell(self, place: int | str, found: dict[str, Any] | None, *, has_news: bool, is_checked: bool) -> bool:
         """Tell of the item that is over: the host, if there is nothing to it, and else the agent.
+
+        Args:
+            place: the item's.
+            found: what was observed, if it is no test.
+            has_news: whether the kernel said something before it.
+            is_checked: whether all has to be as before.
 
         Returns:
             Whether it was the host.
@@ -201,12 +232,14 @@ class ItemLoop:
             or stop
             or warned
             or os.getpid() != self._process  # a child that a test forked, and that came back
-            or (self._reporter.is_settled and not self._check.is_as_before())
+            or (is_checked and self._reporter.is_settled and not self._check.is_as_before())
             or has_news
             or self._news.is_there()
         ):
             message: dict[str, Any] = {"type": "done", "item": place}
-            if progress.reports_size:
+            if found is not None:
+                message["observed"] = found
+            elif progress.reports_size:
                 message["reports"] = progress.reports()
             else:
                 message["passed"] = progress.passed
@@ -223,6 +256,7 @@ class ItemLoop:
                 "timers": leak_check.stop_timers() if is_settled else [],
                 "warnings": warned,
                 "stop": str(stop) if stop else "",
+                "observed": found,
             }
         )
         return False

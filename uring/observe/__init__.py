@@ -33,7 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["DEADLINE_S", "REQUESTS", "Observation", "Request", "State", "observe", "ordered"]
+__all__ = ["DEADLINE_S", "REQUESTS", "Observation", "Request", "State", "each", "observe", "ordered"]
 
 
 def observe(
@@ -66,6 +66,22 @@ def observe(
     wanted = {one.id for one in requests} if selection is None else {find(name).id for name in selection}
     wanted -= {REQUESTS[name].id for name in exclude}
     yield from one_by_one([one for one in requests if one.id in wanted], deadline_s)
+
+
+def each(names: Iterable[str], *, deadline_s: float = DEADLINE_S) -> Iterator[Observation]:
+    """Observe capabilities in the order in which they are named; `observe` has its own order.
+
+    Args:
+        names: ids of capabilities, or the kernel's names for what they are about.
+        deadline_s: how long each may take.
+
+    Yields:
+        An observation for each, as soon as it is made.
+
+    Raises:
+        KeyError: there is no such capability.
+    """
+    yield from one_by_one([find(name) for name in names], deadline_s)
 
 
 def find(name: str) -> Request:

@@ -57,6 +57,8 @@ class Observation:
     value: int | None = None
     # The kernel's own word: its feature bits, its probe, its answer to a query. None where it says nothing about it.
     claimed: bool | None = None
+    # `died` or `hung`, if the process that observed it did not live to tell.
+    ended: str | None = None
 
     def __bool__(self) -> bool:
         return self.state is State.HAS

@@ -61,18 +61,23 @@ def one_by_one(requests: Sequence[Request], deadline_s: float = DEADLINE_S) -> I
                 yield Observation(requests[at].id, State(state), evidence, value, claimed)
                 at += 1
         finally:
-            end = child.end()
+            evidence = child.end()
         if at < len(requests):
-            yield Observation(requests[at].id, State.NOT_DETERMINABLE, end)
+            ended = "hung" if child.is_late else "died"
+            yield Observation(requests[at].id, State.NOT_DETERMINABLE, evidence, ended=ended)
             at += 1
 
 
 class _Child:
-    """A process that observes, and writes a line for each result."""
+    """A process that observes, and writes a line for each result.
+
+    Attributes:
+        is_late: whether it did not answer in time.
+    """
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self._count = len(requests)
-        self._is_late = False
+        self.is_late = False
         # Nobody listens any more, and there is more to say.
         self._is_left = False
         self._reading, writing = os.pipe()
@@ -95,7 +100,7 @@ class _Child:
             end = time.monotonic() + deadline_s
             while b"\n" not in rest:
                 if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
-                    self._is_late = True
+                    self.is_late = True
                     return
                 chunk = os.read(self._reading, 1 << 16)
                 if not chunk:
@@ -110,10 +115,10 @@ class _Child:
     def end(self) -> str:
         """End it, if it did not end, and say how."""
         os.close(self._reading)
-        if self._is_late or self._is_left:
+        if self.is_late or self._is_left:
             os.kill(self._pid, signal.SIGKILL)
         status = _waited(self._pid, kill=True)
-        if self._is_late:
+        if self.is_late:
             hung = "and could not be ended" if status is None else "and was ended"
             return f"the process that observed it did not answer in time, {hung}"
         if status is not None and os.WIFSIGNALED(status):
