@@ -466,7 +466,7 @@ class Guests:
             cmdline=kernel_command_line(column.machine),
             boot_protocol=column.machine.boot_protocol,
             console=str(guest.console),
-            features=message["features"],
+            features=message.get("features", {}),
             notes=(*(self._update or {}).get("notes", ()), *self._notes.take()),
         )
         name = "restore" if guest.is_restored else "boot"

@@ -12,6 +12,9 @@ sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from fault_world import STAND_IN, World, shared_cache
 from own_archive import bzimage
 
+# Suites for tests that start a session of their own.
+collect_ignore = ["asking_suite"]
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:

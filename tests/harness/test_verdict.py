@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from harness.facts import phases_of_observation
 from harness.verdict import Facts, GuestEnd, judge, plain_line
 from reports.results import Qualifier, Status
 
@@ -247,3 +248,26 @@ def test_a_pid_1_that_ends_by_an_exception_is_no_crash_of_the_kernel() -> None:
     )
     silent = "[    2.1] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n"
     assert Status.CRASH is judge(Facts(guest_end=GuestEnd("closed", "the guest is gone", console=silent))).status
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        ({"state": "has"}, (Status.PASS, "")),
+        ({"state": "lacks"}, (Status.UNSUPPORTED, "asked: EINVAL")),
+        ({"state": "off"}, (Status.SKIP, "switched off: asked: EINVAL")),
+        ({"state": "not-determinable"}, (Status.SKIP, "not determinable: asked: EINVAL")),
+        ({"state": "not-determinable", "ended": "died"}, (Status.CRASH, "asked: EINVAL")),
+        ({"state": "not-determinable", "ended": "hung"}, (Status.TIMEOUT, "asked: EINVAL")),
+    ],
+)
+def test_what_was_observed_is_judged_by_its_state(found: dict[str, str], verdict: tuple[Status, str]) -> None:
+    judged = judge(Facts(phases_of_observation({**found, "evidence": "asked: EINVAL"}), is_done=True))
+    assert (judged.status, judged.reason) == verdict
+    assert judged.evidence[0] == "asked: EINVAL"
+
+
+@pytest.mark.parametrize(("claimed", "words"), [(True, "it has it"), (False, "it lacks it")])
+def test_the_kernels_own_word_stands_beside_what_was_observed(claimed: bool, words: str) -> None:
+    phases = phases_of_observation({"state": "has", "evidence": "asked: 0", "claimed": claimed})
+    assert judge(Facts(phases, is_done=True)).evidence == ("asked: 0", f"the kernel's own word: {words}")

@@ -1,0 +1,1 @@
+"""A suite that observes, and whose observations misbehave one after another."""

@@ -1,0 +1,1 @@
+"""What is observed is collected from here."""
