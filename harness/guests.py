@@ -204,7 +204,7 @@ class Guests:
             why = f"{sentence}{self._suspicion(key)}{newline}{console}"
             attempt.facts = Facts(guest_end=self._dead.setdefault(key, GuestEnd("no-boot", why)))
         self._previous = self._previous_here = item
-        if self._is_isolated:
+        if self._is_isolated and not self._handed_over:
             self.close()
         if following is None and self._tests_since_s is not None:
             self._update_phases(key, tests=time.monotonic() - self._tests_since_s)
@@ -246,7 +246,8 @@ class Guests:
             _LostError: that happened again and again.
         """
         key = (cell.kernel, cell.arch)
-        *ahead, last = [None] if self._is_isolated else upcoming() or [following]
+        # What is observed is apart from each other in any case: a list of it is isolated as one.
+        *ahead, last = [None] if self._is_isolated and observer is None else upcoming() or [following]
         for attempt in range(1, _START_TRIES + 1):
             guest = self._ready(key, self._columns[key])
             if observer is None and item not in self._known:

@@ -93,3 +93,9 @@ def test_some_can_be_chosen_and_a_resumed_run_asks_for_the_rest(tmp_path: Path) 
         "off": Status.SKIP,
     }
     assert [row.started for row in whole.results if row.test == "has"] == [row.started for row in first.results]
+
+
+def test_isolated_tests_get_a_guest_each_and_what_is_observed_one_together(tmp_path: Path) -> None:
+    results = run(tmp_path, "--kernel=6.1", "--isolate", "-k", "beside or has or lacks or off")
+    assert len(results.results) == 4
+    assert len(list((tmp_path / "out" / "consoles").glob("*/console.txt"))) == 2
