@@ -20,7 +20,7 @@ import pytest
 from conftest import why_no_ring
 
 import uring
-from uring import syscalls
+from uring import IORING_REGISTER, syscalls
 from uring.observe import REQUESTS, Observation, State, find, limits, observe, ordered, runner, world
 from uring.observe.bare import Cqe, Ring, sqe
 from uring.observe.finding import ANY, Finding, RefusedError, Request, judge, own_id
@@ -404,9 +404,6 @@ class Answering(Ring):
             raise RefusedError(f"a ring with the flags {flags:#x}", -self.answer)
         super().__init__(entries, flags, **fields)
 
-    def run(self, *entries: list[int], count: int | None = None) -> list[Cqe]:
-        return [Cqe(place + 1, self.answer, 0) for place in range(count or len(entries))]
-
     def ask(self, entry: list[int]) -> Cqe:
         return Cqe(entry[8], self.answer, 0)
 
@@ -416,7 +413,7 @@ class Answering(Ring):
 
     def reap(self, count: int = 0) -> list[Cqe]:
         found, self.waiting = self.waiting, []
-        return found
+        return found + [Cqe(0, self.answer, 0)] * (count - len(found))
 
     def register(self, opcode: int, address: int = 0, count: int = 0) -> int:
         return 0 if opcode in self.knows else self.answer
@@ -631,6 +628,23 @@ def test_without_rings_the_reason_is_the_same_for_all(
     monkeypatch.setattr(runner, "_is_filtered", lambda: is_filtered)
     ((found, evidence),) = all_alike(monkeypatch, "_text", lambda _: f"{sysctl}\n")
     assert (found, evidence.startswith(f"{words}a plain ring of one entry is refused with E")) == (state, True)
+
+
+@needs_ring
+@pytest.mark.parametrize("name", [name for name in REQUESTS if "napi" in name])
+def test_busy_polling_that_was_configured_out_is_off_and_the_symbol_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As io_uring/napi.h answers without CONFIG_NET_RX_BUSY_POLL."""
+    real = Ring.register
+
+    def without(ring: Ring, opcode: int, *arguments: int) -> int:
+        is_napi = opcode in {IORING_REGISTER.REGISTER_NAPI, IORING_REGISTER.UNREGISTER_NAPI}
+        return -errno.EOPNOTSUPP if is_napi else real(ring, opcode, *arguments)
+
+    monkeypatch.setattr(Ring, "register", without)
+    [one] = observe([name])
+    assert (one.state, "EOPNOTSUPP (CONFIG_NET_RX_BUSY_POLL)" in one.evidence) == (OFF, True)
 
 
 @needs_ring

@@ -226,19 +226,6 @@ class Ring:
         """Set a word of the rings' memory."""
         self._words[offset // 4] = value
 
-    def run(self, *entries: list[int], count: int | None = None) -> list[Cqe]:
-        """Submit entries and wait for their completions.
-
-        Args:
-            entries: made by `sqe`.
-            count: how many completions to wait for, if not one for each.
-
-        Returns:
-            Them, in order of arrival; `user_data` counts from what `queue` returned.
-        """
-        self.submit(*entries)
-        return self.reap(len(entries) if count is None else count)
-
     def ask(self, entry: list[int]) -> Cqe:
         """Submit one entry and wait for its own completion; others are dropped."""
         mine = self.submit(entry)

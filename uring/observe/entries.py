@@ -159,7 +159,8 @@ def _cqe_skip(w: World) -> Finding:
     ring = w.fresh(f.IORING_SETUP_CQE_MIXED, entries=4)
     for _ in range(ring.params.cq_entries - 1):
         ring.ask(sqe(OP.NOP))
-    found = ring.run(sqe(OP.NOP, rw_flags=f.IORING_NOP_CQE32), count=2)
+    ring.submit(sqe(OP.NOP, rw_flags=f.IORING_NOP_CQE32))
+    found = ring.reap(2)
     if found[1].res != 0:
         return judge("a no-op with IORING_NOP_CQE32", found[1].res, ())
     return seen(
