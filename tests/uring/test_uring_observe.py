@@ -600,6 +600,17 @@ def test_programs_that_let_the_system_reap_may_ask() -> None:
         signal.signal(signal.SIGCHLD, before)
 
 
+@needs_ring
+@pytest.mark.parametrize(("name", "value"), [("limit-sq-entries", 77), ("limit-cq-entries", 78)])
+def test_the_largest_queue_is_what_the_kernel_made_of_a_larger_one(
+    name: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = uring.io_uring_params(sq_entries=77, cq_entries=78)
+    monkeypatch.setattr(world.World, "setup", lambda *_, **__: (0, made))
+    [one] = observe([name])
+    assert (one.state, one.value, str(value) in one.evidence) == (HAS, value, True)
+
+
 # -- where there is no io_uring, or one of no use ---------------------------------------------------------------------
 
 
