@@ -222,6 +222,20 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return file_of(file_path, parent, parent.config.hook.pytest_matrix_suite())
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest lets parts of names choose
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let `-k` choose what is observed by whole names only."""
+    expression = config.getoption("keyword")
+    if not expression or not config.stash[OBSERVED_FILES]:
+        return
+    from harness.observed import unchosen  # noqa: PLC0415 - few sessions have any
+
+    if dropped := unchosen(items, expression):
+        config.hook.pytest_deselected(items=dropped)
+        left_out = set(dropped)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.hookimpl(tryfirst=True)  # so that the kernel stands first in the id
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item per cell: of every test when kernels are named, else of those that ask for their cell."""
