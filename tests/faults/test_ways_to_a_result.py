@@ -1,5 +1,5 @@
-"""However the whole matrix is run, each cell's result is the same: beside each other or not, restored or booted, in lists
-or one by one, in a few words or by pytest's whole protocol.
+"""However the whole matrix is run, each cell's result is the same: one or two guests at a time, restored or booted,
+in lists or one by one, in a few words or by pytest's whole protocol.
 """
 
 import os
