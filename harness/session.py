@@ -304,9 +304,12 @@ class Session:
                 break  # what was found stands: another try would find that there is no time
             if needs_retry:
                 guests.close()  # the next try gets a fresh one
-            observer = observer_of(item)
-            if wanted > 1 or attempts:
-                attempt = guests.run(cell, name, following if len(attempts) + 1 >= wanted else name, observer=observer)
+            left = wanted - len(attempts) - 1
+            if (observer := observer_of(item)) is not None and left > 0:
+                # Whoever observes makes ready once for all tries.
+                attempt = guests.run(cell, name, following, lambda: [*[name] * left, None], observer=observer)  # noqa: B023
+            elif wanted > 1 or attempts:
+                attempt = guests.run(cell, name, following if left <= 0 else name, observer=observer)
             else:
                 upcoming = lambda: self._upcoming(item, cell, following)  # noqa: E731
                 attempt = guests.run(cell, name, following, upcoming, observer=observer)

@@ -203,11 +203,11 @@ class ItemLoop:
         names, progress = wanted["items"], self._lines.progress
         self._mark(names[0], cell)
         observations = getattr(importlib.import_module(module), function)(names)
-        for name in names:
+        for count, name in enumerate(names, 1):
             progress.begin_observing()
             begun_s = time.monotonic()
             found = {"item": name, **next(observations), "duration_s": round(time.monotonic() - begun_s, 6)}
-            is_last = name is names[-1]
+            is_last = count == len(names)
             if is_last:
                 observations.close()  # whoever observes has processes of its own, which are gone by now
             is_plain = not (has_news or self._news.is_there() or (is_last and not self._is_as_before()))
