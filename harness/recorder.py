@@ -32,6 +32,7 @@ from reports.results import (
     GuestConfig,
     Journal,
     Kernel,
+    KnownIssue,
     Mode,
     Provenance,
     Qualifier,
@@ -40,8 +41,10 @@ from reports.results import (
     ResultsError,
     Status,
     Test,
+    about,
     kept,
     kept_sentence,
+    no_longer_shown,
     part,
     repeated_sentence,
     resume_sentence,
@@ -72,9 +75,11 @@ class Recorder:
         command: Command,
         capabilities: Sequence[Mapping[str, Any]] = (),
         *,
+        known_issues: Sequence[KnownIssue] = (),
         is_resumed: bool = False,
     ) -> None:
         self._plan = plan
+        self._known_issues = known_issues
         self._command = command
         self._capabilities = [Capability(**one) for one in capabilities]
         self._directory = directory
@@ -209,6 +214,7 @@ class Recorder:
                 modes=[Mode(id=mode.id, flags=mode.flag_names, since=mode.since) for mode in modes.values()],
                 cells=self._planned,
                 capabilities=self._capabilities,
+                known_issues=about(self._known_issues, self._tests),
             )
         except ResultsError:
             if self.earlier is not None:
@@ -388,6 +394,7 @@ class Recorder:
         notes = [note for note in self.results.notes if note not in known]
         found = [
             repeated_sentence(self.own),
+            *no_longer_shown(self.own),
             *notes,
             self._resumed.sentence(),
             kept_sentence(self.results, own),

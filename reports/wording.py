@@ -53,7 +53,7 @@ QUALIFIERS = {
     Qualifier.EARLIER_THAN_DOCUMENTED: ("earlier", "It works on a kernel older than the documented minimum."),
     Qualifier.BACKPORT: ("backport", "A point release of a stable series has what is documented for a later series."),
     Qualifier.LEFT_BEHIND: ("left behind", "The test did not undo what it changed; the next one got a fresh start."),
-    Qualifier.KNOWN_ISSUE: ("known issue", "This is known; the evidence says where it is followed."),
+    Qualifier.KNOWN_ISSUE: ("known issue", "It is written down that it is so here, and why; it fails no run."),
 }
 
 
@@ -210,6 +210,7 @@ def against_documentation(test: Test, mode: Mode, kernel: Kernel, expectation: E
         return [known, f"It works earlier than documented{backport}."]
     said = {
         Expectation.UNEXPECTED: "Nobody expected this verdict here.",
+        Expectation.KNOWN: "This is a known issue.",
         Expectation.OPEN: "There is no verdict on the kernel.",
         Expectation.AS_EXPECTED: "The verdict is the expected one." if test.since else "",
     }[expectation]

@@ -33,6 +33,7 @@ from uring_matrix.common_options import (
     guest_options,
     json_option,
     kernels_option,
+    known_issues_option,
     settings,
 )
 
@@ -206,6 +207,7 @@ Examples:
     metavar="NAME[=VALUE]",
     help="Give guests this environment variable, with this machine's value or another; may be given several times.",
 )
+@known_issues_option
 @click.option("--allow-flaky", is_flag=True, help="Exit with 0 where a test wavered and was good at last; it is shown.")
 @json_option
 @settings
@@ -376,6 +378,7 @@ What has no verdict is never a pass or a skip there: docs/exports.md.""",
     metavar="FILE[#KERNEL]",
     help="Compare with an earlier results.json; the exit code is what `run --baseline` would have.",
 )
+@known_issues_option
 @fail_on_option
 def report(results: tuple[Path, ...], out: Path, forms: tuple[str, ...], origin: str | None, **options: Any) -> int:
     """Write the site of one or several results.json (or directories that hold one); several are merged."""
