@@ -165,8 +165,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         type=_file,
         metavar="FILE",
-        help="read from this TOML file which tests are known not to pass on which kernels: shown, and no failure; may be "
-        "given several times",
+        help="read from this TOML file which tests are known not to pass on which kernels: shown, and no failure; may "
+        "be given several times",
     )
     group.addoption("--isolate", action="store_true", help="give each test a guest of its own; not about host")
     group.addoption(

@@ -103,12 +103,12 @@ def _check_series(text: str, where: str) -> None:
             f"{where}: series {text!r} is no range; write 6.16, 6.16..7.1, 6.16.. or ..7.1, or 6.17.11..6.17.13"
         )
     points = [one for one in found if one is not None]
-    if any(one[2] is not None for one in points):
-        # Point releases of different series have no order: 6.12.50 may be newer than 6.17.1.
-        if len(points) < 2 or points[0][:2] != points[1][:2] or None in (points[0][2], points[1][2]):
-            raise ResultsError(
-                f"{where}: series {text!r} is a range of point releases, which is of one series and has both ends; "
-                f'write a list with one for each: ["6.17.11..6.17.13", "6.18.0..6.18.2"]'
-            )
-    if len(points) == 2 and points[0] > points[1]:  # type: ignore[operator]
+    # Point releases of different series have no order: 6.12.50 may be newer than 6.17.1.
+    is_whole = len(points) == 2 and points[0][:2] == points[1][:2] and None not in (points[0][2], points[1][2])
+    if any(one[2] is not None for one in points) and not is_whole:
+        raise ResultsError(
+            f"{where}: series {text!r} is a range of point releases, which is of one series and has both ends; "
+            'write a list with one for each: ["6.17.11..6.17.13", "6.18.0..6.18.2"]'
+        )
+    if len(points) == 2 and points[0] > points[1]:
         raise ResultsError(f"{where}: series {text!r} ends before it begins")

@@ -1,7 +1,8 @@
 """Which known issue explains a verdict. Pure functions; `reports.issue_files` reads what people write down.
 
-A range of series is compared with a kernel's series, so that it covers every point release of it, mended ones too: those
-pass, and are reported. What only some point releases of a series have is a range of point releases.
+A range of series is compared with a kernel's series, so that it covers every point release of it. In one that a fix
+was backported to, the test passes, which is reported. What only some point releases
+of a series have is a range of point releases.
 """
 
 import re
@@ -131,16 +132,24 @@ def no_longer_shown(results: Results) -> list[str]:
             for issue in lookup.covering(row.key):
                 if FLAKY not in issue.status:
                     gone.setdefault(issue, {}).setdefault(row.kernel, {})[row.test] = None
-    exact = {
-        kernel.id: upstream(kernel.package_version, kernel.release) or kernel.release for kernel in results.kernels
-    }
+    names = {kernel.id: _exact(kernel) for kernel in results.kernels}
     return [
-        f"known issue no longer shows: {_some(tests)} on {kernel}"
-        f"{f' ({exact[kernel]})' if exact[kernel] and exact[kernel] != kernel else ''}, known as {' or '.join(issue.status)}"
-        f": {issue.reason}"
+        f"known issue no longer shows: {_some(tests)} on {names[kernel]}, known as {' or '.join(issue.status)}: "
+        f"{issue.reason}"
         for issue, kernels in gone.items()
         for kernel, tests in kernels.items()
     ]
+
+
+def known_sentence(results: Results) -> str | None:
+    """Count the verdicts that are known issues; None where there is none."""
+    count = sum(Qualifier.KNOWN_ISSUE in row.qualifiers for row in results.results)
+    return f"{count:,} {'verdict is a known issue' if count == 1 else 'verdicts are known issues'}" if count else None
+
+
+def _exact(kernel: Kernel) -> str:
+    release = upstream(kernel.package_version, kernel.release) or kernel.release
+    return f"{kernel.id} ({release})" if release and release != kernel.id else kernel.id
 
 
 def _some(tests: Collection[str]) -> str:

@@ -11,7 +11,7 @@ from reports.expectation import Expectation, annotate, documented_minimum, exit_
 from reports.issue_files import read_known_issues
 from reports.journal import Journal
 from reports.keep import kept, kept_sentence, part
-from reports.known_issues import Issues, about, no_longer_shown, united
+from reports.known_issues import Issues, about, known_sentence, no_longer_shown, united
 from reports.merge import merge
 from reports.pages import has_pages
 from reports.provenance import Provenance
@@ -86,6 +86,7 @@ __all__ = [
     "kept_sentence",
     "kernel_order",
     "kernel_spec",
+    "known_sentence",
     "merge",
     "no_longer_shown",
     "not_run",

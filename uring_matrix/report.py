@@ -18,6 +18,7 @@ from reports.results import (
     about,
     annotate,
     exit_code,
+    known_sentence,
     merge,
     no_longer_shown,
     read,
@@ -127,7 +128,7 @@ def summary(results: Results, *, is_one_run: bool) -> list[str]:
         lines.append(f"NOT complete: a run was interrupted or died{go_on}")
     if exit_code(results) == output.UNEXPECTED:
         lines.append("there are unexpected verdicts")
-    lines += no_longer_shown(results)
+    lines += [*filter(None, [known_sentence(results)]), *no_longer_shown(results)]
     return lines
 
 

@@ -184,14 +184,20 @@ def _from_pyproject(directory: Path | None) -> list[tuple[str, object, str]]:
         for name, value in table.items():
             if name not in _PARSERS:
                 raise SettingsError(f"{path}: tool.uring-matrix.{name} is no setting; {_meant(name, _PARSERS)}")
-            # A project means its own folder.
-            if name in {"cache", "known-issues"} and isinstance(value, str):
-                value = str(folder / Path(value).expanduser())  # noqa: PLW2901
-            elif name == "known-issues" and isinstance(value, list):
-                value = [str(folder / one) for one in value]  # noqa: PLW2901
-            found.append((name, value, f"{path}: tool.uring-matrix.{name}"))
+            found.append((name, _in_folder(name, value, folder), f"{path}: tool.uring-matrix.{name}"))
         return found
     return []
+
+
+def _in_folder(name: str, value: object, folder: Path) -> object:
+    """Read paths as a project means them: from its own folder."""
+    if name == "cache" and isinstance(value, str):
+        return str(folder / Path(value).expanduser())
+    if name == "known-issues" and isinstance(value, str):
+        return [str(folder / value)] if value.strip() else value
+    if name == "known-issues" and isinstance(value, list):
+        return [str(folder / one) if isinstance(one, str) and one.strip() else one for one in value]
+    return value
 
 
 def _refuse_misnamed_tables(document: Mapping[str, Any], path: Path) -> None:
