@@ -438,6 +438,22 @@ def diff(old: str, new: str, as_json: bool, as_markdown: bool, as_html: bool, fa
     return _call("diff", "diff", old, new, form=forms[0] if forms else None, fail_on=fail_on)
 
 
+@cli.command(
+    short_help="List what kernels do that nobody documents.",
+    epilog="\b\nExample:\n  uring-matrix findings matrix/ --out findings.md",
+)
+@click.argument("results", type=PathArgument(), default=Path("matrix/results.json"), metavar="[RESULTS]")
+@click.option(
+    "--out", type=PathArgument(dir_okay=False), metavar="FILE", help="Where to write it; else, to the terminal."
+)
+def findings(results: Path, out: Path | None) -> int:
+    """List, as Markdown, what results say beside the documentation, and what changes from kernel to kernel.
+
+    It comes from results; nothing is booted.
+    """
+    return _call("findings", "findings", results, out)
+
+
 @cli.command(short_help="Show what a kernel's io_uring has.", epilog=help_texts.SPECS)
 @kernels_option("A kernel to ask, as KERNEL is; may be given several times. Default: host, the running one.")
 @accel_option
