@@ -8,7 +8,7 @@ from itertools import pairwise
 from reports.expectation import OPEN, is_stable, version_of
 from reports.known_issues import Issues
 from reports.records import Documented, Kernel, KnownIssue, Mode, Result, Results, Status, Test
-from reports.versions import parse_series
+from reports.versions import parse_series, upstream
 
 HAS, LACKS, OFF, UNDETERMINED = "has", "lacks", "off", "not-determinable"
 
@@ -178,7 +178,9 @@ class _Seen:
 
     def _hint(self, test: Test, said: Sequence[Documented], direction: Direction, kernel: Kernel) -> str:
         if direction is Direction.EARLIER:
-            return "a backport, or a page that is too careful" if is_stable(kernel) else "the page is too careful"
+            # A first release has no backports; one that does not tell its point release may have some.
+            is_first = upstream(kernel.package_version, kernel.release) is not None and not is_stable(kernel)
+            return "the page is too careful" if is_first else "a backport, or a page that is too careful"
         rows = self.rows(test)
         fitting = [
             word for word in said if not any(_contradicts(word, one, row) is Direction.MISSING for one, row in rows)

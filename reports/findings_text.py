@@ -84,21 +84,21 @@ def _disagreements(found: Iterable[Disagreement], direction: Direction) -> Itera
                 *_named(one.test),
                 _plain(f"{one.documented.since}, {one.documented.where}"),
                 _kernels(one.kernels),
-                f"{_plain(one.hint)}{_evidence(one.row.evidence, one.row.reason)}",
+                *([_plain(one.hint)] if one.why is None else []),
+                _evidence(one.row.evidence, one.row.reason).lstrip(": "),
             )
             for one in own
             if one.why == why
         )
         yield from _table(
-            (
-                "capability",
-                "name",
-                "documented",
-                "has it" if direction is Direction.EARLIER else "lacks it",
-                "evidence",
-            ),
+            _columns(direction, is_explained=why is not None),
             rows,
         )
+
+
+def _columns(direction: Direction, *, is_explained: bool) -> tuple[str, ...]:
+    has_it = "has it" if direction is Direction.EARLIER else "lacks it"
+    return ("capability", "name", "documented", has_it, *(() if is_explained else ("it may be",)), "evidence")
 
 
 def _contradictions(found: Findings) -> Iterator[str]:

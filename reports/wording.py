@@ -6,7 +6,7 @@ from datetime import datetime
 
 from reports.expectation import Expectation, is_stable
 from reports.matrix import Column, ColumnState, Line, Matrix, Minimum, MinimumKind, exact_name, kernel_name
-from reports.records import Attempt, Kernel, Mode, Qualifier, Result, Results, Status, Test, attempts_of
+from reports.records import Attempt, Kernel, KnownIssue, Mode, Qualifier, Result, Results, Status, Test, attempts_of
 from reports.versions import upstream
 
 # How the evidence of a guest that is gone begins to quote its console.
@@ -197,7 +197,9 @@ def told(row: Result) -> Told:
     return Told(None, None, evidence) if is_said else Told(row.expected, found, evidence)
 
 
-def against_documentation(test: Test, mode: Mode, kernel: Kernel, expectation: Expectation) -> list[str]:
+def against_documentation(
+    test: Test, mode: Mode, kernel: Kernel, expectation: Expectation, issue: KnownIssue | None = None
+) -> list[str]:
     """Say what is documented of a cell, and what its verdict is beside that: one sentence or two."""
     here = upstream(kernel.package_version, kernel.release) or kernel.release or kernel.series or kernel.id
     if test.since:
@@ -208,6 +210,8 @@ def against_documentation(test: Test, mode: Mode, kernel: Kernel, expectation: E
     if expectation is Expectation.EARLIER:
         backport = ": it was backported to this stable release" if is_stable(kernel) else ""
         return [known, f"It works earlier than documented{backport}."]
+    if issue is not None:
+        return [known, f"This is a known issue: {issue.reason}", *([issue.link] if issue.link else [])]
     said = {
         Expectation.UNEXPECTED: "Nobody expected this verdict here.",
         Expectation.KNOWN: "This is a known issue.",

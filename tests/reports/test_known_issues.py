@@ -28,6 +28,7 @@ from reports.results import (
     merge,
     read_known_issues,
 )
+from reports.wording import against_documentation, qualifier_words
 
 CELL = ("test_nop", "6.16")
 
@@ -117,6 +118,15 @@ def test_what_wavers_is_excused_attempt_by_attempt(status, tries, expectation) -
     wavers = {"status": tries[0], "qualifiers": ("flaky",), "attempts": attempts}
     found = knowing(sample.with_cell(sample.whole(), *CELL, **wavers), issue(*status))
     assert set(judge_all(found)) - {Expectation.AS_EXPECTED, Expectation.EARLIER} == {expectation}
+
+
+def test_a_reader_is_told_why() -> None:
+    found = knowing(sample.with_cell(sample.whole(), *CELL, status=Status.FAIL), issue("fail", link="a link"))
+    (cell,) = [cell for row in derive(found).rows for cell in row.cells if cell is not None and cell.issue is not None]
+    test, kernel = found.tests[1], found.kernels[3]
+    said = against_documentation(test, found.modes[0], kernel, cell.expectation, cell.issue)
+    assert said[1:] == ["This is a known issue: it is so", "a link"]
+    assert qualifier_words(cell.row, kernel) == ["known issue"]
 
 
 def test_another_mode_test_or_kernel_is_not_excused() -> None:
