@@ -352,6 +352,8 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
     pin = Pin("6.1", "6.1", "amd64", "6.1.0", "0" * 64, package="linux-image-6.1", package_version="1-1")
     Path("kernels.lock").write_text(render_lock([pin]))
     gate = "-k nop --test-timeout 9 --baseline base.json --bisect --until-failure --fail-on lost,missing"
+    gate += " --known-issues known.toml"
+    Path("known.toml").touch()
     shape = "--cpus 2 --memory 512 --append quiet --append slub_debug --gdb=1234"
     Path("base.json").touch()
     words = [*options.split(), *flags.split(), *guests.split(), *gate.split(), *shape.split()]
@@ -386,6 +388,7 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
                 "as_json": True,
                 "guest_packages": ("hypothesis", "numpy"),
                 "guest_env": ("LANG", "LEVEL=2"),
+                "known_issues": (Path("known.toml"),),
                 "pytest_args": ("-m", "accept", "--", "-x"),
             },
         )
