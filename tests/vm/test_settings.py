@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from vm import errors
+from vm.errors import SettingsError
 from vm.settings import Settings, default_cache
 
 
