@@ -126,7 +126,8 @@ def _withheld(found: Findings) -> Iterator[str]:
     yield from _section("Switched off, or not to be told", "By reason." if found.withheld else "None.")
     for (state, reason), tests in found.withheld.items():
         yield ""
-        yield f"{'Off' if state == OFF else 'Not determinable'}: {_code(reason) if reason else 'no reason is given'}"
+        why = reason.removeprefix("off: ").removeprefix("not determinable: ")
+        yield f"{'Off' if state == OFF else 'Not determinable'}: {_code(why) if why else 'no reason is given'}"
         yield ""
         for test, kernels in tests:
             yield f"- {_name(test)} on {_kernels(kernels)}"

@@ -18,5 +18,5 @@ def explanations() -> Iterator[dict[str, Any]]:
         yield {
             "why": one["why"],
             "series": frozenset(one["series"]),
-            "claims": frozenset(tuple(claim.split(" ", 1)) for claim in one["capabilities"]),
+            "claims": frozenset(tuple(claim.split(" ", 1)) for claim in (*one["capabilities"], *one.get("tests", ()))),
         }

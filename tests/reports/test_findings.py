@@ -148,6 +148,16 @@ def test_the_minimum_of_a_test_is_documentation_as_well() -> None:
 # -- all else ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_port_and_its_operation_have_one_explanation() -> None:
+    """The ports are held to the first kernels of what they use: what explains an operation explains its test."""
+    (found,) = findings(with_cell(whole(), "test_shutdown", "5.10", status=Status.UNSUPPORTED)).disagreements
+    assert (found.test.id, found.why) == ("test_shutdown", None)
+    (own,) = [one for one in WHY if ("test_shutdown", "5.11") in one.claims]
+    for name in ("test_shutdown", "test_renameat", "test_unlinkat"):
+        assert (name, "5.11") in own.claims
+        assert (f"op-{name.removeprefix('test_')}", "5.11") in own.claims
+
+
 def test_what_a_kernel_claims_against_the_observation(results: Results) -> None:
     changed = with_state(results, "op-ftruncate", "6.1", "lacks", claimed=True)
     changed = with_state(changed, "op-nop", "6.1", "has", claimed=False)
