@@ -159,6 +159,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PORT",
         help="have the guest of one kernel wait for gdb at this port of 127.0.0.1 (0: any free one), without deadlines",
     )
+    group.addoption(
+        "--known-issues",
+        action="append",
+        default=[],
+        type=_file,
+        metavar="FILE",
+        help="read from this TOML file which tests are known not to pass on which kernels: shown, and no failure; may "
+        "be given several times",
+    )
     group.addoption("--isolate", action="store_true", help="give each test a guest of its own; not about host")
     group.addoption(
         "--matrix-repeat", type=_count, default=1, metavar="N", help="run each test N times, to find those that waver"

@@ -112,12 +112,21 @@ class Session:
         plan = prepare(config, modes, suites)
         plan = dataclasses.replace(plan, notes=(*plan.notes, *notes))
         if directory is not None and not options.runs_nothing(config):
+            from harness.known_issues import known_issues_of  # noqa: PLC0415
             from harness.recorder import Recorder  # noqa: PLC0415
             from harness.reproduce import Command  # noqa: PLC0415
 
             names = TestNames(config, suites, plan.tree)
             command = Command(config)
-            recorder = Recorder(plan, directory, names, command, capabilities_of(suites), is_resumed=is_resumed)
+            recorder = Recorder(
+                plan,
+                directory,
+                names,
+                command,
+                capabilities_of(suites),
+                known_issues=known_issues_of(config, suites),
+                is_resumed=is_resumed,
+            )
             config.pluginmanager.register(recorder, "uring-matrix-recorder")
             if is_resumed:
                 plan = dataclasses.replace(plan, earlier=recorder.earlier_cells())

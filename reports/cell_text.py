@@ -207,7 +207,9 @@ def text_of(found: Found, directory: Path, *, has_whole_console: bool = False) -
     row = found.cell.row
     verdict = VERDICTS[row.status]
     words = ", ".join([verdict.word, *qualifier_words(row, found.kernel)])
-    said = against_documentation(found.entry.row.test, found.column.mode, found.kernel, found.cell.expectation)
+    said = against_documentation(
+        found.entry.row.test, found.column.mode, found.kernel, found.cell.expectation, found.cell.issue
+    )
     return CellText(
         visible(title),
         verdict.symbol,

@@ -15,7 +15,8 @@ import msgspec
 
 from reports.events import kernel_order
 from reports.expectation import Expectation, documented_minimum, judge_beside, version_of
-from reports.records import Kernel, Mode, Qualifier, Result, Results, Status, Test
+from reports.known_issues import Issues
+from reports.records import Kernel, KnownIssue, Mode, Qualifier, Result, Results, Status, Test
 from reports.versions import is_next_series, parse_series, upstream
 
 
@@ -194,6 +195,8 @@ class Cell(msgspec.Struct, frozen=True, gc=False):
     is_clean_pass: bool
     # What it says about the kernel
     outcome: Outcome
+    # Why it is so, where that is known
+    issue: KnownIssue | None = None
 
 
 class ColumnState(StrEnum):
@@ -432,15 +435,20 @@ def _grid(results: Results, columns: Sequence[Column]) -> dict[str, list[Cell | 
     minimums = {(test.id, mode.id): documented_minimum(test, mode) for test in results.tests for mode in results.modes}
     grid: dict[str, list[Cell | None]] = {test.id: [None] * len(columns) for test in results.tests}
     # What is derived of a row hangs on these four, and there are few of each.
-    known: dict[tuple[object, ...], tuple[Expectation, bool, Outcome]] = {}
+    known: dict[tuple[object, ...], tuple[Expectation, bool, Outcome, KnownIssue | None]] = {}
+    issues = Issues(results)
     for row in results.results:
         index, version = places[row.kernel, row.mode]
         minimum = minimums[row.test, row.mode]
-        key = (row.status, row.qualifiers, minimum, version)
+        # Attempts that waver are judged one by one where an issue is known.
+        attempts = frozenset(one.status for one in row.attempts) if row.qualifiers else None
+        key = (row.status, row.qualifiers, minimum, version, issues.covering(row.key), attempts)
         found = known.get(key)
         if found is None:
             is_clean = row.status is Status.PASS and not row.qualifiers
-            found = known[key] = (judge_beside(row, minimum, version), is_clean, outcome(row))
+            expectation = judge_beside(row, minimum, version, issues)
+            issue = issues.explaining(row) if expectation is Expectation.KNOWN else None
+            found = known[key] = (expectation, is_clean, outcome(row), issue)
         grid[row.test][index] = Cell(row, *found)
     return grid
 
