@@ -294,6 +294,8 @@ class Guests:
                     raise unexpected(message)
             except ChannelError as error:
                 end = self._lose(error, Since(0))
+                if self._snapshots is not None and guest.is_restored and not self._previous_here:
+                    self._snapshots.discard(guest.config)  # the next one owes nothing to the same snapshot
                 after = f"after {self._previous}" if self._previous else "before its first test"
                 sentence = "; ".join(part for part in (end.message, end.qemu) if part)
                 self._note(key, f"the guest was lost {after} and before {item}: {sentence}. It was booted again")

@@ -17,6 +17,7 @@ Only emulated guests are saved: under KVM a state belongs to the processor it wa
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -85,47 +86,42 @@ class Snapshots:
         has_drives = config.has_disk or config.payload_disk is not None
         is_plain = not (config.is_interactive or has_drives or config.gdb_port is not None)
         if config.emulator.accelerator != "tcg" or not is_plain or config.payload is None:
-            guest = Guest.boot(config, directory, deadline_s=deadline_s)
-            return guest, beginning.run(guest)
+            return _boot_and_begin(config, directory, beginning, deadline_s)
         key = key_of(config)
         begun_key = f"{key}-{_key_of_beginning(config.payload, beginning)}"
         # It is looked up in any case: as long as one of the two is used, both are.
         ready = self._cache.get(KIND, key, unverified=("memory",))
         is_wanted_again = ready is not None and _is_last(ready, begun_key)
         begun = self._cache.get(KIND, begun_key, unverified=("memory",))
-        guest: Guest | None = self._try(config, directory, begun_key, begun)
-        if begun is not None and guest is not None:
-            return guest, json.loads(begun.path("answer").read_bytes())
-        if not is_wanted_again and (guest := self._try(config, directory, key, ready)) is not None:
-            return guest, beginning.run(guest)
+        if begun is not None and (restored := self._try(config, directory, begun_key, begun)) is not None:
+            return restored, json.loads(begun.path("answer").read_bytes())
+        if ready is not None and not is_wanted_again:
+            if (restored := self._try(config, directory, key, ready)) is not None:
+                return restored, beginning.run(restored)
+            ready = None
         with _new_memory() as descriptor:
-            guest = self._try(config, directory, key, ready, descriptor) if is_wanted_again else None
-            is_going_on = guest is not None
-            if guest is None:
-                _empty(descriptor, config.memory_mib << 20)
-                guest = Guest.boot(config, directory, deadline_s=deadline_s, memory=Memory(descriptor))
-                is_going_on = self._keep(guest, descriptor, key)
-            if is_going_on:
+            restored = self._try(config, directory, key, ready, descriptor) if ready is not None else None
+            guest = restored or self._boot(config, directory, key, deadline_s, descriptor)
+            if guest is not None:
                 answer = beginning.run(guest)
                 if self._keep(guest, descriptor, begun_key, answer):
                     return guest, answer
-        guest = Guest.boot(config, directory, deadline_s=deadline_s)
-        return guest, beginning.run(guest)
+        return _boot_and_begin(config, directory, beginning, deadline_s)
 
     def discard(self, config: MachineConfig) -> None:
         """Forget a guest's snapshots, if there are any."""
         key = key_of(config)
         try:
             for found in self._cache.keys(KIND):
-                if found.partition("-")[0] == key:
+                if _ready_of(found) == key:
                     self._cache.remove(KIND, found)
         except CacheError as error:
             self._progress.note(f"the snapshot cannot be removed: {error}")
 
     def _try(
-        self, config: MachineConfig, directory: Path, key: str, entry: Entry | None, own_memory: int | None = None
+        self, config: MachineConfig, directory: Path, key: str, entry: Entry, own_memory: int | None = None
     ) -> Guest | None:
-        """Restore a guest; None if there is no snapshot, or it is not good, which is said, and is thrown away then.
+        """Restore a guest; None if that cannot be, which is said, and the snapshot is thrown away.
 
         Args:
             config: the machine.
@@ -134,12 +130,10 @@ class Snapshots:
             entry: the snapshot.
             own_memory: a file of memory of its own for a guest that is to be saved once more.
         """
-        if entry is None:
-            return None
         try:
             return self._restore(config, directory, key, entry, own_memory)
         except (BootError, OSError, KeyError, ValueError) as error:  # KeyError: a file that the manifest does not name
-            what = "begins anew" if "-" in key else "boots"
+            what = "begins anew" if _is_begun(key) else "boots"
             self._progress.note(f"{_name(config)}: {error}. The snapshot is thrown away, the guest {what}")
             try:
                 self._cache.remove(KIND, key)
@@ -152,7 +146,7 @@ class Snapshots:
     def _restore(config: MachineConfig, directory: Path, key: str, entry: Entry, own_memory: int | None) -> Guest:
         if entry.meta.get("key") != key:
             raise BootError(f"the snapshot was saved for another machine ({entry.meta.get('kernel')})")
-        if "-" in key:
+        if _is_begun(key):
             entry.path("answer")
         shutil.copyfile(entry.path("console"), directory / CONSOLE_NAME)
         saved = os.open(entry.path("memory"), os.O_RDWR | os.O_CLOEXEC)
@@ -177,6 +171,15 @@ class Snapshots:
                 f"a guest with {guest.ready['release']} went on where {entry.meta.get('release')} was saved"
             )
         return guest
+
+    def _boot(
+        self, config: MachineConfig, directory: Path, key: str, deadline_s: float, descriptor: int
+    ) -> Guest | None:
+        """Boot a guest and save it; None if that was its end, which is said."""
+        os.truncate(descriptor, 0)
+        os.truncate(descriptor, config.memory_mib << 20)
+        guest = Guest.boot(config, directory, deadline_s=deadline_s, memory=Memory(descriptor))
+        return guest if self._keep(guest, descriptor, key) else None
 
     def _keep(self, guest: Guest, descriptor: int, key: str, answer: Mapping[str, Any] | None = None) -> bool:
         """Save a guest, and have it go on. Returns whether it does; if not, it was ended, and that is said."""
@@ -218,19 +221,29 @@ class Snapshots:
 
     def _evict(self, kept: str) -> None:
         """Remove what a new snapshot takes the place of, and stay within the budget."""
-        ready, is_begun, _ = kept.partition("-")
-        if is_begun:
-            for key in self._cache.keys(KIND):
-                if key.startswith(f"{ready}-") and key != kept:
-                    self._cache.remove(KIND, key)
+        for key in self._cache.keys(KIND):
+            if _is_begun(kept) and _is_begun(key) and _ready_of(key) == _ready_of(kept) and key != kept:
+                self._cache.remove(KIND, key)
         sizes = {key: occupied_bytes(self._cache.directory / KIND / key) for key in self._cache.keys(KIND)}
-        oldest_first = sorted(sizes, key=lambda key: self._cache.unused_for_s(KIND, key), reverse=True)
+        unused_s = dict.fromkeys(map(_ready_of, sizes), math.inf)
+        for key in sizes:
+            unused_s[_ready_of(key)] = min(unused_s[_ready_of(key)], self._cache.unused_for_s(KIND, key))
+        # Of the two of a machine, the one that is good for fewer goes first.
+        oldest_first = sorted(sizes, key=lambda key: (unused_s[_ready_of(key)], _is_begun(key)), reverse=True)
         total_bytes = sum(sizes.values())
         for key in oldest_first:
             if total_bytes <= self._budget_bytes:
                 break
             if key != kept and self._cache.remove(KIND, key) is not None:
                 total_bytes -= sizes[key]
+
+
+def _boot_and_begin(
+    config: MachineConfig, directory: Path, beginning: Beginning, deadline_s: float
+) -> tuple[Guest, dict[str, Any]]:
+    """Do without any snapshot."""
+    guest = Guest.boot(config, directory, deadline_s=deadline_s)
+    return guest, beginning.run(guest)
 
 
 def key_of(config: MachineConfig) -> str:
@@ -252,6 +265,16 @@ def key_of(config: MachineConfig) -> str:
     for name, value in sorted(config.emulator.environment.items()):
         digest.update(f"{name}={value}\n".encode())
     return digest.hexdigest()
+
+
+def _is_begun(key: str) -> bool:
+    """Whether a snapshot is of a guest that had begun: its key has that of the one that was ready in front."""
+    return "-" in key
+
+
+def _ready_of(key: str) -> str:
+    """The key of the snapshot of the same machine that had not begun."""
+    return key.partition("-")[0]
 
 
 def _key_of_beginning(payload: Path, beginning: Beginning) -> str:
@@ -282,12 +305,6 @@ def _new_memory() -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _empty(descriptor: int, size_bytes: int) -> None:
-    """Make a file of so many zeros."""
-    os.truncate(descriptor, 0)
-    os.truncate(descriptor, size_bytes)
 
 
 def copy_memory(source: int, target: int) -> None:
