@@ -162,6 +162,7 @@ def test_who_restores_a_guest_goes_on_with_its_conversation(start: Any, cache: C
     start()
     metas = [json.loads(file_of(cache, "manifest.json", which).read_text())["meta"] for which in (READY, BEGUN)]
     assert [(meta["sent_count"], meta["received_count"]) for meta in metas] == [(0, 1), (1, 2)]
+    assert start().channel == SimpleNamespace(sent_count=1 + 1, received_count=2 + 1)
 
 
 def test_whoever_edits_between_any_two_runs_pays_for_no_second_snapshot(
@@ -480,7 +481,8 @@ def test_the_least_recently_used_go_when_the_budget_is_spent(
         start(machine)
         for key in cache.keys(KIND):
             if key.startswith(key_of(machine)):
-                os.utime(cache.directory / KIND / key / "manifest.json", (1000 + age, 1000 + age))
+                used_s = 1000 + 10 * age + ("-" in key)  # it is the one that was used last
+                os.utime(cache.directory / KIND / key / "manifest.json", (used_s, used_s))
     pair_bytes = sum(map(occupied_bytes, (cache.directory / KIND).glob(f"{key_of(machines[0])}*")))
     # What a living process has open stays: the run that evicts is another one than those that made them.
     for descriptor in opened.values():
