@@ -1,7 +1,6 @@
 """Runs items in guests: boots the kernel an item is for, hands items over in lists, starts anew after a crash."""
 
 import itertools
-import shlex
 import sys
 import tempfile
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from harness import guest_console, passed
 from harness.cells import Cell, console_mark
 from harness.deadlines import Deadlines, Pace
+from harness.debugger import how_to_attach
 from harness.facts import phase_of, phases_of_observation
 from harness.guest_console import Since
 from harness.guest_errors import AgentExitedError, LostError, NotCollectedError, SkippedError, unexpected
@@ -22,7 +22,7 @@ from harness.verdict import Facts, GuestEnd
 from vm.cache import Cache
 from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
 from vm.errors import BootError, VmError
-from vm.machine import LOOPBACK, Guest, MachineConfig, kernel_command_line
+from vm.machine import Guest, MachineConfig, kernel_command_line
 from vm.progress import SilentProgress
 from vm.snapshots import Beginning, Snapshots
 
@@ -578,18 +578,6 @@ def _take_reports(message: Mapping[str, Any], attempt: Attempt) -> list[Mapping[
     for observed in message.get("observed", ()):
         phases += phases_of_observation(observed)
     return phases
-
-
-def how_to_attach(guest: Guest) -> str:
-    """The command that attaches gdb to a guest that waits for it, with the kernel's symbols where they lie with it.
-
-    A build tree has them at its top, three folders above the image.
-    """
-    kernel = guest.config.kernel.absolute()
-    places = [kernel.with_name("vmlinux"), *(folder / "vmlinux" for folder in kernel.parents[3:4])]
-    symbols = [str(path) for path in places if path.is_file()][:1]
-    command = shlex.join(["gdb", *symbols, "-ex", f"target remote {LOOPBACK}:{guest.gdb_port}"])
-    return f"{command}, then continue (nokaslr is set, and there are no deadlines)"
 
 
 class _Notes(SilentProgress):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from remote_gdb import Debugger, free_port
 
-from harness.guests import how_to_attach
+from harness.debugger import how_to_attach
 from reports.results import Results, Status, read
 from vm.architectures import AMD64
 from vm.errors import BootError
