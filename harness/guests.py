@@ -1,7 +1,6 @@
 """Runs items in guests: boots the kernel an item is for, hands items over in lists, starts anew after a crash."""
 
 import itertools
-import shlex
 import sys
 import tempfile
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from harness import guest_console, passed
 from harness.cells import Cell, console_mark
 from harness.deadlines import Deadlines, Pace
+from harness.debugger import how_to_attach
 from harness.facts import phase_of, phases_of_observation
 from harness.guest_console import Since
 from harness.guest_errors import AgentExitedError, LostError, NotCollectedError, SkippedError, unexpected
@@ -22,9 +22,9 @@ from harness.verdict import Facts, GuestEnd
 from vm.cache import Cache
 from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
 from vm.errors import BootError, VmError
-from vm.machine import LOOPBACK, Guest, MachineConfig, kernel_command_line
+from vm.machine import Guest, MachineConfig, kernel_command_line
 from vm.progress import SilentProgress
-from vm.snapshots import Snapshots
+from vm.snapshots import Beginning, Snapshots
 
 ENTRY = "harness.guest.agent:main"
 # How long a guest that does not answer may take to print where all its tasks are.
@@ -294,6 +294,8 @@ class Guests:
                     raise unexpected(message)
             except ChannelError as error:
                 end = self._lose(error, Since(0))
+                if self._snapshots is not None and guest.is_restored and not self._previous_here:
+                    self._snapshots.discard(guest.config)  # the next one owes nothing to the same snapshot
                 after = f"after {self._previous}" if self._previous else "before its first test"
                 sentence = "; ".join(part for part in (end.message, end.qemu) if part)
                 self._note(key, f"the guest was lost {after} and before {item}: {sentence}. It was booted again")
@@ -455,32 +457,43 @@ class Guests:
         directory = Path(
             tempfile.mkdtemp(prefix=f"{'-'.join(key).replace('/', '_')}-{self._boot_count}-", dir=self._directory)
         )
-        if self._tell_debugger is not None:
-            tell, name = self._tell_debugger, key[0]
-            guest = Guest.boot(
-                column.machine,
-                directory,
-                deadline_s=self._limits.boot_s,
-                on_start=lambda guest: tell(f"{name} waits for a debugger: {how_to_attach(guest)}"),
-            )
-        elif self._snapshots is not None:
-            guest = self._snapshots.start(column.machine, directory, deadline_s=self._limits.boot_s)
-        else:
-            guest = Guest.boot(column.machine, directory, deadline_s=self._limits.boot_s)
-        self._guest = guest
-        if not guest.is_restored:
-            self._pace.learn(guest.boot_seconds)
-        started_s = time.monotonic()
         session = {**column.session, "soft_timeout_s": self._deadlines.soft_s}
-        guest.start(ENTRY, session, timeout_s=self._limits.start_s)
-        message = guest.channel.receive(self._limits.collect_s)
-        if message["type"] != "collected":
-            raise unexpected(message)
-        collect_seconds = time.monotonic() - started_s
-        if (
-            guest.is_restored
-        ):  # it has not booted here: its collecting, about a third of a boot, has to say how slow it is
-            self._pace.learn(3 * collect_seconds)
+        # Of a guest that was restored behind its collecting there are none.
+        phases: dict[str, float] = {}
+
+        def collect(guest: Guest) -> dict[str, Any]:
+            self._guest = guest
+            if not guest.is_restored:
+                self._pace.learn(guest.boot_seconds)
+            started_s = time.monotonic()
+            guest.start(ENTRY, session, timeout_s=self._limits.start_s)
+            message = guest.channel.receive(self._limits.collect_s)
+            if message["type"] != "collected":
+                raise unexpected(message)
+            phases["collect"] = time.monotonic() - started_s
+            return message
+
+        if self._snapshots is not None and self._tell_debugger is None:
+            guest, message = self._snapshots.start(
+                column.machine, directory, Beginning([ENTRY, session], collect), deadline_s=self._limits.boot_s
+            )
+        else:
+            if self._tell_debugger is not None:
+                tell, name = self._tell_debugger, key[0]
+                guest = Guest.boot(
+                    column.machine,
+                    directory,
+                    deadline_s=self._limits.boot_s,
+                    on_start=lambda guest: tell(f"{name} waits for a debugger: {how_to_attach(guest)}"),
+                )
+            else:
+                guest = Guest.boot(column.machine, directory, deadline_s=self._limits.boot_s)
+            message = collect(guest)
+        self._guest = guest
+        if guest.is_restored:
+            # It has not booted here. Its collecting, about a third of a boot, has to say how slow this machine is, or,
+            # if there was none, its being restored, a tenth of one.
+            self._pace.learn(3 * phases["collect"] if phases else 10 * guest.boot_seconds)
         self._known = {name: place for place, name in enumerate(message.get("items", ()))}
         self._collect_errors = message.get("errors", [])
         self._update_kernel(
@@ -497,7 +510,7 @@ class Guests:
             notes=(*(self._update or {}).get("notes", ()), *self._notes.take()),
         )
         name = "restore" if guest.is_restored else "boot"
-        self._update_phases(key, **{name: guest.boot_seconds, "collect": collect_seconds})
+        self._update_phases(key, **{name: guest.boot_seconds, **phases})
         return guest
 
     def _why_skipped(self, item: str) -> str | None:
@@ -565,18 +578,6 @@ def _take_reports(message: Mapping[str, Any], attempt: Attempt) -> list[Mapping[
     for observed in message.get("observed", ()):
         phases += phases_of_observation(observed)
     return phases
-
-
-def how_to_attach(guest: Guest) -> str:
-    """The command that attaches gdb to a guest that waits for it, with the kernel's symbols where they lie with it.
-
-    A build tree has them at its top, three folders above the image.
-    """
-    kernel = guest.config.kernel.absolute()
-    places = [kernel.with_name("vmlinux"), *(folder / "vmlinux" for folder in kernel.parents[3:4])]
-    symbols = [str(path) for path in places if path.is_file()][:1]
-    command = shlex.join(["gdb", *symbols, "-ex", f"target remote {LOOPBACK}:{guest.gdb_port}"])
-    return f"{command}, then continue (nokaslr is set, and there are no deadlines)"
 
 
 class _Notes(SilentProgress):
