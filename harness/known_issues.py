@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.payload import load_settings
 from harness.suites import Suite
 from reports.results import KnownIssue, ResultsError, read_known_issues
 from vm.errors import SettingsError
-from vm.settings import Settings
 
 
 def known_issues_of(config: pytest.Config, suites: Iterable[Suite]) -> tuple[KnownIssue, ...]:
@@ -18,7 +18,7 @@ def known_issues_of(config: pytest.Config, suites: Iterable[Suite]) -> tuple[Kno
         pytest.UsageError: a file cannot be read or meant.
     """
     try:
-        own = Settings.load({"known-issues": config.getoption("known_issues")}).known_issues
+        own = load_settings(config).known_issues
         return read_known_issues(dict.fromkeys([*own, *(Path(s.known_issues) for s in suites if s.known_issues)]))
     except (ResultsError, SettingsError) as error:
         raise pytest.UsageError(str(error)) from error
