@@ -161,14 +161,15 @@ class Session:
         """Keep the items of a cell together, in the order in which they would run without one; observe last."""
         with without_cells(items):  # pytest arranges items by what they are parametrized with
             result = yield
-        places = {cell: place for place, cell in enumerate(self.plan.cells)}
-        # What is observed goes to the kernel's limits, and needs nothing of what tests share.
-        items.sort(
-            key=lambda item: (
-                places[cell] if (cell := cell_of(item)) is not None else len(places),
-                observer_of(item) is not None,
-            )
-        )
+        columns = list(dict.fromkeys(cell.column for cell in self.plan.cells))
+        places = {cell: (columns.index(cell.column), place) for place, cell in enumerate(self.plan.cells)}
+
+        def place_of(item: pytest.Item) -> tuple[int, bool, int]:
+            """Behind all tests of its kernel what is observed: it goes to the limits, and needs nothing tests share."""
+            column, place = places[cell] if (cell := cell_of(item)) is not None else (len(columns), 0)
+            return column, observer_of(item) is not None, place
+
+        items.sort(key=place_of)
         self._leave_out_judged(config, items)
         return result
 
@@ -286,11 +287,11 @@ class Session:
         guests = self._guests or self._start()
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        following = None
-        if nextitem is not None:
-            next_cell = cell_of(nextitem)
+        following, is_last = None, True
+        if nextitem is not None and (next_cell := cell_of(nextitem)) is not None:
             if next_cell == cell:  # else what its tests share has to be made anew for another mode
                 following = self._guest_id(nextitem)
+            is_last = next_cell.column != cell.column
         attempts: list[JudgedAttempt] = []
         try:
             self._attempt_all(attempts, guests, item, cell, following)
@@ -299,6 +300,8 @@ class Session:
             if len(attempts) > 1:
                 self._conclude(item, cell, attempts)
             raise
+        if is_last or self._is_enough(attempts):
+            guests.close()
         self._conclude(item, cell, attempts)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
@@ -329,8 +332,6 @@ class Session:
             needs_retry = is_first and attempts[0].verdict.status in RETRIED
             if attempts[-1].verdict.status is Status.INFRA and attempt.facts.guest_end is not None:
                 break  # no guest to be had: trying again is the next run's business
-        if following is None or self._is_enough(attempts):
-            guests.close()
 
     def _upcoming(self, item: pytest.Item, cell: Cell, following: str | None) -> list[str | None]:
         """The items of a cell that pytest comes to behind one, in its order: a worker's pieces are whole kernels.
