@@ -345,7 +345,7 @@ class Session:
         if not self._places:
             self._places = {one: place for place, one in enumerate(items)}
             if hasattr(self._config, "workerinput"):
-                self._pieces = numbered((cell_of(one), one.nodeid.partition("::")[0]) for one in items)
+                self._pieces = numbered([(cell_of(one), one.nodeid.partition("::")[0]) for one in items])
         first = self._places[item] + 1
         # All that is observed is one list: the guest has nothing to set up between two of them.
         limit = _LIST_LENGTH_MAX if (observer := observer_of(item)) is None else len(items)

@@ -107,9 +107,9 @@ def test_the_place_of_a_cell_is_looked_up(pytestconfig: pytest.Config) -> None:
 MODES = ("default", "coop", "single", "plain")
 
 
-def large(kernels: int, modules: int, tests: int) -> tuple[dict[str, Cell], list[str]]:
-    """Kernels in four modes."""
-    cells = {cell.id: cell for cell in (Cell(f"6.{k}", "amd64", mode) for k in range(kernels) for mode in MODES)}
+def large(kernels: int, modules: int, tests: int, modes: Sequence[str] = MODES) -> tuple[dict[str, Cell], list[str]]:
+    """Kernels in several modes."""
+    cells = {cell.id: cell for cell in (Cell(f"6.{k}", "amd64", mode) for k in range(kernels) for mode in modes)}
     return cells, [
         f"test_{module}.py::test_{number}[{cell}]"
         for cell in cells
@@ -172,18 +172,21 @@ def config(pytestconfig: pytest.Config) -> Iterator[pytest.Config]:
     vars(pytestconfig.option).update(options)
 
 
-def test_two_workers_share_a_kernel_with_many_tests(config: pytest.Config) -> None:
-    """Each goes on with what lies beside what it had; no module is torn."""
-    cells, collection = large(1, 6, 50)
+@pytest.mark.parametrize("modes", [MODES, MODES[:1]])
+def test_two_workers_share_a_kernel_with_many_tests(config: pytest.Config, modes: Sequence[str]) -> None:
+    """By modes, and where there is one by modules: nothing that tests share is torn."""
+    cells, collection = large(1, 24 // len(modes), 50, modes)
     ran = Ran(config, cells, collection, 2)
     ran.go_on(random.Random(1))
     first, second = ran.done.values()
     assert sorted(collection) == sorted(first + second)
     assert min(len(first), len(second)) > 400
     assert first == collection[: len(first)]
-    assert {name.partition("::")[0] + name.partition("[")[2] for name in first}.isdisjoint(
-        name.partition("::")[0] + name.partition("[")[2] for name in second
-    )
+
+    def shared(done: Sequence[str]) -> set[str]:
+        return {name.partition("[")[2] if len(modes) > 1 else name.partition("::")[0] for name in done}
+
+    assert shared(first).isdisjoint(shared(second))
 
 
 @pytest.mark.parametrize(
