@@ -4,9 +4,10 @@
                                 [--against CHECKOUT]
 
 A suite of small tests that set a ring up, run in several modes, so that a kernel has so many cells; without `--kernel`
-all kernels of the matrix. The modes have no flags, so that no kernel refuses one. With `--against`, another checkout of this project runs the same suite in the same rounds,
-and the last column is that checkout's processor time divided by this one's. Processor seconds are of all processes, the
-elapsed time in brackets; the round with the least processor time counts.
+in all kernels of the matrix. The modes have no flags, so that no kernel refuses one. With `--against`, another checkout
+of this project runs the same suite in the same rounds, and the ratio is that checkout's processor time divided by this
+one's. Processor seconds are of all processes, the elapsed time in brackets; the round with the least processor time
+counts.
 """
 
 import argparse
