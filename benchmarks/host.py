@@ -46,7 +46,7 @@ class NoGuests:
     def __init__(self, *_, **__):
         pass
 
-    def run(self, cell, item, following):
+    def run(self, cell, item, following, *_, **__):
         now_s = time.time()
         common = {"outcome": "passed", "start": now_s, "duration": 0.001}
         reports = [{**common, "when": when} for when in ("setup", "call", "teardown")]

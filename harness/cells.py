@@ -28,7 +28,7 @@ def native_architecture() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A column of the matrix."""
+    """A column of the matrix in one mode."""
 
     kernel: str
     arch: str
@@ -40,6 +40,11 @@ class Cell:
     def id(self) -> str:
         """What stands in the item's brackets: `6.1-default`, `6.1-arm64-default`."""
         return "-".join((self.kernel, self.mode) if self.is_native else (self.kernel, self.arch, self.mode))
+
+    @property
+    def column(self) -> tuple[str, str]:
+        """What its guests boot: all modes run in the same ones."""
+        return self.kernel, self.arch
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for guests and for xdist's workers."""

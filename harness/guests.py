@@ -143,7 +143,7 @@ class Guests:
         self._console_size = 0
         # Of the item in hand: what the kernel said since the one before.
         self._between: Sequence[str] = ()
-        # When the first test of this column began.
+        # When the first test of this column began of which is not told yet what they took.
         self._tests_since_s: float | None = None
         # Kernels that cannot be booted, and why: nobody waits for them twice.
         self._dead = {key: GuestEnd("no-boot", why) for key, why in unavailable.items()}
@@ -219,7 +219,9 @@ class Guests:
         if self._is_isolated and not self._handed_over:
             self.close()
         if following is None and self._tests_since_s is not None:
-            self._update_phases(key, tests=time.monotonic() - self._tests_since_s)
+            now_s = time.monotonic()
+            self._update_phases(key, tests=now_s - self._tests_since_s)
+            self._tests_since_s = now_s  # what comes behind another mode's is told then
         attempt.kernel, self._update = self._update, None
         return attempt
 

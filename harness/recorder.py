@@ -23,6 +23,7 @@ from harness.plan import Plan
 from harness.report_attributes import JOURNAL_NAME, KERNEL_UPDATE, NOTES_OF_FETCHING, RESUMED, ROW, ROW_SO_FAR, TEST
 from harness.reproduce import Command
 from harness.resume import EarlierCell, Sorted, earlier_cells
+from harness.rows import added_up
 from reports.results import (
     Attempt,
     Capability,
@@ -291,11 +292,18 @@ class Recorder:
     def _update_kernel(self, update: Mapping[str, Any]) -> None:
         facts = dict(update)
         kernel = self._kernels[facts.pop("id")]
-        self._tell(kernel.id, facts.pop(NOTES_OF_FETCHING, ()))
+        notes_of_fetching = facts.pop(NOTES_OF_FETCHING, ())
+        # Several workers may have guests of it. How it was fetched each of them tells …
+        told = [note for note in notes_of_fetching if note in kernel.notes]
+        self._tell(kernel.id, [note for note in notes_of_fetching if note not in told])
         if console := facts.get("console"):
             facts["console"] = os.path.relpath(console, self._directory)
-        facts["notes"] = (*kernel.notes, *facts.get("notes", ()))
-        facts["phases"] = {**kernel.phases, **facts.get("phases", {})}
+        facts["notes"] = (*kernel.notes, *(note for note in facts.get("notes", ()) if note not in told))
+        # … what their tests took adds up …
+        facts["phases"] = added_up(kernel.phases, facts.get("phases", {}))
+        if kernel.error is not None and not kernel.booted:
+            # … and that it did not boot once more is not undone by a guest that did.
+            facts |= {"booted": False, "error": facts.get("error") or kernel.error}
         self._kernels[kernel.id] = _with_facts(kernel, facts)
         self._journal.kernel(self._kernels[kernel.id])
 

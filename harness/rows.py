@@ -122,7 +122,17 @@ def joined(updates: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         return None
     whole: dict[str, Any] = {}
     for one in updates:
-        whole |= {**one, "notes": (*whole.get("notes", ()), *one.get("notes", ()))}
+        notes = (*whole.get("notes", ()), *one.get("notes", ()))
+        phases = added_up(whole.get("phases", {}), one.get("phases", {}))
+        whole |= {**one, "notes": notes, **({"phases": phases} if phases else {})}
+    return whole
+
+
+def added_up(phases: Mapping[str, float], later: Mapping[str, float]) -> dict[str, float]:
+    """Phases of a kernel that were told one after the other: what tests took adds up, of all else the latest counts."""
+    whole = {**phases, **later}
+    if "tests" in phases and "tests" in later:
+        whole["tests"] = round(phases["tests"] + later["tests"], 3)
     return whole
 
 

@@ -25,6 +25,7 @@ from harness.guests import Attempt, Guests, run_is_over
 from harness.names import TestNames
 from harness.observed import ObservedItem, cells_for, observer_of
 from harness.payload import source_tree
+from harness.pieces import numbered
 from harness.plan import Plan
 from harness.report_attributes import (
     JOURNAL_NAME,
@@ -76,11 +77,13 @@ class Session:
         self._reports = GuestReports(config, self._tree)
         # Markers that the results have an argument of.
         self._recorded = [marker for suite in suites for marker in suite.recorded_markers]
+        self._observed = {suite.observation.file for suite in suites if suite.observation is not None}
         self._directory = directory
         self._cells_by_id = {cell.id: cell for cell in plan.cells}
         self._guests: Guests | None = None
-        # Where each item stands among those of the session.
+        # Where each item stands among those of the session; in a worker also the piece it is of: others may get those.
         self._places: dict[pytest.Item, int] = {}
+        self._pieces: list[int] = []
         # The files of the items that are to run, as guests know them.
         self._paths: list[str] = []
         self._names = TestNames(config, suites, plan.tree)
@@ -141,10 +144,10 @@ class Session:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
-        """Keep a kernel's items together."""
+        """Keep a kernel's items together, unless a processor would have nothing to do."""
         from harness.scheduler import KernelScheduling  # noqa: PLC0415
 
-        return KernelScheduling(config, log, self._cells_by_id)
+        return KernelScheduling(config, log, self._cells_by_id, self._observed)
 
     # -- collection ---------------------------------------------------------------------------------------------------
 
@@ -161,14 +164,15 @@ class Session:
         """Keep the items of a cell together, in the order in which they would run without one; observe last."""
         with without_cells(items):  # pytest arranges items by what they are parametrized with
             result = yield
-        places = {cell: place for place, cell in enumerate(self.plan.cells)}
-        # What is observed goes to the kernel's limits, and needs nothing of what tests share.
-        items.sort(
-            key=lambda item: (
-                places[cell] if (cell := cell_of(item)) is not None else len(places),
-                observer_of(item) is not None,
-            )
-        )
+        columns = list(dict.fromkeys(cell.column for cell in self.plan.cells))
+        places = {cell: (columns.index(cell.column), place) for place, cell in enumerate(self.plan.cells)}
+
+        def place_of(item: pytest.Item) -> tuple[int, bool, int]:
+            """Behind all tests of its kernel what is observed: it goes to the limits, and needs nothing tests share."""
+            column, place = places[cell] if (cell := cell_of(item)) is not None else (len(columns), 0)
+            return column, observer_of(item) is not None, place
+
+        items.sort(key=place_of)
         self._leave_out_judged(config, items)
         return result
 
@@ -286,11 +290,11 @@ class Session:
         guests = self._guests or self._start()
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        following = None
-        if nextitem is not None:
-            next_cell = cell_of(nextitem)
+        following, is_last = None, True
+        if nextitem is not None and (next_cell := cell_of(nextitem)) is not None:
             if next_cell == cell:  # else what its tests share has to be made anew for another mode
                 following = self._guest_id(nextitem)
+            is_last = next_cell.column != cell.column
         attempts: list[JudgedAttempt] = []
         try:
             self._attempt_all(attempts, guests, item, cell, following)
@@ -299,6 +303,8 @@ class Session:
             if len(attempts) > 1:
                 self._conclude(item, cell, attempts)
             raise
+        if is_last or self._is_enough(attempts):
+            guests.close()
         self._conclude(item, cell, attempts)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
@@ -329,21 +335,25 @@ class Session:
             needs_retry = is_first and attempts[0].verdict.status in RETRIED
             if attempts[-1].verdict.status is Status.INFRA and attempt.facts.guest_end is not None:
                 break  # no guest to be had: trying again is the next run's business
-        if following is None or self._is_enough(attempts):
-            guests.close()
 
     def _upcoming(self, item: pytest.Item, cell: Cell, following: str | None) -> list[str | None]:
-        """The items of a cell that pytest comes to behind one, in its order: a worker's pieces are whole kernels.
+        """The items of a cell that pytest comes to behind one, in its order: in a worker as far as a piece goes.
 
         Empty where pytest's next one is another than that order has.
         """
         items = item.session.items
-        self._places = self._places or {one: place for place, one in enumerate(items)}
+        if not self._places:
+            self._places = {one: place for place, one in enumerate(items)}
+            if hasattr(self._config, "workerinput"):
+                self._pieces = numbered([(cell_of(one), one.nodeid.partition("::")[0]) for one in items])
         first = self._places[item] + 1
         # All that is observed is one list: the guest has nothing to set up between two of them.
         limit = _LIST_LENGTH_MAX if (observer := observer_of(item)) is None else len(items)
         found: list[str | None] = []
-        for one in items[first : first + limit]:
+        for place in range(first, min(first + limit, len(items))):
+            one = items[place]
+            if self._pieces and self._pieces[place] != self._pieces[first]:
+                break  # another worker may be given that
             if cell_of(one) != cell:
                 found.append(None)
                 break
@@ -351,7 +361,7 @@ class Session:
             if observer_of(one) != observer:
                 break
         else:
-            if len(found) < limit:
+            if len(found) < limit and not (self._pieces and found):
                 found.append(None)
         return found if found[0] == following else []
 

@@ -29,6 +29,8 @@ from uring_matrix.progress import progress
 from uring_matrix.show import Show
 from vm.lock import read_lock
 
+# In so many the suite is worth a guest of its own, beside another one of the same kernel.
+_MODES_PER_GUEST = 6
 # What in a spec may make it several.
 _SEVERAL = frozenset("*?[,")
 OK, USAGE, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
@@ -114,7 +116,12 @@ def run(
         # Without "..", which pytest takes for a way out of it.
         *("-o", f"cache_dir={out.resolve() / _CACHE}"),
         *("--matrix-out", str(out)),
-        *_workers("0" if workers == "auto" and gdb_port is not None else workers, columns, pytest_args),
+        *_workers(
+            "0" if workers == "auto" and gdb_port is not None else workers,
+            columns,
+            pytest_args,
+            len(set(modes)),
+        ),
         *(f"--kernel={spec}" for spec in specs),
         *(f"--arch={name}" for name in archs),
         *(f"--mode={name}" for name in modes),
@@ -261,9 +268,9 @@ def _explain_nothing(status: int, out: Path, show: Show, pytest_args: Sequence[s
     return OK if status == pytest.ExitCode.OK else INCOMPLETE
 
 
-def _workers(workers: str, columns: Sequence[str], pytest_args: Sequence[str]) -> Sequence[str]:
+def _workers(workers: str, columns: Sequence[str], pytest_args: Sequence[str], modes: int) -> Sequence[str]:
     if not is_without_xdist(pytest_args):
-        return ("-n", worker_count(columns) if workers == "auto" else workers)
+        return ("-n", worker_count(columns, modes) if workers == "auto" else workers)
     if workers not in {"auto", "0"}:
         raise click.UsageError(f"-n {workers} is pytest-xdist's, which -p no:xdist does without")
     return ()
@@ -287,16 +294,17 @@ def _cache_of_results(out: Path, temporary: Path, show: Show) -> Iterator[None]:
                     out.rmdir()
 
 
-def worker_count(specs: Sequence[str]) -> str:
-    """How many workers are of use: one per processor, but no more than kernels; none for a single one.
+def worker_count(specs: Sequence[str], modes: int = 1) -> str:
+    """How many workers are of use: one per processor, but no more than guests that pay; none for a single one.
 
     Args:
         specs: as the user gave them. `all`, globs and lists may name any number of kernels.
+        modes: in how many the suite runs. Workers share a kernel that has many of them.
     """
     processors = len(os.sched_getaffinity(0))
     if not specs or any(map(_may_be_several, specs)):
         return str(processors)
-    count = min(processors, len(set(specs)))
+    count = min(processors, len(set(specs)) * max(modes // _MODES_PER_GUEST, 1))
     return str(count if count > 1 else 0)
 
 

@@ -180,7 +180,10 @@ class Agent(HostSettings):
             message = self._port.receive()
             if message["type"] != "run":
                 return True
-            session.config.stash[cells.CURRENT] = self._cells[message["cell"]]
+            cell = self._cells[message["cell"]]
+            if cell != session.config.stash.get(cells.CURRENT, cell):
+                self._end_runner()  # another mode's tests find nothing of what this one's left in their process
+            session.config.stash[cells.CURRENT] = cell
             self._run(session, message)
 
     def _run(self, session: pytest.Session, wanted: dict[str, Any]) -> None:

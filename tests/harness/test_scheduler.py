@@ -1,6 +1,7 @@
 """Sharing out kernels among workers: as xdist does it, and without looking through every cell again and again."""
 
 import random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -99,3 +100,130 @@ def test_the_place_of_a_cell_is_looked_up(pytestconfig: pytest.Config) -> None:
         vars(pytestconfig.option).update(options)
     assert done == [*range(len(COLLECTION))]
     assert Id.compared <= 4 * len(COLLECTION)
+
+
+# -- a kernel that several workers are at -----------------------------------------------------------------------------
+
+MODES = ("default", "coop", "single", "plain")
+
+
+def large(kernels: int, modules: int, tests: int, modes: Sequence[str] = MODES) -> tuple[dict[str, Cell], list[str]]:
+    """Kernels in several modes."""
+    cells = {cell.id: cell for cell in (Cell(f"6.{k}", "amd64", mode) for k in range(kernels) for mode in modes)}
+    return cells, [
+        f"test_{module}.py::test_{number}[{cell}]"
+        for cell in cells
+        for module in range(modules)
+        for number in range(tests)
+    ]
+
+
+class Ran:
+    """What workers did that a scheduler gave work."""
+
+    def __init__(self, config: pytest.Config, cells: dict[str, Cell], collection: list[str], count: int) -> None:
+        config.option.tx, config.option.numprocesses = ["popen"] * count, count
+        self.scheduler = KernelScheduling(config, None, cells, {config.rootpath / "observed.py"})
+        self.collection = collection
+        self.done: dict[str, list[str]] = {}
+        self.workers: list[Worker] = []
+        for number in range(count):
+            self.add(f"w{number}")
+        self.scheduler.schedule()
+
+    def add(self, name: str) -> None:
+        self.workers.append(Worker(name))
+        self.done[name] = []
+        self.scheduler.add_node(self.workers[-1])
+        self.scheduler.add_node_collection(self.workers[-1], self.collection)
+
+    def is_able(self, worker: Worker) -> bool:
+        """A worker begins with a test when it knows the next one, or that there is none."""
+        return len(worker.queue) > 1 or (bool(worker.queue) and worker.shutting_down)
+
+    def go_on(self, chance: random.Random, lost_after: Sequence[int] = ()) -> None:
+        """Run until nobody has anything to do. Workers that are lost are replaced."""
+        count = 0
+        while able := [worker for worker in self.workers if self.is_able(worker)]:
+            worker = chance.choice(able)
+            place = worker.queue.pop(0)
+            self.done[worker.name].append(self.collection[place])
+            self.scheduler.mark_test_complete(worker, place)
+            count += 1
+            if count in lost_after and worker.queue:
+                self.workers.remove(worker)
+                self.scheduler.remove_node(worker)
+                self.add(f"w{len(self.done)}")
+                self.scheduler.schedule()
+
+    @property
+    def kernels(self) -> dict[str, list[str]]:
+        """Those that each worker was at, in this order."""
+        return {
+            worker: list(dict.fromkeys(name.partition("[")[2].partition("-")[0] for name in done))
+            for worker, done in self.done.items()
+        }
+
+
+@pytest.fixture
+def config(pytestconfig: pytest.Config) -> Iterator[pytest.Config]:
+    options = vars(pytestconfig.option).copy()
+    yield pytestconfig
+    vars(pytestconfig.option).update(options)
+
+
+@pytest.mark.parametrize("modes", [MODES, MODES[:1]])
+def test_two_workers_share_a_kernel_with_many_tests(config: pytest.Config, modes: Sequence[str]) -> None:
+    """By modes, and where there is one by modules: nothing that tests share is torn."""
+    cells, collection = large(1, 24 // len(modes), 50, modes)
+    ran = Ran(config, cells, collection, 2)
+    ran.go_on(random.Random(1))
+    first, second = ran.done.values()
+    assert sorted(collection) == sorted(first + second)
+    assert min(len(first), len(second)) > 400
+    assert first == collection[: len(first)]
+
+    def shared(done: Sequence[str]) -> set[str]:
+        return {name.partition("[")[2] if len(modes) > 1 else name.partition("::")[0] for name in done}
+
+    assert shared(first).isdisjoint(shared(second))
+
+
+@pytest.mark.parametrize(
+    ("kernels", "modules", "tests", "shared"),
+    [
+        (1, 1, 41, []),  # a guest's start takes longer than what is left
+        (2, 6, 50, []),  # each has one
+        (3, 6, 50, ["6.2"]),
+        (5, 1, 41, []),
+    ],
+)
+def test_a_kernel_is_shared_only_where_somebody_would_wait(
+    config: pytest.Config, kernels: int, modules: int, tests: int, shared: list[str]
+) -> None:
+    cells, collection = large(kernels, modules, tests)
+    ran = Ran(config, cells, collection, 2)
+    ran.go_on(random.Random(1))
+    first, second = ran.kernels.values()
+    assert shared == [kernel for kernel in first if kernel in second]
+    assert sorted(collection) == sorted(name for done in ran.done.values() for name in done)
+
+
+def test_what_is_observed_in_one_go_is_not_worth_a_guest(config: pytest.Config) -> None:
+    cells, collection = large(1, 1, 41)
+    collection += [f"observed.py::op_{number}[6.0-default]" for number in range(500)]
+    ran = Ran(config, cells, collection, 2)
+    ran.go_on(random.Random(1))
+    assert [len(done) for done in ran.done.values()] == [len(collection), 0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_test_is_run_once_also_when_workers_are_lost(config: pytest.Config, seed: int) -> None:
+    """What one was at when it was lost, somebody else runs; nobody waits for what is not to come."""
+    chance = random.Random(seed)
+    cells, collection = large(chance.randrange(1, 4), chance.randrange(1, 5), 60)
+    ran = Ran(config, cells, collection, chance.randrange(1, 5))
+    ran.go_on(chance, sorted(chance.sample(range(1, len(collection)), 3)))
+    assert sorted(collection) == sorted(name for done in ran.done.values() for name in done)
+    assert ran.scheduler.tests_finished
+    assert not ran.scheduler.has_pending
