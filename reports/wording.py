@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reports.expectation import Expectation, is_stable
-from reports.matrix import Column, ColumnState, Line, Matrix, Minimum, MinimumKind, exact_name, kernel_name
+from reports.matrix import Column, ColumnState, Line, Matrix, Minimum, MinimumKind, Tally, exact_name, kernel_name
 from reports.records import Attempt, Kernel, Mode, Qualifier, Result, Results, Status, Test, attempts_of
 from reports.versions import upstream
 
@@ -241,22 +241,51 @@ def without_verdict(columns: Sequence[Column]) -> list[str]:
     if missing := missing_kernels(columns):
         sentences.append(f"without a verdict: {missing}")
     cut_off = {
-        column.name: column.counts[Status.NOTRUN]
+        column.name: counted(*(one.counts.get(Status.NOTRUN, 0) for one in (column.tests, column.capabilities)))
         for column in columns
         if column.state is ColumnState.JUDGED and column.counts.get(Status.NOTRUN)
     }
     if cut_off:
-        named = (f"{name} ({count(number, 'test')} not run)" for name, number in cut_off.items())
+        named = (f"{name} ({what} not run)" for name, what in cut_off.items())
         sentences.append(f"cut off: {', '.join(named)}")
     return sentences
 
 
 def headline(matrix: Matrix) -> str:
-    """Answer the question of the page in one sentence."""
-    total = len(matrix.rows)
+    """Answer the question of the page in one sentence: what works by its tests, and how much of it the newest has."""
+    total = len(matrix.tests)
     columns = [column for column in matrix.columns if column.total]
     if not columns or not matrix.lines:
         return "No test was run"
+    observed = _observed(matrix)
+    if not total:
+        return observed or f"No verdict: {missing_kernels(columns)}"
+    tested = _tested(matrix, columns, total)
+    return f"{tested}; {observed}" if observed else tested
+
+
+def _observed(matrix: Matrix) -> str:
+    """Say how many capabilities the newest kernel has of which any is known; empty where there is none."""
+    own = [column for _, column in matrix.line_columns(matrix.lines[0]) if column.capabilities.judged]
+    return f"{linux(own[-1])} has {having(own[-1].capabilities)}" if own else ""
+
+
+def having(tally: Tally) -> str:
+    """Return `286 of 289 capabilities, 1 not known`: what is not known is neither there nor missing."""
+    unknown = tally.total - tally.judged
+    text = f"{tally.passed:,} of {count(tally.total, 'capability', 'capabilities')}"
+    return f"{text}, {unknown:,} not known" if unknown else text
+
+
+def counted(tests: int, capabilities: int) -> str:
+    """Return `41 tests and 289 capabilities`: never one number of both."""
+    parts = [count(tests, "test")] if tests or not capabilities else []
+    parts += [count(capabilities, "capability", "capabilities")] if capabilities else []
+    return " and ".join(parts)
+
+
+def _tested(matrix: Matrix, columns: Sequence[Column], total: int) -> str:
+    """Say from which kernel on all tests pass."""
     line = matrix.lines[0]
     minimum = matrix.overall[line]
     every = [column for column in columns if column.mode.id == line.mode.id and column.kernel.arch == line.arch]
@@ -267,8 +296,9 @@ def headline(matrix: Matrix) -> str:
     everything = "The one test passes" if total == 1 else f"All {total:,} tests pass"
     newest = own[-1]
     the_newest = "the newest kernel here" if newest is every[-1] else "the newest kernel with a verdict"
-    found = everything if newest.passed == total else f"{newest.passed:,} of {count(newest.judged, 'test')} pass"
-    rest = total - newest.judged
+    tests = newest.tests
+    found = everything if tests.passed == total else f"{tests.passed:,} of {count(tests.judged, 'test')} pass"
+    rest = total - tests.judged
     unjudged = f"; {rest:,} {'has' if rest == 1 else 'have'} no verdict" if rest else ""
     if len(own) == 1:
         return f"{found} on {linux(newest)}{unjudged}"
@@ -303,15 +333,15 @@ def linux(column: Column) -> str:
 
 
 def shortfalls(matrix: Matrix, limit: int = 8) -> list[str]:
-    """Say, kernel by kernel, what keeps a column from passing as a whole."""
+    """Say, kernel by kernel, what keeps a column from passing all tests."""
     found = []
     for column in matrix.columns:
         if column.state is not ColumnState.JUDGED:
             continue  # `missing_kernels` says why
         missing = [
-            f"{column.counts[status]:,} {verdict.word}"
+            f"{column.tests.counts[status]:,} {verdict.word}"
             for status, verdict in VERDICTS.items()
-            if status is not Status.PASS and column.counts.get(status)
+            if status is not Status.PASS and column.tests.counts.get(status)
         ]
         if missing:
             mode = f" {column.mode.id}" if len(matrix.lines) > 1 else ""
