@@ -1,16 +1,18 @@
 """The words of the site: verdicts, qualifiers, minimum kernels and the sentence at the top. Pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from reports.expectation import Expectation, is_stable
 from reports.matrix import Column, ColumnState, Line, Matrix, Minimum, MinimumKind, Tally, exact_name, kernel_name
-from reports.records import Attempt, Kernel, Mode, Qualifier, Result, Results, Status, Test, attempts_of
+from reports.records import Attempt, Kernel, Mode, Qualifier, Result, Results, State, Status, Test, attempts_of
 from reports.versions import upstream
 
 # How the evidence of a guest that is gone begins to quote its console.
 LAST_LINE = "the console's last line: "
+# How the evidence of what was observed begins to say what the kernel says of itself.
+OWN_WORD = "the kernel's own word: "
 # Of the numbers of equal attempts.
 _RANGES_MAX = 12
 
@@ -46,6 +48,16 @@ VERDICTS = {
     Status.NOTRUN: Verdict("·", "not run", "open", "It was planned, but the run ended before."),
 }
 
+# What was observed says nothing about a test, and has words of its own.
+OBSERVED: Mapping[str, Verdict] = {
+    State.HAS: Verdict("✓", "has", "good", "The kernel knows it: whether it works is what tests are for."),
+    State.LACKS: Verdict("\N{EN DASH}", "lacks", "plain", "The kernel does not know it."),
+    State.OFF: Verdict("○", "off", "open", "The kernel knows it, and something has it switched off."),
+    State.NOT_DETERMINABLE: Verdict("?", "not known", "open", "No request here can tell; the evidence says why."),
+}
+# Where the kernel's own word is another one than what was observed
+CONTRADICTIONS = {True: "it says it has it", False: "it says it lacks it"}
+
 QUALIFIERS = {
     Qualifier.FLAKY: ("flaky", "Attempts did not agree; the worse verdict counts, and all attempts are shown."),
     Qualifier.KERNEL_WARNING: ("kernel warning", "The kernel printed a warning while the test ran."),
@@ -57,6 +69,16 @@ QUALIFIERS = {
 }
 
 
+def verdict_of(row: Result) -> Verdict:
+    """The words of a verdict: of a test, or of what was observed."""
+    return OBSERVED.get(row.state or "") or VERDICTS[row.status]
+
+
+def found_of(row: Result) -> str:
+    """The word of a verdict, or a limit's value in its place."""
+    return verdict_of(row).word if row.value is None else f"{row.value:,}"
+
+
 def qualifier_words(row: Result, kernel: Kernel | None = None) -> list[str]:
     """Say what stands beside a verdict, in a word or two each.
 
@@ -64,7 +86,7 @@ def qualifier_words(row: Result, kernel: Kernel | None = None) -> list[str]:
         row: the verdict.
         kernel: its kernel, where that says more.
     """
-    words = []
+    words = [CONTRADICTIONS[bool(row.claimed)]] if row.is_contradicted else []
     if len(row.attempts) > 1 and Qualifier.FLAKY not in row.qualifiers:
         words.append(f"{len(row.attempts)} of {len(row.attempts)}")
     for name in qualifiers_of(row, kernel):
@@ -201,13 +223,13 @@ def against_documentation(test: Test, mode: Mode, kernel: Kernel, expectation: E
     """Say what is documented of a cell, and what its verdict is beside that: one sentence or two."""
     here = upstream(kernel.package_version, kernel.release) or kernel.release or kernel.series or kernel.id
     if test.since:
-        also = f", the ring mode since {mode.since}" if mode.since else ""
+        also = f", the ring mode since {mode.since}" if mode.since and not test.is_capability else ""
         known = f"Documented since Linux {test.since}{also}; this kernel is {here}."
     else:
-        known = "There is no documented minimum for this test."
+        known = f"There is no documented minimum for this {'capability' if test.is_capability else 'test'}."
     if expectation is Expectation.EARLIER:
         backport = ": it was backported to this stable release" if is_stable(kernel) else ""
-        return [known, f"It works earlier than documented{backport}."]
+        return [known, f"It {'is there' if test.is_capability else 'works'} earlier than documented{backport}."]
     said = {
         Expectation.UNEXPECTED: "Nobody expected this verdict here.",
         Expectation.OPEN: "There is no verdict on the kernel.",

@@ -113,7 +113,12 @@ def badge_of(model: Model) -> str:
     if not judged:
         return badge(label, "no verdict", "open")
     newest = judged[-1]
-    message = visible(f"{newest.passed} of {newest.total} on {newest.name}")
+    tests, capabilities = newest.tests, newest.capabilities
+    parts = [f"{tests.passed} of {tests.total}"] if tests.total or not capabilities.total else []
+    if capabilities.total:
+        # What is counted has to be said where it is two things.
+        parts = [*(f"{one} tests" for one in parts), f"{capabilities.passed} of {capabilities.total} capabilities"]
+    message = visible(f"{', '.join(parts)} on {newest.name}")
     if model.losses or model.matrix.unexpected:
         number = sum(len(loss.after) for loss in model.losses) or len(model.matrix.unexpected)
         word = "lost" if model.losses else "unexpected"
@@ -123,7 +128,7 @@ def badge_of(model: Model) -> str:
     # A run can come to its end without a verdict from the kernel that matters.
     if model.matrix.open:
         return badge(label, f"{message}, {len(model.matrix.open)} without a verdict", "open")
-    return badge(label, message, "good" if newest.passed == newest.total else "open")
+    return badge(label, message, "good" if tests.passed == tests.total else "open")
 
 
 def _kernels(model: Model) -> Iterator[CanKernel]:

@@ -13,6 +13,7 @@ from reports.site.cells import Face, joined
 from reports.site.model import Model
 from reports.site.troubles import troubles
 from reports.untrusted import visible
+from reports.wording import having
 
 # What a cell that is no clean pass is to a reader, by what it shows.
 _HEADS: Mapping[str, Callable[[Face], bool]] = {
@@ -99,9 +100,14 @@ def _headline(model: Model, columns: Sequence[tuple[int, Column]]) -> str:
         if column.state is not ColumnState.JUDGED:
             parts.append(f"no verdict{mode}")
         else:
-            rest = column.total - column.judged
+            tests, capabilities = column.tests, column.capabilities
+            rest = tests.total - tests.judged
             open_ = f", {rest:,} without a verdict" if rest else ""
-            parts.append(f"{column.passed:,} of {column.judged:,} pass{mode}{open_}")
+            noun = " tests" if capabilities.total else ""
+            if tests.total or not capabilities.total:
+                parts.append(f"{tests.passed:,} of {tests.judged:,}{noun} pass{mode}{open_}")
+            if capabilities.total:
+                parts.append(having(capabilities))
     return "; ".join(parts[:3]) + (f"; and {len(parts) - 3} more modes" if len(parts) > 3 else "")
 
 
