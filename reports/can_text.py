@@ -89,7 +89,11 @@ def _mark(entry: Entry, index: int) -> Mark:
     match entry.outcomes[index]:
         case Outcome.OPEN:
             off = OBSERVED[State.OFF]
-            return Mark(off.symbol, "switched off", off.tone) if entry.is_off(index) else Mark(_UNKNOWN, "not known", "open")
+            return (
+                Mark(off.symbol, "switched off", off.tone)
+                if entry.is_off(index)
+                else Mark(_UNKNOWN, "not known", "open")
+            )
         case Outcome.PASSES:
             return Mark("✓", "yes", "good")
     cell = entry.row.cells[index] if entry.row is not None else None

@@ -68,9 +68,9 @@ def summarize(own: Results, judged: Results | None = None) -> Summary:
     gone = _lost(own)
     kinds: dict[Expectation, list[Result]] = {expectation: [] for expectation in Expectation}
     forgiven = []
-    for row, one, counted in zip(own.results, judge_all(own), judge_all(judged or own), strict=True):
-        kinds[counted].append(row)
-        if one is Expectation.UNEXPECTED and counted is not Expectation.UNEXPECTED:
+    for row, one, forgiving in zip(own.results, judge_all(own), judge_all(judged or own), strict=True):
+        kinds[forgiving].append(row)
+        if one is Expectation.UNEXPECTED and forgiving is not Expectation.UNEXPECTED:
             forgiven.append(row)
     return Summary(
         lost=tuple(row for row in own.results if row.key in gone),

@@ -59,7 +59,9 @@ def face(cell: Cell | None, kernel: Kernel | None = None, *, is_lost: bool = Fal
         return NONE
     row = cell.row
     if cell.is_clean_pass and not row.attempts:
-        return CLEAN if row.state is None else _observed(row.state, wording.found_of(row), is_valued=row.value is not None)
+        if row.state is None:
+            return CLEAN
+        return _observed(row.state, wording.found_of(row), is_valued=row.value is not None)
     is_qualified = bool(row.qualifiers) or row.is_contradicted
     words = tuple(wording.qualifier_words(row, kernel)) if is_qualified or row.attempts else ()
     if is_lost:

@@ -54,6 +54,8 @@ class Stretch:
     # What they have in common
     head: str
     name: str
+    # Fewer columns than the table's: they differ in less
+    folds: tuple[Fold, ...]
     rows: tuple[RowView, ...]
 
 
@@ -150,9 +152,8 @@ def _tables(model: Model) -> Iterable[Table]:
         said = "it works: a test ran in each kernel" if model.observed else ""
         yield _table(model, "capabilities", name, tested, model.folds, Basis.TESTED, said)
     for group, own in model.observed.items():
-        rows = [entry.row for entry in own if entry.row is not None]
-        folded = folds(model.matrix, model.line, rows) if model.line else ()
-        yield _table(model, f"observed-{slug(group)}", group, own, folded, Basis.OBSERVED, "the kernel knows it: observed")
+        said = "the kernel knows it: observed"
+        yield _table(model, f"observed-{slug(group)}", group, own, _folds(model, own), Basis.OBSERVED, said)
     kinds: dict[str, list[Entry]] = {}
     for entry in model.of_basis(Basis.STATED):
         kinds.setdefault(entry.kind, []).append(entry)
@@ -181,13 +182,25 @@ def _table(
         own = list(group)
         if basis is Basis.OBSERVED and len(own) >= _STRETCH_MIN and not any(face.is_unexpected for face in look[1]):
             head = " ".join(filter(None, (f"from {look[0].figure}", ", ".join(look[0].notes))))
-            stretches.append(Stretch(head, f"{name} {head}", tuple(_rows(model, own, folded))))
+            stretches.append(_stretch(model, head, f"{name} {head}", own, _folds(model, own)))
         else:
             single += own
     if settled:
-        rows = tuple(_rows(model, settled, folded))
-        stretches.append(Stretch("that every kernel here has", f"{name} of every kernel here", rows))
+        its = _folds(model, settled) if basis is Basis.OBSERVED else folded
+        stretches.append(
+            _stretch(model, "that every kernel here has", f"{name} of every kernel here", settled, its),
+        )
     return Table(anchor, name, folded, tuple(_rows(model, single, folded)), tuple(stretches), basis, said)
+
+
+def _stretch(model: Model, head: str, name: str, own: Sequence[Entry], folded: tuple[Fold, ...]) -> Stretch:
+    return Stretch(head, name, folded, tuple(_rows(model, own, folded)))
+
+
+def _folds(model: Model, own: Sequence[Entry]) -> tuple[Fold, ...]:
+    """The front page's columns, by some rows of it."""
+    rows = [entry.row for entry in own if entry.row is not None]
+    return folds(model.matrix, model.line, rows) if model.line else ()
 
 
 def _look(model: Model, entry: Entry, folded: Sequence[Fold]) -> tuple[MinimumText, tuple[Face, ...]]:
@@ -278,8 +291,8 @@ def _steps(model: Model) -> list[StepView]:
                 step,
                 tuple(groups),
                 {
-                    kind: tuple(sum(one.is_observed is is_observed for one in moved.get(way, ())) for way in _WAYS)
-                    for kind, is_observed in (("tests", False), ("capabilities", True))
+                    kind: (_count(moved.get(Move.GAINED, ()), kind), _count(moved.get(Move.LOST, ()), kind))
+                    for kind in ("tests", "capabilities")
                 },
                 moved.get(Move.UNKNOWN, ())[:_NAMED_MAX],
                 moved.get(Move.KNOWN, ())[:_NAMED_MAX],
@@ -292,7 +305,8 @@ def _steps(model: Model) -> list[StepView]:
     return found
 
 
-_WAYS = (Move.GAINED, Move.LOST)
+def _count(entries: Sequence[Entry], kind: str) -> int:
+    return sum(entry.is_observed is (kind == "capabilities") for entry in entries)
 
 
 def _group_moves(gained: Sequence[Entry], lost: Sequence[Entry]) -> Iterator[GroupMoves]:

@@ -52,6 +52,7 @@ class Model:
         self.engine = environment()
         self.engine.globals |= {
             "verdicts": wording.VERDICTS,
+            "verdict_of": wording.verdict_of,
             "results": results,
             "matrix": self.matrix,
             "names": self.names,
