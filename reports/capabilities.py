@@ -51,6 +51,11 @@ class Entry:
         """Whether it was observed, not tested."""
         return self.basis is Basis.OBSERVED
 
+    @property
+    def has_values(self) -> bool:
+        """Whether it is a limit."""
+        return self.row is not None and any(cell is not None and cell.row.value is not None for cell in self.row.cells)
+
     def why_open(self, index: int) -> str:
         """Why a column says neither yes nor no: what it is switched off by, what would be needed to tell."""
         cell = self.row.cells[index] if self.row is not None else None

@@ -59,6 +59,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                 exercising=[] if entry.basis is Basis.TESTED else list(exercised_by(entry, model.entries)),
                 related=list(related.values()),
                 test=entry.row.test if entry.row else None,
+                number=_number(entry),
                 # Who says what of its first kernel, where they do not agree
                 is_disputed=entry.row is not None and len({one.since for one in entry.row.test.documented}) > 1,
                 troubles=troubles(model, tests={entry.row.test.id} if entry.row else set()),
@@ -263,7 +264,13 @@ def _rows(model: Model, entry: Entry, kernels: Sequence[_KernelParts]) -> Iterat
             )
 
 
+_CLAIM = Markup('<td data-on="by its own word">')
 _CLAIMS = {True: "has it", False: "lacks it", None: ""}
+
+
+def _number(entry: Entry) -> int | None:
+    """The opcode or the bit that a capability has in the API: a limit has none."""
+    return entry.row.test.number if entry.row is not None and entry.is_observed and not entry.has_values else None
 
 
 def _observed_row(model: Model, entry: Entry, parts: "_KernelParts") -> Iterator[Markup]:
@@ -279,7 +286,8 @@ def _observed_row(model: Model, entry: Entry, parts: "_KernelParts") -> Iterator
         parts.head,
         _CELL,
         chip(model.face(cell)),
-        _NEXT,
+        _CELL_END,
+        _CLAIM,
         model.escaped(claim),
         mark,
         _NEXT,

@@ -245,6 +245,8 @@ class Model:
     def cell_tds(self, row: Row, line: Line, root: str = "") -> Markup:
         """A row's cells in a line's columns: what nearly all of them are is made once."""
         cells = row.cells
+        if row.test.is_capability:
+            return joined([self.cell_td(cells[index], root, name) for index, name, _ in self._clean_tds[line]])
         return joined(
             [
                 clean
