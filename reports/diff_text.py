@@ -125,7 +125,13 @@ def _lines(change: Change, entries: Sequence[Entry], found: Diff) -> Iterator[Li
         for own in _groups(left, lambda entry: (entry.new_kernel, _now(entry), _reason(entry))):
             if len(own) > 1 and len(own) == found.cells[own[0].new_kernel, own[0].is_capability]:
                 capabilities = sum(entry.is_capability for entry in own)
-                yield Line(f"all {counted(len(own) - capabilities, capabilities)}", _where(own[0], found), _were(own), _now(own[0]), _reason(own[0]))
+                yield Line(
+                    f"all {counted(len(own) - capabilities, capabilities)}",
+                    _where(own[0], found),
+                    _were(own),
+                    _now(own[0]),
+                    _reason(own[0]),
+                )
                 left = [entry for entry in left if not any(entry is one for one in own)]
         for own in _groups(left, lambda entry: (entry.test, _was(entry), _now(entry), _reason(entry))):
             if len(own) > 1:

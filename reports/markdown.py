@@ -19,7 +19,9 @@ from reports.wording import VERDICTS, headline, line_name, without_verdict
 COMMENT_BYTES_MAX = 60_000
 STEP_SUMMARY_BYTES_MAX = 1024 * 1024 - 1024
 # What a reader must not have to unfold.
-_SHOWN = frozenset({Change.REGRESSION, Change.VALUE, Change.NEW_FAILURE, Change.NEWLY_FLAKY, Change.INCONCLUSIVE, Change.DISAPPEARED})
+_SHOWN = frozenset(
+    {Change.REGRESSION, Change.VALUE, Change.NEW_FAILURE, Change.NEWLY_FLAKY, Change.INCONCLUSIVE, Change.DISAPPEARED}
+)
 # Characters that mean something to Markdown, to the HTML in it, or to GitHub. What notifies people and links issues is
 # found in the text of the finished page, and so has to be torn apart there.
 _SPECIAL = {

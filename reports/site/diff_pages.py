@@ -21,7 +21,6 @@ _MOVES = {
 }
 _OTHERS = "Other changes of verdict"
 _VALUES = "Limits with another value"
-_OBSERVED = "Capabilities: "
 # What the configuration of a kernel says, where it is not the same: more are in results.json.
 _OPTIONS_MAX = 40
 
@@ -67,10 +66,15 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
         )
 
 
+def _of_capabilities(head: str) -> str:
+    """The head of what was observed, in the place of that of tests."""
+    return f"Capabilities: {head[0].lower()}{head[1:]}"
+
+
 def _sections(model: Model, pair: Pair) -> tuple[dict[str, list[Change]], int]:
     """Sort what changed by what became of it; and count the cells that did not."""
     plain = (*_MOVES.values(), _OTHERS)
-    found: dict[str, list[Change]] = {head: [] for one in plain for head in (one, f"{_OBSERVED}{one}")}
+    found: dict[str, list[Change]] = {head: [] for one in plain for head in (one, _of_capabilities(one))}
     found[_VALUES] = []
     older, newer = (model.kernels[index] for index in (pair.before, pair.after))
     theirs = {column.mode.id: index for index, column in model.kernel_columns(newer)}
@@ -97,7 +101,7 @@ def _sections(model: Model, pair: Pair) -> tuple[dict[str, list[Change]], int]:
                 continue
             kind = move(entry.outcomes[before], entry.outcomes[after])
             head = _VALUES if has_other_value else _MOVES[kind] if kind else _OTHERS
-            head = f"{_OBSERVED}{head}" if entry.is_observed and not has_other_value else head
+            head = _of_capabilities(head) if entry.is_observed and not has_other_value else head
             groups.setdefault((head, model.face(old), model.face(new)), []).append((mode, old, new))
         for (head, was, now), own in groups.items():
             _, old, new = own[0]
@@ -126,7 +130,7 @@ def _listed(model: Model, older: Kernel, found: Stated) -> Iterator[tuple[str, l
 def _conclusion(sections: dict[str, list[Change]], alike: int, stated: Stated | None) -> str:
     """Answer in one line: what is lost and what has no verdict before what is gained, listed after tested."""
     counts = {
-        kind: tuple(len(sections.get(f"{prefix}{head}", ())) for prefix in ("", _OBSERVED))
+        kind: (len(sections.get(head, ())), len(sections.get(_of_capabilities(head), ())))
         for kind, head in _MOVES.items()
     }
     parts = []
