@@ -7,9 +7,9 @@ from reports.events import kernel_order
 from reports.expectation import Expectation, judge_all
 from reports.folding import losses
 from reports.matrix import derive
-from reports.records import CellKey, Result, Results
+from reports.records import CellKey, Result, Results, Status
 from reports.untrusted import visible
-from reports.wording import counted, listed, qualifier_words
+from reports.wording import OBSERVED, counted, listed, qualifier_words, verdict_of
 
 _NAMES_MAX = 4
 _REASON_CHARACTERS_MAX = 200
@@ -128,6 +128,25 @@ def conclusion(found: Summary, own: Results) -> str:
     elif not own.complete and not found.open:
         parts.append("the run is not complete")
     return ", ".join(parts) or "everything as expected"
+
+
+# Of a verdict, whether it was observed, and its word
+VerdictKind = tuple[bool, str]
+
+
+def verdict_kind(row: Result) -> VerdictKind:
+    """What a row counts as: what works and what a kernel knows are never one figure."""
+    return row.state is not None, verdict_of(row).word if row.state is not None else row.status.value
+
+
+def verdict_heads(own: Results) -> dict[VerdictKind, str]:
+    """The heads of a table that counts a run's verdicts: those of tests first."""
+    used = {verdict_kind(row) for row in own.results}
+    kinds = [
+        *((False, status.value) for status in Status),
+        *((True, one.word) for one in OBSERVED.values()),
+    ]
+    return {kind: kind[1] for kind in kinds if kind in used}
 
 
 def _verdicts(rows: Sequence[Result], own: Results) -> str:
