@@ -47,8 +47,8 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                 columns=[column for _, column in own],
                 # Of tests and of capabilities: never one sum
                 totals=[
-                    (what, model.minimum_text(minimums[line]), [sums[index] for index, _ in own])
-                    for what, minimums, sums in _totals(model.matrix)
+                    (is_observed, what, model.minimum_text(minimums[line]), [sums[index] for index, _ in own])
+                    for is_observed, what, minimums, sums in _totals(model.matrix)
                 ],
                 groups=[_group(model, group, line, parts) for group in model.matrix.groups],
                 troubles=wrong(frozenset(column.kernel.id for _, column in own)),
@@ -57,13 +57,14 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
         )
 
 
-def _totals(matrix: Matrix) -> Iterator[tuple[str, Mapping[Line, Minimum], Sequence[Sum]]]:
+def _totals(matrix: Matrix) -> Iterator[tuple[bool, str, Mapping[Line, Minimum], Sequence[Sum]]]:
     if matrix.tests or not matrix.capabilities:
         number = len(matrix.tests)
-        yield "The test" if number == 1 else f"All {wording.count(number, 'test')}", matrix.overall, matrix.sums
+        what = "The test" if number == 1 else f"All {wording.count(number, 'test')}"
+        yield False, what, matrix.overall, matrix.sums
     if matrix.capabilities:
         what = f"All {wording.counted(0, len(matrix.capabilities))}, observed"
-        yield what, matrix.overall_observed, matrix.sums_observed
+        yield True, what, matrix.overall_observed, matrix.sums_observed
 
 
 class _RowParts:

@@ -15,6 +15,7 @@ from reports.site.model import Model
 from reports.site.pictures import badge
 from reports.storage import encode
 from reports.untrusted import visible
+from reports.wording import counted
 
 
 class Support(Record, frozen=True, kw_only=True):
@@ -131,15 +132,24 @@ def badge_of(model: Model) -> str:
         parts = [*(f"{one} tests" for one in parts), f"{capabilities.passed} of {capabilities.total} capabilities"]
     message = visible(f"{', '.join(parts)} on {newest.name}")
     if model.losses or model.matrix.unexpected:
-        number = sum(len(loss.after) for loss in model.losses) or len(model.matrix.unexpected)
         word = "lost" if model.losses else "unexpected"
-        return badge(label, f"{message}, {number} {word}", "bad")
+        return badge(label, f"{message}, {_worse(model)} {word}", "bad")
     if not model.results.complete:
         return badge(label, f"{message}, incomplete", "open")
     # A run can come to its end without a verdict from the kernel that matters.
     if model.matrix.open:
         return badge(label, f"{message}, {len(model.matrix.open)} without a verdict", "open")
     return badge(label, message, "good" if tests.passed == tests.total else "open")
+
+
+def _worse(model: Model) -> str:
+    """Count the cells that are lost, else the unexpected ones; where some are of capabilities, of which they are."""
+    cells = [loss.row.cells[index] for loss in model.losses for index in loss.after] or model.matrix.unexpected
+    tests = {cell.row.key for cell in cells if cell is not None and not model.tests[cell.row.test].is_capability}
+    if not model.observed:
+        return str(len(tests))
+    capabilities = {cell.row.test for cell in cells if cell is not None and model.tests[cell.row.test].is_capability}
+    return counted(len({key.test for key in tests}), len(capabilities))
 
 
 def _kernels(model: Model) -> Iterator[CanKernel]:
