@@ -153,7 +153,7 @@ def _tables(model: Model) -> Iterable[Table]:
         yield _table(model, "capabilities", name, tested, model.folds, Basis.TESTED, said)
     for group, own in model.observed.items():
         said = "the kernel knows it: observed"
-        yield _table(model, f"observed-{slug(group.lower())}", group, own, _folds(model, own), Basis.OBSERVED, said)
+        yield _table(model, _anchor(group), group, own, _folds(model, own), Basis.OBSERVED, said)
     kinds: dict[str, list[Entry]] = {}
     for entry in model.of_basis(Basis.STATED):
         kinds.setdefault(entry.kind, []).append(entry)
@@ -191,6 +191,11 @@ def _table(
             _stretch(model, "that every kernel here has", f"{name} of every kernel here", settled, its),
         )
     return Table(anchor, name, folded, tuple(_rows(model, single, folded)), tuple(stretches), basis, said)
+
+
+def _anchor(group: str) -> str:
+    """Where a group's table is on the page."""
+    return f"observed-{slug('-'.join(group.lower().split()))}"
 
 
 def _stretch(model: Model, head: str, name: str, own: Sequence[Entry], folded: tuple[Fold, ...]) -> Stretch:
@@ -314,7 +319,7 @@ def _group_moves(gained: Sequence[Entry], lost: Sequence[Entry]) -> Iterator[Gro
 
     def group(entry: Entry) -> tuple[str, str]:
         if entry.is_observed:
-            return entry.group, f"#observed-{slug(entry.group.lower())}"
+            return entry.group, f"#{_anchor(entry.group)}"
         return "Tests", "#capabilities"
 
     for name, href in dict.fromkeys(map(group, sorted((*gained, *lost), key=lambda entry: entry.is_observed))):
