@@ -258,6 +258,8 @@ def test_a_limit_shows_its_value():
     values = [one.text.split()[-1] for one in row.all("td", "cell")]
     assert (values[0], set(values[1:])) == ("32,768", {"1,048,576"})
     assert all("valued" in one.classes for one in row.all("td", "cell"))
+    folded = page("index.html").one("section", "#observed-limits").all("details")
+    assert not [one for details in folded for one in details.all("tr", "#row-limit-fixed-files")], "it is to be seen"
 
 
 def test_the_page_of_a_capability_has_all_that_is_known_of_it():
@@ -373,6 +375,7 @@ def test_columns_are_folded_by_the_rows_that_are_shown():
     (changed,) = value_changes(matrix.capabilities, 0, 1)
     assert (changed.row.test.id, changed.before, changed.after) == ("limit-fixed-files", 32768, 1 << 20)
     assert steps(matrix, line)[1].values == (changed,)
+    assert [fold.count for fold in folds(matrix, line, [changed.row])] == [1, 10], "other values are no equal columns"
 
 
 # -- other tools -------------------------------------------------------------------------------------------------------
