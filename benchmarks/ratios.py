@@ -4,11 +4,11 @@
 
 A bare boot is the same QEMU command and kernel, and an init of a few bytes that powers off at once; it starts the
 kernel's image as it is, and once more, for comparison, the unpacked kernel. A cell is `uring-matrix run` with one
-kernel: cold boots the guest, first boots and saves it, warm restores it. An edit is what somebody at work waits for:
-`pytest conformance -k timeout` in that kernel, right after a line was added to the tests. The peer is virtme-ng with
-the same suite, kernel and QEMU. Rounds alternate, so that a busy machine hurts all of them, and the smallest figure of
-each counts. The ratios are of processor time, of every process there was: that depends least on what else the machine
-does. Elapsed time is given, too.
+kernel: cold boots the guest, first boots and saves it, warm restores it where it had collected. An edit is what
+somebody at work waits for: `pytest conformance -k timeout` in that kernel, right after a line was added to the tests.
+The peer is virtme-ng with the same suite, kernel and QEMU. Rounds alternate, so that a busy machine hurts all of them,
+and the smallest figure of each counts. The ratios are of processor time, of every process there was: that depends
+least on what else the machine does. Elapsed time is given, too.
 """
 
 import argparse
@@ -202,7 +202,7 @@ def copy_of_checkout(target: Path) -> Path:
 
 def edit_a_test(checkout: Path) -> None:
     """Add a line that no version of this file has had."""
-    with (checkout / "conformance" / "test_timeouts.py").open("a", encoding="utf-8") as file:
+    with (checkout / "conformance" / "zig" / "test_timeouts.py").open("a", encoding="utf-8") as file:
         file.write(f"# {time.time_ns()}\n")
 
 

@@ -28,6 +28,7 @@ SUITE = Suite(
         observe="conformance.features:observe",
     ),
     recorded_markers=("zig",),
+    known_issues=HOME / "known-issues.toml",
 )
 
 

@@ -1,9 +1,6 @@
 """Runs items in guests: boots the kernel an item is for, hands items over in lists, starts anew after a crash."""
 
 import itertools
-import os
-import shlex
-import signal
 import sys
 import tempfile
 import time
@@ -16,16 +13,18 @@ from typing import Any
 from harness import guest_console, passed
 from harness.cells import Cell, console_mark
 from harness.deadlines import Deadlines, Pace
+from harness.debugger import how_to_attach
 from harness.facts import phase_of, phases_of_observation
 from harness.guest_console import Since
+from harness.guest_errors import AgentExitedError, LostError, NotCollectedError, SkippedError, unexpected
 from harness.guest_packages import advice
 from harness.verdict import Facts, GuestEnd
 from vm.cache import Cache
 from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
 from vm.errors import BootError, VmError
-from vm.machine import LOOPBACK, Guest, MachineConfig, kernel_command_line
+from vm.machine import Guest, MachineConfig, kernel_command_line
 from vm.progress import SilentProgress
-from vm.snapshots import Snapshots
+from vm.snapshots import Beginning, Snapshots
 
 ENTRY = "harness.guest.agent:main"
 # How long a guest that does not answer may take to print where all its tasks are.
@@ -136,6 +135,10 @@ class Guests:
         # What this guest runs by itself behind the item in hand, in this order, and in which cell.
         self._handed_over: deque[str] = deque()
         self._handed_cell: Cell | None = None
+        # What it told of items of that list before their turn came here.
+        self._told: deque[dict[str, Any]] = deque()
+        # Whether it tells of several of them at once.
+        self._is_together = False
         # How much the console had when they were handed over.
         self._console_size = 0
         # Of the item in hand: what the kernel said since the one before.
@@ -191,13 +194,22 @@ class Guests:
             guest = self._next_on_the_list(cell, item) or self._begin(cell, item, following, upcoming, observer)
             attempt.started_s = time.time()
             self._tests_since_s = self._tests_since_s or time.monotonic()
+            rest = [*self._handed_over, None]
             facts = self._follow(guest, cell, item, attempt)
+            if self._is_together and facts.guest_end is not None and facts.guest_end.how not in _ENDED:
+                # Which of those it was that the guest did not tell of yet, asking for one at a time will show.
+                self._note(
+                    key,
+                    f"a guest was lost at {item} or behind it ({facts.guest_end.message}); they were observed singly",
+                )
+                guest = self._begin(cell, item, following, lambda: rest, observer, is_singly=True)
+                facts = self._follow(guest, cell, item, attempt)
             attempt.facts = replace(facts, between=self._between, previous=self._previous_here)
-        except _SkippedError as error:
+        except SkippedError as error:
             attempt.facts = Facts(guest_end=GuestEnd("skipped", str(error)))
-        except _NotCollectedError as error:
+        except NotCollectedError as error:
             attempt.facts = Facts(guest_end=GuestEnd("not-collected", str(error)))
-        except _LostError as error:
+        except LostError as error:
             attempt.facts = Facts(guest_end=GuestEnd("lost", str(error)))
         except BootError as error:
             sentence, newline, console = str(error).partition("\n")
@@ -237,13 +249,15 @@ class Guests:
         following: str | None,
         upcoming: Callable[[], Sequence[str | None]],
         observer: str | None,
+        *,
+        is_singly: bool = False,
     ) -> Guest:
         """Hand an item over, and what comes behind it.
 
         What befalls a guest before it says that it began is not the item's fault.
 
         Raises:
-            _LostError: that happened again and again.
+            LostError: that happened again and again.
         """
         key = (cell.kernel, cell.arch)
         # What is observed is apart from each other in any case: a list of it is isolated as one.
@@ -252,16 +266,16 @@ class Guests:
             guest = self._ready(key, self._columns[key])
             if observer is None and item not in self._known:
                 if (reason := self._why_skipped(item)) is not None:
-                    raise _SkippedError(reason)
-                raise _NotCollectedError(self._why_not_collected(item))
+                    raise SkippedError(reason)
+                raise NotCollectedError(self._why_not_collected(item))
             try:
                 if (stray := guest.channel.poll()) is not None:
-                    raise _ended(stray)
+                    raise unexpected(stray)
                 modes = [one["mode"] for one in self._columns[key].session["cells"]]
                 wanted: dict[str, Any]
                 if observer is not None:
                     handed = [name for name in ahead if name is not None]
-                    wanted = {"observer": observer, "items": [item, *handed]}
+                    wanted = {"observer": observer, "items": [item, *handed], "singly": is_singly}
                 else:
                     # One that the guest has not collected is asked for by itself, and it says why.
                     handed = [name for name in itertools.takewhile(self._known.__contains__, ahead) if name is not None]
@@ -274,16 +288,19 @@ class Guests:
                 cell_place = modes.index(cell.mode)
                 guest.channel.send({"type": "run", "cell": cell_place, **wanted}, self._limits.start_s)
                 self._handed_over, self._handed_cell = deque(handed), cell
+                self._is_together = observer is not None and not is_singly
                 message = guest.channel.receive(self._limits.start_s)
                 if message["type"] != "started":
-                    raise _ended(message)
+                    raise unexpected(message)
             except ChannelError as error:
                 end = self._lose(error, Since(0))
+                if self._snapshots is not None and guest.is_restored and not self._previous_here:
+                    self._snapshots.discard(guest.config)  # the next one owes nothing to the same snapshot
                 after = f"after {self._previous}" if self._previous else "before its first test"
                 sentence = "; ".join(part for part in (end.message, end.qemu) if part)
                 self._note(key, f"the guest was lost {after} and before {item}: {sentence}. It was booted again")
                 if attempt == _START_TRIES:
-                    raise _LostError(
+                    raise LostError(
                         f"{attempt} guests were lost before they began with the test: {sentence}"
                     ) from error
             else:
@@ -300,7 +317,7 @@ class Guests:
         deadline_s = time.monotonic() + test_s
         try:
             while True:
-                message = guest.channel.receive(max(deadline_s - time.monotonic(), 0.001))
+                message = self._receive(guest, max(deadline_s - time.monotonic(), 0.001))
                 phases += _take_reports(message, attempt)
                 if message["type"] == "reports":
                     continue
@@ -308,7 +325,7 @@ class Guests:
                     self._note_all(key, item, message)
                     continue
                 if message["type"] != "done" and message["type"] not in _ENDED:
-                    raise _ended(message)
+                    raise unexpected(message)
                 if message["item"] != self._known.get(item, item):
                     raise ChannelCorruptError(f"the guest tells of another test than {item}")
                 if message.get("is_last") or message["type"] in _ENDED:
@@ -343,6 +360,16 @@ class Guests:
         except ChannelError as error:
             return Facts(phases, False, self._lose(error, since))
 
+    def _receive(self, guest: Guest, timeout_s: float) -> dict[str, Any]:
+        """What the guest tells next; of things that were observed it tells together."""
+        if not self._told:
+            message = guest.channel.receive(timeout_s)
+            if message["type"] == "done" and "item" not in message:
+                self._told += [{"type": "done", "item": one["item"], "observed": [one]} for one in message["observed"]]
+            else:
+                self._told.append(message)
+        return self._told.popleft()
+
     def _suspicion(self, key: tuple[str, str]) -> str:
         """What somebody asked for that may be why a guest does not come up."""
         column = self._columns.get(key)
@@ -359,6 +386,7 @@ class Guests:
     def close(self) -> None:
         """End the guest in hand."""
         self._handed_over.clear()
+        self._told.clear()
         if self._guest is not None:
             self._guest.kill()
             self._guest = None
@@ -429,32 +457,43 @@ class Guests:
         directory = Path(
             tempfile.mkdtemp(prefix=f"{'-'.join(key).replace('/', '_')}-{self._boot_count}-", dir=self._directory)
         )
-        if self._tell_debugger is not None:
-            tell, name = self._tell_debugger, key[0]
-            guest = Guest.boot(
-                column.machine,
-                directory,
-                deadline_s=self._limits.boot_s,
-                on_start=lambda guest: tell(f"{name} waits for a debugger: {how_to_attach(guest)}"),
-            )
-        elif self._snapshots is not None:
-            guest = self._snapshots.start(column.machine, directory, deadline_s=self._limits.boot_s)
-        else:
-            guest = Guest.boot(column.machine, directory, deadline_s=self._limits.boot_s)
-        self._guest = guest
-        if not guest.is_restored:
-            self._pace.learn(guest.boot_seconds)
-        started_s = time.monotonic()
         session = {**column.session, "soft_timeout_s": self._deadlines.soft_s}
-        guest.start(ENTRY, session, timeout_s=self._limits.start_s)
-        message = guest.channel.receive(self._limits.collect_s)
-        if message["type"] != "collected":
-            raise _ended(message)
-        collect_seconds = time.monotonic() - started_s
-        if (
-            guest.is_restored
-        ):  # it has not booted here: its collecting, about a third of a boot, has to say how slow it is
-            self._pace.learn(3 * collect_seconds)
+        # Of a guest that was restored behind its collecting there are none.
+        phases: dict[str, float] = {}
+
+        def collect(guest: Guest) -> dict[str, Any]:
+            self._guest = guest
+            if not guest.is_restored:
+                self._pace.learn(guest.boot_seconds)
+            started_s = time.monotonic()
+            guest.start(ENTRY, session, timeout_s=self._limits.start_s)
+            message = guest.channel.receive(self._limits.collect_s)
+            if message["type"] != "collected":
+                raise unexpected(message)
+            phases["collect"] = time.monotonic() - started_s
+            return message
+
+        if self._snapshots is not None and self._tell_debugger is None:
+            guest, message = self._snapshots.start(
+                column.machine, directory, Beginning([ENTRY, session], collect), deadline_s=self._limits.boot_s
+            )
+        else:
+            if self._tell_debugger is not None:
+                tell, name = self._tell_debugger, key[0]
+                guest = Guest.boot(
+                    column.machine,
+                    directory,
+                    deadline_s=self._limits.boot_s,
+                    on_start=lambda guest: tell(f"{name} waits for a debugger: {how_to_attach(guest)}"),
+                )
+            else:
+                guest = Guest.boot(column.machine, directory, deadline_s=self._limits.boot_s)
+            message = collect(guest)
+        self._guest = guest
+        if guest.is_restored:
+            # It has not booted here. Its collecting, about a third of a boot, has to say how slow this machine is, or,
+            # if there was none, its being restored, a tenth of one.
+            self._pace.learn(3 * phases["collect"] if phases else 10 * guest.boot_seconds)
         self._known = {name: place for place, name in enumerate(message.get("items", ()))}
         self._collect_errors = message.get("errors", [])
         self._update_kernel(
@@ -471,7 +510,7 @@ class Guests:
             notes=(*(self._update or {}).get("notes", ()), *self._notes.take()),
         )
         name = "restore" if guest.is_restored else "boot"
-        self._update_phases(key, **{name: guest.boot_seconds, "collect": collect_seconds})
+        self._update_phases(key, **{name: guest.boot_seconds, **phases})
         return guest
 
     def _why_skipped(self, item: str) -> str | None:
@@ -513,7 +552,7 @@ class Guests:
             how = "timeout"
         elif isinstance(error, ChannelCorruptError):
             how = "corrupt"
-        elif isinstance(error, _AgentExitedError):
+        elif isinstance(error, AgentExitedError):
             how = "exited"
         else:
             how = "closed"
@@ -536,21 +575,9 @@ def _take_reports(message: Mapping[str, Any], attempt: Attempt) -> list[Mapping[
         attempt.reports.append(report)
         if report["outcome"] in _OUTCOMES:  # a plugin's own says nothing that the next report does not
             phases.append(phase_of(report))
-    if (observed := message.get("observed")) is not None:
+    for observed in message.get("observed", ()):
         phases += phases_of_observation(observed)
     return phases
-
-
-def how_to_attach(guest: Guest) -> str:
-    """The command that attaches gdb to a guest that waits for it, with the kernel's symbols where they lie with it.
-
-    A build tree has them at its top, three folders above the image.
-    """
-    kernel = guest.config.kernel.absolute()
-    places = [kernel.with_name("vmlinux"), *(folder / "vmlinux" for folder in kernel.parents[3:4])]
-    symbols = [str(path) for path in places if path.is_file()][:1]
-    command = shlex.join(["gdb", *symbols, "-ex", f"target remote {LOOPBACK}:{guest.gdb_port}"])
-    return f"{command}, then continue (nokaslr is set, and there are no deadlines)"
 
 
 class _Notes(SilentProgress):
@@ -567,28 +594,3 @@ class _Notes(SilentProgress):
         """What was said since the last time."""
         lines, self._lines = self._lines, []
         return lines
-
-
-class _NotCollectedError(VmError):
-    """The guest does not know an item of the host."""
-
-
-class _SkippedError(VmError):
-    """The item's file skipped itself in the guest."""
-
-
-class _LostError(VmError):
-    """Guests are lost before they begin with an item."""
-
-
-class _AgentExitedError(ChannelClosedError):
-    """PID 1 says that the agent's process ended."""
-
-
-def _ended(message: Mapping[str, Any]) -> ChannelError:
-    """An error for a message that should not come now."""
-    if message["type"] != "exit":
-        return ChannelCorruptError(f"unexpected message {message['type']!r} from the guest")
-    code = os.waitstatus_to_exitcode(message["status"])
-    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-    return _AgentExitedError(f"the process that runs the tests ended in the guest: {how}")

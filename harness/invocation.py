@@ -274,12 +274,22 @@ def _unsent(config: pytest.Config, plugins: "_Plugins", packages: Collection[str
 def _without_ours(
     config: pytest.Config, given: Sequence[_Option], owners: Owners, plugins: "_Plugins"
 ) -> tuple[str, ...]:
-    """The command line, but for options that pytest itself does not have: they name kernels, directories, workers."""
+    """The command line, but for options that pytest itself does not have: they name kernels, directories, workers.
+
+    Where this machine has its cache and its temporary files is left out, too: it is different in every run of ours.
+    """
     ours = {word for word, owner in owners.options.items() if plugins.is_ours(owner) or plugins.is_reporting(owner)}
-    words = [os.fspath(word) for word in config.invocation_params.args]
-    foreign = {word for option in given if ours.intersection(option.names) for word in option.words}
+    foreign = {word for option in given if (ours | {"--basetemp"}).intersection(option.names) for word in option.words}
     foreign |= {part for word in foreign for part in word.split("=", 1)}
-    return tuple(word for word in words if word not in foreign)
+    kept: list[str] = []
+    for word in map(os.fspath, config.invocation_params.args):
+        if word.rpartition("cache_dir=")[0] in {"-o", "--override-ini="}:
+            continue
+        if word.startswith("cache_dir=") and kept[-1:] in (["-o"], ["--override-ini"]):
+            kept.pop()
+        elif word not in foreign:
+            kept.append(word)
+    return tuple(kept)
 
 
 def _translated(option: _Option, owners: Owners, plugins: "_Plugins") -> list[str]:

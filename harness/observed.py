@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.mark.expression import Expression
 
 from harness.cells import Cell
 from harness.facts import OBSERVED
@@ -32,7 +33,10 @@ class ObservedItem(pytest.Item):
         self.subject: str = description["id"]
         self._description = description
         self.add_marker(description["kind"])
-        self.extra_keyword_matches.update(description["symbols"])
+        # What `-k` has to say in full to choose it: parts of ids are what all of a kind have in common.
+        whole = {self.subject, description["kind"], *description["symbols"][:1]}
+        self.extra_keyword_matches.update(whole)
+        self.whole_names = {name.lower() for name in whole}
 
     def runtest(self) -> None:
         """Observe it here, in process."""
@@ -81,6 +85,25 @@ def file_of(path: Path, parent: pytest.Collector, suites: Iterable[Suite]) -> Ob
         if suite.observation is not None and suite.observation.file == path:
             return ObservedFile.from_parent(parent, path=path, observation=suite.observation)
     return None
+
+
+def unchosen(items: Iterable[pytest.Item], expression: str) -> list[pytest.Item]:
+    """Those that `-k` does not choose although a part of their name fits: who asks for `nop` means the tests of it.
+
+    Args:
+        items: of a session.
+        expression: as it was given, well-formed or not: pytest says so.
+    """
+    try:
+        compiled = Expression.compile(expression)
+    except SyntaxError:
+        return []
+    return [
+        item
+        for item in items
+        if isinstance(item, ObservedItem)
+        and not compiled.evaluate(lambda name, /, item=item, **_: name.lower() in item.whole_names)
+    ]
 
 
 def cells_for(collector: pytest.Collector, cells: Sequence[Cell]) -> Sequence[Cell]:

@@ -31,6 +31,7 @@ _KERNELS_ONLY = {
     "matrix_repeat": "--matrix-repeat",
     "allow_flaky": "--allow-flaky",
     "until_failure": "--until-failure",
+    "known_issues": "--known-issues",
 }
 # Deadlines, none of which holds for a guest that a debugger may stop.
 _DEADLINES = {"matrix_test_timeout": "--matrix-test-timeout", "matrix_deadline": "--matrix-deadline"}

@@ -168,6 +168,7 @@ def load_settings(config: pytest.Config) -> Settings:
         "accel": config.getoption("accel"),
         "packages": config.getoption("guest_package"),
         "env": config.getoption("guest_env"),
+        "known-issues": config.getoption("known_issues"),
     }
     places = (config.invocation_params.dir, config.rootpath)
     return Settings.load(given, directory=next(filter(has_table, places), places[0]))

@@ -159,6 +159,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PORT",
         help="have the guest of one kernel wait for gdb at this port of 127.0.0.1 (0: any free one), without deadlines",
     )
+    group.addoption(
+        "--known-issues",
+        action="append",
+        default=[],
+        type=_file,
+        metavar="FILE",
+        help="read from this TOML file which tests are known not to pass on which kernels: shown, and no failure; may "
+        "be given several times",
+    )
     group.addoption("--isolate", action="store_true", help="give each test a guest of its own; not about host")
     group.addoption(
         "--matrix-repeat", type=_count, default=1, metavar="N", help="run each test N times, to find those that waver"
@@ -220,6 +229,20 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     from harness.observed import file_of  # noqa: PLC0415 - few sessions have one
 
     return file_of(file_path, parent, parent.config.hook.pytest_matrix_suite())
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest lets parts of names choose
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let `-k` choose what is observed by whole names only."""
+    expression = config.getoption("keyword")
+    if not expression or not config.stash[OBSERVED_FILES]:
+        return
+    from harness.observed import unchosen  # noqa: PLC0415 - few sessions have any
+
+    if dropped := unchosen(items, expression):
+        config.hook.pytest_deselected(items=dropped)
+        left_out = set(dropped)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(tryfirst=True)  # so that the kernel stands first in the id

@@ -32,6 +32,7 @@ from reports.results import (
     GuestConfig,
     Journal,
     Kernel,
+    KnownIssue,
     Mode,
     Provenance,
     Qualifier,
@@ -40,8 +41,11 @@ from reports.results import (
     ResultsError,
     Status,
     Test,
+    about,
     kept,
     kept_sentence,
+    known_sentence,
+    no_longer_shown,
     part,
     repeated_sentence,
     resume_sentence,
@@ -72,9 +76,11 @@ class Recorder:
         command: Command,
         capabilities: Sequence[Mapping[str, Any]] = (),
         *,
+        known_issues: Sequence[KnownIssue] = (),
         is_resumed: bool = False,
     ) -> None:
         self._plan = plan
+        self._known_issues = known_issues
         self._command = command
         self._capabilities = [Capability(**one) for one in capabilities]
         self._directory = directory
@@ -209,6 +215,7 @@ class Recorder:
                 modes=[Mode(id=mode.id, flags=mode.flag_names, since=mode.since) for mode in modes.values()],
                 cells=self._planned,
                 capabilities=self._capabilities,
+                known_issues=about(self._known_issues, self._tests),
             )
         except ResultsError:
             if self.earlier is not None:
@@ -341,6 +348,7 @@ class Recorder:
             if self.results is not None:
                 self.own = part(self.results, self._asked(), is_done=is_done)
                 self._judge_kept(session)
+                self._excuse_known(session)
         except (ResultsError, OSError) as error:
             self.failure = self.failure or f"the results cannot be written: {error}"
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
@@ -355,6 +363,19 @@ class Recorder:
         if self._resumed.kept and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
             is_good = self.own is not None and all(row.status in GOOD for row in self.own.results)
             session.exitstatus = pytest.ExitCode.OK if is_good else pytest.ExitCode.TESTS_FAILED
+
+    def _excuse_known(self, session: pytest.Session) -> None:
+        """Let failures that are known issues fail nothing, if they are all that pytest counted."""
+        if self.own is None or session.exitstatus != pytest.ExitCode.TESTS_FAILED:
+            return
+        bad = [row for row in self.own.results if row.status not in GOOD]
+        if (
+            bad
+            and all(Qualifier.KNOWN_ISSUE in row.qualifiers for row in bad)
+            and session.testsfailed == len(bad)
+            and not self.collect_errors
+        ):
+            session.exitstatus = pytest.ExitCode.OK
 
     def _conclude_earlier(self) -> None:
         """End a resumed run that found every verdict there already."""
@@ -388,6 +409,8 @@ class Recorder:
         notes = [note for note in self.results.notes if note not in known]
         found = [
             repeated_sentence(self.own),
+            known_sentence(self.own),
+            *no_longer_shown(self.own),
             *notes,
             self._resumed.sentence(),
             kept_sentence(self.results, own),

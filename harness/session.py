@@ -112,12 +112,21 @@ class Session:
         plan = prepare(config, modes, suites)
         plan = dataclasses.replace(plan, notes=(*plan.notes, *notes))
         if directory is not None and not options.runs_nothing(config):
+            from harness.known_issues import known_issues_of  # noqa: PLC0415
             from harness.recorder import Recorder  # noqa: PLC0415
             from harness.reproduce import Command  # noqa: PLC0415
 
             names = TestNames(config, suites, plan.tree)
             command = Command(config)
-            recorder = Recorder(plan, directory, names, command, capabilities_of(suites), is_resumed=is_resumed)
+            recorder = Recorder(
+                plan,
+                directory,
+                names,
+                command,
+                capabilities_of(suites),
+                known_issues=known_issues_of(config, suites),
+                is_resumed=is_resumed,
+            )
             config.pluginmanager.register(recorder, "uring-matrix-recorder")
             if is_resumed:
                 plan = dataclasses.replace(plan, earlier=recorder.earlier_cells())
@@ -304,9 +313,12 @@ class Session:
                 break  # what was found stands: another try would find that there is no time
             if needs_retry:
                 guests.close()  # the next try gets a fresh one
-            observer = observer_of(item)
-            if wanted > 1 or attempts:
-                attempt = guests.run(cell, name, following if len(attempts) + 1 >= wanted else name, observer=observer)
+            left = wanted - len(attempts) - 1
+            if (observer := observer_of(item)) is not None and left > 0:
+                # Whoever observes makes ready once for all tries.
+                attempt = guests.run(cell, name, following, lambda: [*[name] * left, None], observer=observer)  # noqa: B023
+            elif wanted > 1 or attempts:
+                attempt = guests.run(cell, name, following if left <= 0 else name, observer=observer)
             else:
                 upcoming = lambda: self._upcoming(item, cell, following)  # noqa: E731
                 attempt = guests.run(cell, name, following, upcoming, observer=observer)

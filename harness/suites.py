@@ -64,6 +64,8 @@ class Suite:
     # Markers whose argument results record with a test, under the marker's name; the first one that a test has is its
     # kind.
     recorded_markers: tuple[str, ...] = ()
+    # A file of what is known not to pass, as `--known-issues` takes it.
+    known_issues: Path | None = None
 
 
 def modes_of(suites: Iterable[Suite]) -> dict[str, Mode]:

@@ -223,7 +223,9 @@ def text_of(found: Found, directory: Path, *, has_whole_console: bool = False) -
     row = found.cell.row
     verdict = verdict_of(row)
     words = ", ".join([found_of(row), *qualifier_words(row, found.kernel)])
-    said = against_documentation(found.entry.row.test, found.column.mode, found.kernel, found.cell.expectation)
+    said = against_documentation(
+        found.entry.row.test, found.column.mode, found.kernel, found.cell.expectation, found.cell.issue
+    )
     return CellText(
         visible(title),
         verdict.symbol,

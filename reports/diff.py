@@ -413,7 +413,10 @@ def _change(before: Result | None, after: Result | None) -> Change:
     if change is Change.UNCHANGED and _has_other_value(before, after):
         change = Change.VALUE
     is_newly_flaky = after is not None and _is_flaky(after) and not (before is not None and _is_flaky(before))
-    return Change.NEWLY_FLAKY if is_newly_flaky and change not in BAD else change
+    found = Change.NEWLY_FLAKY if is_newly_flaky and change not in BAD else change
+    # What is written down as known fails no gate; it is listed all the same.
+    is_known = after is not None and Qualifier.KNOWN_ISSUE in after.qualifiers
+    return Change.OTHER if found in BAD and is_known else found
 
 
 def _has_other_value(before: Result | None, after: Result | None) -> bool:

@@ -15,6 +15,7 @@ from reports.records import (
     Generator,
     Host,
     Kernel,
+    KnownIssue,
     Mode,
     Record,
     Result,
@@ -51,6 +52,7 @@ class Plan(Record, frozen=True, kw_only=True, tag_field="event", tag="plan"):
     modes: tuple[Mode, ...] = ()
     cells: tuple[CellKey, ...] = ()
     capabilities: tuple[Capability, ...] = ()
+    known_issues: tuple[KnownIssue, ...] = ()
 
 
 class Update(Record, frozen=True, kw_only=True, tag_field="event", tag="update"):
@@ -152,6 +154,7 @@ class _Fold:
         self.modes: dict[str, Mode] = {}
         self.cells: dict[CellKey, None] = {}
         self.capabilities: dict[str, Capability] = {}
+        self.known_issues: dict[KnownIssue, None] = {}
         self.notes: dict[str, None] = {}
         # Rows with the number of the process that wrote them.
         self.rows: dict[CellKey, tuple[int, Result]] = {}
@@ -169,6 +172,7 @@ class _Fold:
                 self.modes.update((mode.id, mode) for mode in event.modes)
                 self.cells.update(dict.fromkeys(event.cells))
                 self.capabilities.update((one.id, one) for one in event.capabilities)
+                self.known_issues.update(dict.fromkeys(event.known_issues))
             case Update():
                 if event.kernel:
                     self.kernels[event.kernel.id] = event.kernel
@@ -208,6 +212,7 @@ class _Fold:
             results=rows,
             notes=tuple(self.notes),
             capabilities=tuple(self.capabilities.values()),
+            known_issues=tuple(self.known_issues),
         )
         return annotate(in_order(own if self.kept is None else with_kept(own, self.kept)))
 

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
+from reports.known_issues import Issues
 from reports.records import Kernel, Mode, Qualifier, Result, Results, Status, Test, with_qualifier
 from reports.versions import parse_series, point_release, upstream
 
@@ -19,6 +20,8 @@ class Expectation(StrEnum):
     AS_EXPECTED = "as-expected"
     # A failure, a flaky cell, or a kernel that lacks what its version should have.
     UNEXPECTED = "unexpected"
+    # The same, but somebody wrote down that it is so, and why. Shown, no failure.
+    KNOWN = "known-issue"
     # It passes on a kernel older than the documented minimum. Good news, shown, no failure.
     EARLIER = "earlier-than-documented"
     # No verdict about the kernel was reached.
@@ -41,12 +44,14 @@ def is_stable(kernel: Kernel) -> bool:
     return point_release(upstream(kernel.package_version, kernel.release)) > 0
 
 
-def judge(row: Result, test: Test, kernel: Kernel, mode: Mode | None = None) -> Expectation:
+def judge(
+    row: Result, test: Test, kernel: Kernel, mode: Mode | None = None, issues: Issues | None = None
+) -> Expectation:
     """Compare one verdict with the documented minimum.
 
     A kernel whose version cannot be read (a path, say) is held to no minimum, since there is nothing to hold it to.
     """
-    return judge_beside(row, documented_minimum(test, mode), version_of(kernel))
+    return judge_beside(row, documented_minimum(test, mode), version_of(kernel), issues)
 
 
 def version_of(kernel: Kernel) -> tuple[int, int] | None:
@@ -54,14 +59,24 @@ def version_of(kernel: Kernel) -> tuple[int, int] | None:
     return parse_series(kernel.series) or parse_series(kernel.release)
 
 
-def judge_beside(row: Result, minimum: tuple[int, int] | None, version: tuple[int, int] | None) -> Expectation:
+def judge_beside(
+    row: Result, minimum: tuple[int, int] | None, version: tuple[int, int] | None, issues: Issues | None = None
+) -> Expectation:
     """Compare one verdict with a documented minimum and a kernel's series that are known already.
 
     Args:
         row: the verdict.
         minimum: what `documented_minimum` says of its test and mode.
         version: what `version_of` says of its kernel.
+        issues: the known issues of its results.
     """
+    found = _beside(row, minimum, version)
+    if found is Expectation.UNEXPECTED and issues is not None and issues.explaining(row) is not None:
+        return Expectation.KNOWN
+    return found
+
+
+def _beside(row: Result, minimum: tuple[int, int] | None, version: tuple[int, int] | None) -> Expectation:
     if row.status in FAILURES or Qualifier.FLAKY in row.qualifiers:
         return Expectation.UNEXPECTED
     if row.status in OPEN:
@@ -80,12 +95,18 @@ def judge_all(results: Results) -> list[Expectation]:
     tests = {test.id: test for test in results.tests}
     kernels = {kernel.id: kernel for kernel in results.kernels}
     modes = {mode.id: mode for mode in results.modes}
-    return [judge(row, tests[row.test], kernels[row.kernel], modes.get(row.mode)) for row in results.results]
+    issues = Issues(results)
+    return [judge(row, tests[row.test], kernels[row.kernel], modes.get(row.mode), issues) for row in results.results]
 
 
 def annotate(results: Results) -> Results:
     """Write the derived qualifiers into the rows, so that a reader of the JSON need not derive them."""
-    derived = {Qualifier.UNEXPECTED, Qualifier.EARLIER_THAN_DOCUMENTED, Qualifier.BACKPORT}
+    derived = {
+        Qualifier.UNEXPECTED,
+        Qualifier.EARLIER_THAN_DOCUMENTED,
+        Qualifier.BACKPORT,
+        Qualifier.KNOWN_ISSUE,
+    }
     stable = {kernel.id for kernel in results.kernels if is_stable(kernel)}
     rows = []
     for row, expectation in zip(results.results, judge_all(results), strict=True):
@@ -93,6 +114,8 @@ def annotate(results: Results) -> Results:
         plain = msgspec.structs.replace(row, qualifiers=kept)
         if expectation is Expectation.UNEXPECTED and row.status is Status.UNSUPPORTED:
             plain = with_qualifier(plain, Qualifier.UNEXPECTED)
+        elif expectation is Expectation.KNOWN:
+            plain = with_qualifier(plain, Qualifier.KNOWN_ISSUE)
         elif expectation is Expectation.EARLIER:
             backport = (Qualifier.BACKPORT,) if row.kernel in stable else ()
             plain = with_qualifier(plain, Qualifier.EARLIER_THAN_DOCUMENTED, *backport)

@@ -23,7 +23,19 @@ from reports.events import (
     fold,
     fold_events,
 )
-from reports.records import Capability, CellKey, Generator, Host, Kernel, Mode, Result, Results, Test, utc_now
+from reports.records import (
+    Capability,
+    CellKey,
+    Generator,
+    Host,
+    Kernel,
+    KnownIssue,
+    Mode,
+    Result,
+    Results,
+    Test,
+    utc_now,
+)
 from reports.storage import encode, write
 
 # How much a power cut may cost. A killed process costs nothing: every line has reached the kernel.
@@ -162,6 +174,7 @@ class Journal:
         modes: Iterable[Mode] = (),
         cells: Iterable[CellKey] = (),
         capabilities: Iterable[Capability] = (),
+        known_issues: Iterable[KnownIssue] = (),
     ) -> None:
         """Write down what is going to be run, before it runs."""
         event = Plan(
@@ -170,6 +183,7 @@ class Journal:
             modes=tuple(modes),
             cells=tuple(cells),
             capabilities=tuple(capabilities),
+            known_issues=tuple(known_issues),
         )
         self._learn(event.kernels, event.tests, event.modes)
         for cell in event.cells:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 import msgspec
 
 from reports.expectation import OPEN
+from reports.known_issues import still_valid, united
 from reports.provenance import Runs, is_same_kernel, run_of, with_provenance
 from reports.records import CellKey, Kernel, Mode, Result, Results, Status, Test, combine
 
@@ -97,6 +98,7 @@ def with_kept(own: Results, earlier: Results) -> Results:
         tests=tuple(test for test in _in_one_order(own.tests, earlier.tests) if test.id in used),
         modes=_modes(own.modes, earlier.modes),
         capabilities=tuple({one.id: one for one in (*earlier.capabilities, *own.capabilities)}.values()),
+        known_issues=united(still_valid(earlier, own, {row.key for row in beside}), own.known_issues),
         results=tuple(all_rows),
         runs=runs.named_by(all_rows),
         notes=tuple(dict.fromkeys((*earlier.notes, *own.notes, *notes))),

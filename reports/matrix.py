@@ -4,7 +4,7 @@ Nothing here is filled in from neighbours: a cell without a verdict stays withou
 only as exactly as the tested kernels allow.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,7 +15,8 @@ import msgspec
 
 from reports.events import kernel_order
 from reports.expectation import Expectation, documented_minimum, judge_beside, version_of
-from reports.records import Kernel, Mode, Qualifier, Result, Results, Status, Test
+from reports.known_issues import Issues
+from reports.records import Kernel, KnownIssue, Mode, Qualifier, Result, Results, Status, Test
 from reports.versions import is_next_series, parse_series, upstream
 
 
@@ -194,6 +195,8 @@ class Cell(msgspec.Struct, frozen=True, gc=False):
     is_clean_pass: bool
     # What it says about the kernel
     outcome: Outcome
+    # Why it is so, where that is known
+    issue: KnownIssue | None = None
 
 
 class ColumnState(StrEnum):
@@ -269,11 +272,6 @@ class Column:
         return Counter(self.tests.counts) + Counter(self.capabilities.counts)
 
     @property
-    def total(self) -> int:
-        """How many cells the column has."""
-        return self.tests.total + self.capabilities.total
-
-    @property
     def state(self) -> ColumnState:
         """What became of the kernel."""
         return column_state(self.kernel, self.counts)
@@ -311,7 +309,7 @@ class Sum:
     # Cells with a verdict about the kernel: what has none has not failed
     judged: int
     total: int
-    # Verdicts that nobody expected, or that an older kernel did better: what it lacks was there, or should be
+    # Verdicts that nobody expected, or that an older kernel did better
     worse: Mapping[Status, int]
 
 
@@ -340,9 +338,8 @@ class Matrix:
     # Where each line's columns stand among them, the oldest kernel first
     places: Mapping[Line, tuple[int, ...]]
     groups: tuple[Group, ...]
-    # From which kernel on all tests pass
+    # From which kernel on all tests pass, and all capabilities are there
     overall: Mapping[Line, Minimum]
-    # The same of all capabilities
     overall_observed: Mapping[Line, Minimum]
     # Per column, of the tests and of the capabilities
     sums: tuple[Sum, ...]
@@ -421,16 +418,10 @@ def derive(results: Results) -> Matrix:
     counts = _counts(results.results)
     capabilities = _counts([row for row in results.results if row.test in observed] if observed else ())
     columns = tuple(
-        Column(
-            kernel,
-            mode,
-            names[kernel.id],
-            Tally(counts[kernel.id, mode.id] - capabilities.get((kernel.id, mode.id), Counter())),
-            Tally(capabilities.get((kernel.id, mode.id), Counter())),
-        )
+        Column(kernel, mode, names[kernel.id], Tally(counts[place] - capabilities[place]), Tally(capabilities[place]))
         for kernel in kernels
         for mode in results.modes
-        if (kernel.id, mode.id) in counts
+        if (place := (kernel.id, mode.id)) in counts
     )
     lines = tuple(
         Line(arch, mode)
@@ -471,11 +462,11 @@ def derive(results: Results) -> Matrix:
     )
 
 
-def _counts(rows: Collection[Result]) -> dict[tuple[str, str], Counter[Status]]:
+def _counts(rows: Collection[Result]) -> Mapping[tuple[str, str], Counter[Status]]:
     """Count verdicts by kernel and mode."""
-    counts: dict[tuple[str, str], Counter[Status]] = {}
+    counts: dict[tuple[str, str], Counter[Status]] = defaultdict(Counter)
     for (kernel_id, mode_id, status), number in Counter(map(attrgetter("kernel", "mode", "status"), rows)).items():
-        counts.setdefault((kernel_id, mode_id), Counter())[status] = number
+        counts[kernel_id, mode_id][status] = number
     return counts
 
 
@@ -488,16 +479,21 @@ def _grid(results: Results, columns: Sequence[Column]) -> dict[str, list[Cell | 
     minimums = {(test.id, mode.id): documented_minimum(test, mode) for test in results.tests for mode in results.modes}
     grid: dict[str, list[Cell | None]] = {test.id: [None] * len(columns) for test in results.tests}
     # What is derived of a row hangs on these four, and there are few of each.
-    known: dict[tuple[object, ...], tuple[Expectation, bool, Outcome]] = {}
+    known: dict[tuple[object, ...], tuple[Expectation, bool, Outcome, KnownIssue | None]] = {}
+    issues = Issues(results)
     for row in results.results:
         index, version = places[row.kernel, row.mode]
         minimum = minimums[row.test, row.mode]
+        # Attempts that waver are judged one by one where an issue is known.
+        attempts = frozenset(one.status for one in row.attempts) if row.qualifiers else None
         is_contradicted = row.claimed is not None and row.is_contradicted
-        key = (row.status, row.qualifiers, minimum, version, is_contradicted)
+        key = (row.status, row.qualifiers, minimum, version, issues.covering(row.key), attempts, is_contradicted)
         found = known.get(key)
         if found is None:
             is_clean = row.status is Status.PASS and not row.qualifiers and not is_contradicted
-            found = known[key] = (judge_beside(row, minimum, version), is_clean, outcome(row))
+            expectation = judge_beside(row, minimum, version, issues)
+            issue = issues.explaining(row) if expectation is Expectation.KNOWN else None
+            found = known[key] = (expectation, is_clean, outcome(row), issue)
         grid[row.test][index] = Cell(row, *found)
     return grid
 

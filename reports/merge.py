@@ -7,6 +7,7 @@ import msgspec
 from reports.errors import ResultsError
 from reports.events import in_order
 from reports.expectation import OPEN, annotate
+from reports.known_issues import united
 from reports.provenance import Provenance, Runs, is_same_kernel, run_of, with_provenance
 from reports.records import CellKey, Kernel, Mode, Result, Results, Test, combine
 
@@ -66,6 +67,7 @@ def merge(parts: Sequence[Results]) -> Results:
         modes=_modes(parts),
         # The newest description of each
         capabilities=tuple({one.id: one for part, _ in by_age for one in part.capabilities}.values()),
+        known_issues=united(*(part.known_issues for part, _ in by_age)),
         results=tuple(rows.values()),
         notes=tuple(dict.fromkeys([*(note for part in parts for note in part.notes), *_contradictions(contradicted)])),
         runs=runs.named_by(rows.values()),

@@ -78,6 +78,7 @@ class Qualifier(StrEnum):
     EARLIER_THAN_DOCUMENTED = "earlier-than-documented"
     # Beside it: a point release of a stable series has what is documented for a later series.
     BACKPORT = "backport"
+    # The verdict is one that `known_issues` of the results speaks of
     KNOWN_ISSUE = "known-issue"
     # The test left its process or the guest changed; the evidence says how.
     LEFT_BEHIND = "left-behind"
@@ -325,6 +326,28 @@ class Result(Record, frozen=True, kw_only=True):
 _CLAIMED: dict[str, bool] = {State.HAS: True, State.LACKS: False}
 
 
+class KnownIssue(Record, frozen=True, kw_only=True):
+    """A verdict that is no good and no news: on these kernels these tests are known not to pass, and why."""
+
+    # Globs of test ids, of which one has to fit
+    tests: tuple[str, ...]
+    # Verdicts that are known: `fail`, `unsupported`, `crash`, `timeout`, `error`; and `flaky`, where attempts disagree
+    status: tuple[str, ...]
+    # A sentence
+    reason: str
+    # Where it is followed
+    link: str | None = None
+    # Of what is named here all has to fit, and of each list one entry. `6.16..7.1`, by series; `6.17.11..6.17.13`, by
+    # point release, within a series
+    series: tuple[str, ...] = ()
+    # Globs of uname -r
+    releases: tuple[str, ...] = ()
+    # As dpkg compares them: `6.1.170-3`, or `6.1.170-3..6.1.175-1`
+    package_versions: tuple[str, ...] = ()
+    # Globs of modes; none: in all of them
+    modes: tuple[str, ...] = ()
+
+
 class Run(Record, frozen=True, kw_only=True):
     """An earlier run, some rows of which stand in one column with newer ones."""
 
@@ -365,6 +388,8 @@ class Results(Record, frozen=True, kw_only=True):
     runs: tuple[Run, ...] = ()
     # What the suite knows to look for in what kernels list of themselves
     capabilities: tuple[Capability, ...] = ()
+    # What is known not to pass: it is shown, and fails no run
+    known_issues: tuple[KnownIssue, ...] = ()
 
 
 def severity(status: Status) -> int:

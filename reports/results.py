@@ -8,8 +8,10 @@ from reports.earlier import Earlier
 from reports.errors import ResultsError
 from reports.events import fold, kernel_order, not_run, remaining
 from reports.expectation import Expectation, annotate, documented_minimum, exit_code, forgiven, judge, judge_all
+from reports.issue_files import read_known_issues
 from reports.journal import Journal
 from reports.keep import kept, kept_sentence, part
+from reports.known_issues import Issues, about, known_sentence, no_longer_shown, united
 from reports.merge import merge
 from reports.pages import has_pages
 from reports.provenance import Provenance
@@ -23,6 +25,7 @@ from reports.records import (
     GuestConfig,
     Host,
     Kernel,
+    KnownIssue,
     Mode,
     Qualifier,
     Result,
@@ -51,8 +54,10 @@ __all__ = [
     "Generator",
     "GuestConfig",
     "Host",
+    "Issues",
     "Journal",
     "Kernel",
+    "KnownIssue",
     "Mode",
     "Provenance",
     "Qualifier",
@@ -62,6 +67,7 @@ __all__ = [
     "Run",
     "Status",
     "Test",
+    "about",
     "annotate",
     "attempts_of",
     "combine",
@@ -80,14 +86,18 @@ __all__ = [
     "kept_sentence",
     "kernel_order",
     "kernel_spec",
+    "known_sentence",
     "merge",
+    "no_longer_shown",
     "not_run",
     "part",
     "read",
+    "read_known_issues",
     "remaining",
     "repeated_sentence",
     "resume_sentence",
     "severity",
+    "united",
     "utc_now",
     "with_qualifier",
     "write",

@@ -6,7 +6,19 @@ from datetime import datetime
 
 from reports.expectation import Expectation, is_stable
 from reports.matrix import Column, ColumnState, Line, Matrix, Minimum, MinimumKind, Tally, exact_name, kernel_name
-from reports.records import Attempt, Kernel, Mode, Qualifier, Result, Results, State, Status, Test, attempts_of
+from reports.records import (
+    Attempt,
+    Kernel,
+    KnownIssue,
+    Mode,
+    Qualifier,
+    Result,
+    Results,
+    State,
+    Status,
+    Test,
+    attempts_of,
+)
 from reports.versions import upstream
 
 # How the evidence of a guest that is gone begins to quote its console.
@@ -65,7 +77,7 @@ QUALIFIERS = {
     Qualifier.EARLIER_THAN_DOCUMENTED: ("earlier", "It works on a kernel older than the documented minimum."),
     Qualifier.BACKPORT: ("backport", "A point release of a stable series has what is documented for a later series."),
     Qualifier.LEFT_BEHIND: ("left behind", "The test did not undo what it changed; the next one got a fresh start."),
-    Qualifier.KNOWN_ISSUE: ("known issue", "This is known; the evidence says where it is followed."),
+    Qualifier.KNOWN_ISSUE: ("known issue", "It is written down that it is so here, and why; it fails no run."),
 }
 
 
@@ -219,7 +231,9 @@ def told(row: Result) -> Told:
     return Told(None, None, evidence) if is_said else Told(row.expected, found, evidence)
 
 
-def against_documentation(test: Test, mode: Mode, kernel: Kernel, expectation: Expectation) -> list[str]:
+def against_documentation(
+    test: Test, mode: Mode, kernel: Kernel, expectation: Expectation, issue: KnownIssue | None = None
+) -> list[str]:
     """Say what is documented of a cell, and what its verdict is beside that: one sentence or two."""
     here = upstream(kernel.package_version, kernel.release) or kernel.release or kernel.series or kernel.id
     if test.since:
@@ -230,8 +244,11 @@ def against_documentation(test: Test, mode: Mode, kernel: Kernel, expectation: E
     if expectation is Expectation.EARLIER:
         backport = ": it was backported to this stable release" if is_stable(kernel) else ""
         return [known, f"It {'is there' if test.is_capability else 'works'} earlier than documented{backport}."]
+    if issue is not None:
+        return [known, f"This is a known issue: {issue.reason}", *([issue.link] if issue.link else [])]
     said = {
         Expectation.UNEXPECTED: "Nobody expected this verdict here.",
+        Expectation.KNOWN: "This is a known issue.",
         Expectation.OPEN: "There is no verdict on the kernel.",
         Expectation.AS_EXPECTED: "The verdict is the expected one." if test.since else "",
     }[expectation]
@@ -276,7 +293,7 @@ def without_verdict(columns: Sequence[Column]) -> list[str]:
 def headline(matrix: Matrix) -> str:
     """Answer the question of the page in one sentence: what works by its tests, and how much of it the newest has."""
     total = len(matrix.tests)
-    columns = [column for column in matrix.columns if column.total]
+    columns = [column for column in matrix.columns if column.counts]
     if not columns or not matrix.lines:
         return "No test was run"
     observed = _observed(matrix)

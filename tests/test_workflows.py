@@ -22,6 +22,7 @@ from own_archive import serving
 from tree import ROOT, tracked_files
 from workflow_runner import Ended, Runner, clean_environment
 
+from conformance.capabilities import CAPABILITIES
 from reports.results import Results, Status, read, write
 
 # The sample results belong to a room's own tests.
@@ -76,6 +77,7 @@ SAMPLE_RUN = """\
 import sys
 from msgspec.structs import replace
 import sample
+from conformance.capabilities import CAPABILITIES
 from reports.results import exit_code, write
 
 kernel, out = sys.argv[1:]
@@ -290,7 +292,7 @@ def test_the_matrix_workflow_with_a_real_kernel(tmp_path: Path, programs: Path) 
     results = read(tmp_path / "artifacts" / "github-pages")
     assert results.complete
     assert [kernel.id for kernel in results.kernels] == ["5.10"]
-    assert len(results.results) == 41
+    assert len(results.results) == 41 + len(CAPABILITIES)
 
 
 @pytest.mark.vm

@@ -33,6 +33,7 @@ from uring_matrix.common_options import (
     guest_options,
     json_option,
     kernels_option,
+    known_issues_option,
     settings,
 )
 
@@ -206,6 +207,7 @@ Examples:
     metavar="NAME[=VALUE]",
     help="Give guests this environment variable, with this machine's value or another; may be given several times.",
 )
+@known_issues_option
 @click.option("--allow-flaky", is_flag=True, help="Exit with 0 where a test wavered and was good at last; it is shown.")
 @json_option
 @settings
@@ -376,6 +378,7 @@ What has no verdict is never a pass or a skip there: docs/exports.md.""",
     metavar="FILE[#KERNEL]",
     help="Compare with an earlier results.json; the exit code is what `run --baseline` would have.",
 )
+@known_issues_option
 @fail_on_option
 def report(results: tuple[Path, ...], out: Path, forms: tuple[str, ...], origin: str | None, **options: Any) -> int:
     """Write the site of one or several results.json (or directories that hold one); several are merged."""
@@ -433,6 +436,22 @@ def diff(old: str, new: str, as_json: bool, as_markdown: bool, as_html: bool, fa
     if len(forms) > 1:
         raise click.UsageError(f"--{forms[0]} and --{forms[1]} are two forms of one output: choose one")
     return _call("diff", "diff", old, new, form=forms[0] if forms else None, fail_on=fail_on)
+
+
+@cli.command(
+    short_help="List what kernels do that nobody documents.",
+    epilog="\b\nExample:\n  uring-matrix findings matrix/ --out findings.md",
+)
+@click.argument("results", type=PathArgument(), default=Path("matrix/results.json"), metavar="[RESULTS]")
+@click.option(
+    "--out", type=PathArgument(dir_okay=False), metavar="FILE", help="Where to write it; else, to the terminal."
+)
+def findings(results: Path, out: Path | None) -> int:
+    """List, as Markdown, what results say beside the documentation, and what changes from kernel to kernel.
+
+    It comes from results; nothing is booted.
+    """
+    return _call("findings", "findings", results, out)
 
 
 @cli.command(short_help="Show what a kernel's io_uring has.", epilog=help_texts.SPECS)

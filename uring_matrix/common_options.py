@@ -196,6 +196,27 @@ def check_lock(ctx: click.Context, parameter: click.Parameter, value: Path | Non
     return value
 
 
+known_issues_option = click.option(
+    "--known-issues",
+    "known_issues",
+    multiple=True,
+    type=PathArgument(dir_okay=False),
+    metavar="FILE",
+    callback=lambda ctx, parameter, value: _check_known_issues(value),
+    help="A TOML file of tests that are known not to pass, by kernels: they are shown, and fail nothing; may be given "
+    "several times.",
+)
+
+
+def _check_known_issues(value: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Refuse what cannot be meant at once, and not after minutes of preparations."""
+    if value:
+        from reports.issue_files import read_known_issues
+
+        read_known_issues(value)
+    return value
+
+
 def check_forms(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     """Check the forms of a report by name; one word may have several."""
     return _named(value, FORMS)

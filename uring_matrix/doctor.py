@@ -42,8 +42,8 @@ from vm.specs import ALL, is_path, spec_of
 SCHEMA_VERSION = 1
 Status = Literal["ok", "warn", "fail"]
 
-# Package lists, the guests' Python, QEMU, the newest kernel of every series, a snapshot of each; room to unpack them.
-_DISK_NEEDED_MB = 3000
+# Package lists, the guests' Python, QEMU, the newest kernel of every series and two snapshots of each; room to unpack.
+_DISK_NEEDED_MB = 4600
 _DISK_LEAST_MB = 300
 # What one guest and the program beside it take.
 _MEMORY_PER_GUEST_MB = 400

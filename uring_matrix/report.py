@@ -15,10 +15,16 @@ from reports.results import (
     Kernel,
     Results,
     ResultsError,
+    about,
+    annotate,
     exit_code,
+    known_sentence,
     merge,
+    no_longer_shown,
     read,
+    read_known_issues,
     resume_sentence,
+    united,
     write,
     write_atomically,
 )
@@ -37,6 +43,7 @@ def report(
     is_judged: bool = False,
     baseline: str | None = None,
     fail_on: Collection[str] = tuple(GATES),
+    known_issues: Sequence[Path] = (),
 ) -> int:
     """Merge results and write them in some forms.
 
@@ -48,6 +55,7 @@ def report(
         is_judged: exit as `run` would have.
         baseline: earlier results, or FILE#kernel, to judge these by.
         fail_on: the kinds of `reports.diff.GATES` that count beside a baseline.
+        known_issues: files of what is known not to pass, beside what the results know.
 
     Returns:
         0: the report is written. Where the results are to be judged, what `run` would return for them.
@@ -65,6 +73,9 @@ def report(
             for number, (part, path) in enumerate(zip(parts, paths, strict=True))
         ]
     results = merge(parts)
+    if issues := about(read_known_issues(known_issues), [test.id for test in results.tests]):
+        known = united(issues, results.known_issues)
+        results = annotate(msgspec.structs.replace(results, known_issues=known))
     # All of them before the first is written: a form that cannot be leaves the others' files as they were.
     contents = {form: export(form, results, origin=origin) for form in forms if form in FILES}
     if not {"html", "json"}.isdisjoint(forms):
@@ -120,6 +131,7 @@ def summary(results: Results, *, is_one_run: bool) -> list[str]:
         lines.append(f"NOT complete: a run was interrupted or died{go_on}")
     if exit_code(results) == output.UNEXPECTED:
         lines.append("there are unexpected verdicts")
+    lines += [*filter(None, [known_sentence(results)]), *no_longer_shown(results)]
     return lines
 
 

@@ -70,6 +70,7 @@ def run(
     fail_on: Collection[str] = tuple(GATES),
     guest_packages: Sequence[str] = (),
     guest_env: Sequence[str] = (),
+    known_issues: Sequence[Path] = (),
     pytest_args: Sequence[str],
 ) -> int:
     """Run the suite in kernels, and write ``out/results.json`` and the site.
@@ -123,6 +124,7 @@ def run(
         *((f"--matrix-lock={lock}",) if lock else ()),
         *repeats,
         *(("--allow-flaky",) if allow_flaky else ()),
+        *(f"--known-issues={path}" for path in known_issues),
     ]
     about_verdicts = {
         **({"--json": "is the summary of a run"} if as_json else {}),

@@ -31,14 +31,23 @@ class Channel:
 
     Args:
         connection: our end.
+        sent_count: messages that somebody else has sent to the other end.
         received_count: messages of the other end's that somebody else has received.
+
+    Attributes:
+        sent_count: all that were sent until now, theirs included.
     """
 
-    def __init__(self, connection: socket.socket, received_count: int = 0) -> None:
+    def __init__(self, connection: socket.socket, sent_count: int = 0, received_count: int = 0) -> None:
         self._connection = connection
         self._decoder = Decoder()
         self._decoder.sequence = received_count
-        self._sent_count = 0
+        self.sent_count = sent_count
+
+    @property
+    def received_count(self) -> int:
+        """All messages that were received until now, by somebody else included."""
+        return self._decoder.sequence
 
     def send(self, message: dict[str, Any], timeout_s: float) -> None:
         """Send one message.
@@ -49,14 +58,14 @@ class Channel:
         """
         self._connection.settimeout(timeout_s)
         try:
-            self._connection.sendall(encode(self._sent_count, message))
+            self._connection.sendall(encode(self.sent_count, message))
         except TimeoutError:
             raise ChannelTimeoutError(
                 f"the guest took no {message.get('type')!r} message within {timeout_s:.1f} s"
             ) from None
         except OSError as error:
             raise ChannelClosedError(f"the guest is gone: {error}") from error
-        self._sent_count += 1
+        self.sent_count += 1
 
     def receive(self, timeout_s: float) -> dict[str, Any]:
         """Wait for the next message.

@@ -105,8 +105,13 @@ class Memory:
 
     # A file of the guest's size.
     descriptor: int
-    # What a saved guest was restored from, seen with `Memory`: the rest of its state.
+    # The rest of what was saved of it, if it is to be restored.
     state: Path | None = None
+    # Messages that whoever saved it had sent to it, and received from it.
+    sent_count: int = 0
+    received_count: int = 0
+    # Whether the file is a restored guest's own, which writes to it and can be saved once more.
+    is_own: bool = False
 
 
 def memory_mib(initrd: Path) -> int:
@@ -183,7 +188,10 @@ def _window(config: MachineConfig, descriptor: int, memory: Memory | None) -> Se
     """A PCI device whose memory is a file of ours."""
     if config.payload is None:
         return ()
-    backend = f"memory-backend-file,id=window,mem-path=/proc/self/fd/{descriptor},size={WINDOW_SIZE},{_share(memory)}"
+    # What is shared is left out when a guest is saved, and when one is restored it is looked for where it was: a device
+    # comes to lie there later only.
+    share = "share=on" if memory is None or memory.state is None else "share=off"
+    backend = f"memory-backend-file,id=window,mem-path=/proc/self/fd/{descriptor},size={WINDOW_SIZE},{share}"
     return ("-object", backend, "-device", "ivshmem-plain,memdev=window,master=on")
 
 
@@ -219,13 +227,9 @@ def _memory(config: MachineConfig, memory: Memory | None) -> Sequence[str]:
     if memory is None:
         return ()
     path, size = f"/proc/self/fd/{memory.descriptor}", f"{config.memory_mib}M"
-    backend = ("-object", f"memory-backend-file,id=memory,mem-path={path},size={size},{_share(memory)}")
+    share = "share=on" if memory.state is None or memory.is_own else "share=off"
+    backend = ("-object", f"memory-backend-file,id=memory,mem-path={path},size={size},{share}")
     return backend if memory.state is None else (*backend, "-incoming", "defer")
-
-
-def _share(memory: Memory | None) -> str:
-    """What is shared is left out when a guest is saved, and when one is restored nothing is: it would be looked for."""
-    return "share=on" if memory is None or memory.state is None else "share=off"
 
 
 def _console(config: MachineConfig, path: Path) -> str:
@@ -288,8 +292,8 @@ class Guest:
         else:
             gdb_descriptor = -1
         given += [descriptor for descriptor in (*opened, memory.descriptor if memory else -1) if descriptor >= 0]
-        # A restored guest has said that it is ready, once, to whoever saved it.
-        self.channel = Channel(ours, received_count=1 if self.is_restored else 0)
+        # A restored guest goes on with a conversation that it had with whoever saved it.
+        self.channel = Channel(ours, *((memory.sent_count, memory.received_count) if memory is not None else ()))
         self.monitor = Monitor(our_monitor)
         try:
             arguments = qemu_arguments(

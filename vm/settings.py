@@ -28,7 +28,7 @@ _ENVIRONMENT = {
     "offline": "URING_MATRIX_OFFLINE",
 }
 # Lists, of which an option adds to what the project says; in the environment their words would need quotes.
-_FLAGS = {"packages": "--guest-package", "env": "--guest-env"}
+_FLAGS = {"packages": "--guest-package", "env": "--guest-env", "known-issues": "--known-issues"}
 # Begin as settings do, and are none: the mark of a guest, and what the tests of this project tell each other.
 _NO_SETTING = re.compile(r"URING_MATRIX_(?:GUEST|TEST_\w+|FAULT_TEST|ZIG_TESTS)")
 _TABLE = "uring-matrix"
@@ -73,6 +73,8 @@ class Settings:
     packages: tuple[str, ...] = ()
     # What guests find in their environment: NAME, with this machine's value, or NAME=VALUE.
     env: tuple[str, ...] = ()
+    # Files that say which tests are known not to pass on which kernels.
+    known_issues: tuple[Path, ...] = ()
 
     @classmethod
     def load(
@@ -112,7 +114,7 @@ class Settings:
         parsed: dict[str, Any] = {name: _PARSERS[name](value, origin) for name, (value, origin) in values.items()}
         for name, more in added.items():
             parsed[name] = tuple(dict.fromkeys((*parsed.get(name, ()), *more)))
-        return cls(**parsed)
+        return cls(**{name.replace("-", "_"): value for name, value in parsed.items()})
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
@@ -127,7 +129,7 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
     for variable, value in environment.items():
         if not variable.startswith(prefix) or value == "" or variable in _ENVIRONMENT.values():
             continue
-        name = variable.removeprefix(prefix).lower()
+        name = variable.removeprefix(prefix).lower().replace("_", "-")
         if name in _FLAGS:
             raise SettingsError(
                 f"{variable} is no setting: {name} is set in pyproject.toml, or with {_FLAGS[name]} on the command line"
@@ -182,11 +184,20 @@ def _from_pyproject(directory: Path | None) -> list[tuple[str, object, str]]:
         for name, value in table.items():
             if name not in _PARSERS:
                 raise SettingsError(f"{path}: tool.uring-matrix.{name} is no setting; {_meant(name, _PARSERS)}")
-            if name == "cache" and isinstance(value, str):
-                value = str(folder / Path(value).expanduser())  # noqa: PLW2901 -- a project means its own folder
-            found.append((name, value, f"{path}: tool.uring-matrix.{name}"))
+            found.append((name, _in_folder(name, value, folder), f"{path}: tool.uring-matrix.{name}"))
         return found
     return []
+
+
+def _in_folder(name: str, value: object, folder: Path) -> object:
+    """Read paths as a project means them: from its own folder."""
+    if name == "cache" and isinstance(value, str):
+        return str(folder / Path(value).expanduser())
+    if name == "known-issues" and isinstance(value, str):
+        return [str(folder / value)] if value.strip() else value
+    if name == "known-issues" and isinstance(value, list):
+        return [str(folder / one) if isinstance(one, str) and one.strip() else one for one in value]
+    return value
 
 
 def _refuse_misnamed_tables(document: Mapping[str, Any], path: Path) -> None:
@@ -258,6 +269,14 @@ def _parse_env(value: object, origin: str) -> tuple[str, ...]:
     return entries
 
 
+def _parse_known_issues(value: object, origin: str) -> tuple[Path, ...]:
+    names = [value] if isinstance(value, str) else value
+    files = _strings(names, origin, 'files: ["known-issues.toml"]')
+    if not all(name.strip() for name in files):
+        raise SettingsError(f"{origin} is {value!r}; it has to be a file")
+    return tuple(Path(name) for name in files)
+
+
 def _strings(value: object, origin: str, what: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         raise SettingsError(f"{origin} is {value!r}; it has to be a list of {what}")
@@ -271,4 +290,5 @@ _PARSERS: Mapping[str, Callable[[object, str], Any]] = {
     "offline": _parse_offline,
     "packages": _parse_packages,
     "env": _parse_env,
+    "known-issues": _parse_known_issues,
 }

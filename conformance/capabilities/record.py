@@ -34,7 +34,8 @@ class Capability:
     symbols: tuple[str, ...]
     # Of the first symbol: an opcode, a bit's value; None for what is none of io_uring's numbers.
     number: int | None
-    # All that is said; they may contradict each other, and what comes first is what most readers find.
+    # All that is said; they may contradict each other. First comes what kernels are held to: their history, where a
+    # page errs; the page stays beside it, because readers find it.
     sources: tuple[Source, ...]
     # For a reader who wonders whether to care.
     sentence: str

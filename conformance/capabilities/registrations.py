@@ -129,13 +129,13 @@ _REGISTRATIONS: tuple[Row, ...] = (
     (
         "register-query",
         "ask for everything",
-        f"6.15 {_REGISTER}; 6.18 {_HISTORY}",
+        f"6.18 {_HISTORY}; 6.15 {_REGISTER}",
         "The kernel says which numbers and flags it knows.",
     ),
     (
         "register-zcrx-ctrl",
         "control of zero-copy receive",
-        f"6.15 {_REGISTER}; 6.19 {_HISTORY}",
+        f"6.19 {_HISTORY}; 6.15 {_REGISTER}",
         "Commands to a queue of zero-copy receive.",
     ),
     (
@@ -326,18 +326,23 @@ _SUB_FEATURES: tuple[Row, ...] = (
     (
         "query-opcodes",
         "what numbers and flags are known",
-        f"6.15 {_REGISTER}; 6.18 {_HISTORY}",
+        f"6.18 {_HISTORY}; 6.15 {_REGISTER}",
         "Numbers of operations and registrations, and masks of flags.",
     ),
-    ("query-zcrx", "what zero-copy receive can do", f"6.15 {_REGISTER}", "Flags and sizes of zero-copy receive."),
+    (
+        "query-zcrx",
+        "what zero-copy receive can do",
+        f"6.19 {_HISTORY}; 6.15 {_REGISTER}",
+        "Flags and sizes of zero-copy receive.",
+    ),
     (
         "query-scq",
         "how the rings' headers lie",
-        f"6.15 {_REGISTER}",
+        f"6.19 {_HISTORY}; 6.15 {_REGISTER}",
         "Size and alignment, for rings in one's own memory.",
     ),
     ("query-zcrx-event", "what events zero-copy receive has", "", "Kinds of events, and the size of statistics."),
-    ("query-without-ring", "asking without a ring", f"6.15 {_REGISTER}; 6.18 {_HISTORY}", "The descriptor may be -1."),
+    ("query-without-ring", "asking without a ring", f"6.18 {_HISTORY}; 6.15 {_REGISTER}", "The descriptor may be -1."),
     (
         "zcrx-nodev",
         "zero-copy receive without a network card",
@@ -345,8 +350,18 @@ _SUB_FEATURES: tuple[Row, ...] = (
         "Everything is copied: to try programs on any machine.",
     ),
     ("zcrx-import", "zero-copy receive shared by rings", "", "A ring uses the queue of another one."),
-    ("zcrx-flush-rq", "flush returned buffers", f"6.15 {_REGISTER}", "Buffers that were given back are used at once."),
-    ("zcrx-export", "share a queue", f"6.15 {_REGISTER}", "A descriptor for a queue, which other rings import."),
+    (
+        "zcrx-flush-rq",
+        "flush returned buffers",
+        f"6.19 {_HISTORY}; 6.15 {_REGISTER}",
+        "Buffers that were given back are used at once.",
+    ),
+    (
+        "zcrx-export",
+        "share a queue",
+        f"6.19 {_HISTORY}; 6.15 {_REGISTER}",
+        "A descriptor for a queue, which other rings import.",
+    ),
     ("zcrx-arm-event", "ask for an event again", "", "An event is sent once more."),
     ("zcrx-add-area", "more memory for a queue", "", "A queue of zero-copy receive gets another area."),
 )

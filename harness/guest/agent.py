@@ -5,15 +5,16 @@ the agent is there to say so, and has another one for the next test. One process
 each leaves it as it was (`harness.guest.item_loop`).
 
 From the host: ``run`` {items, next, cell}, the items' places in what was collected, that of the one behind them, and
-the cell's among the session's, or {items, observer, cell}, what is to be observed, and the function that does; and
-``finish``. What is empty is left out: a serial port costs by the byte. To the host: ``collected`` {items, errors,
-features}; when a list begins, and later where there is something to say, ``started`` {between, notes} of the next item;
-then for each item, in order, one of ``done`` {item, passed, reports, observed, dmesg, notes, leftovers, taint,
-warnings, stop, is_spoiled, is_last}, ``died``, ``quit`` and ``overdue`` {item, reports, how, dmesg, notes, output,
-stacks, leftovers, is_spoiled}: its process was killed, ended itself, or had to be ended. The item of the first result
-that is missing is the one that runs. After one of the latter three, and where ``is_last`` says so, the rest of the list
-is not run: the host may have had enough. Reports are in pytest's own serialized form. Those that are no good come at
-once, in ``reports`` {reports}: whatever happens next, they are known.
+the cell's among the session's, or {items, observer, singly, cell}, what is to be observed, by which function, and
+whether each is told of by itself; and ``finish``. What is empty is left out: a serial port costs by the byte. To the
+host: ``collected`` {items, errors, features}; when a list begins, and later where there is something to say,
+``started`` {between, notes} of the next item; then for each item, in order, one of ``done`` {item, passed, reports,
+observed, dmesg, notes, leftovers, taint, warnings, stop, is_spoiled, is_last}, ``died``, ``quit`` and ``overdue``
+{item, reports, how, dmesg, notes, output, stacks, leftovers, is_spoiled}: its process was killed, ended itself, or had
+to be ended. ``done`` {observed} is about several at once. The item of the first result that is missing is the one that
+runs. After one of the latter three, and where ``is_last`` says so, the rest of the list is not run: the host may have
+had enough. Reports are in pytest's own serialized form. Those that are no good come at once, in ``reports`` {reports}:
+whatever happens next, they are known.
 """
 
 import builtins
@@ -194,6 +195,8 @@ class Agent(HostSettings):
                 is_told = True
             self._reports, self._is_good = [], True
             (kind, how), message = self._watch(runner, {**wanted, "items": places})
+            if "observer" in wanted:
+                self._tell_observed(runner)
             is_between, done_count = runner.progress.is_between_items, runner.progress.done_count
             before = replace(before, available_kib=before.available_kib - runner.progress.lost_kib)
             places = places[done_count:]
@@ -214,6 +217,11 @@ class Agent(HostSettings):
             if not self._conclude(runner, name, message, before, place=places[0]):
                 return
             places = places[1:]
+
+    def _tell_observed(self, runner: Runner) -> None:
+        """Tell the host what was found and not told before whoever observed it ended, or was late with the next."""
+        if found := runner.progress.take_observed():
+            self._send("done", observed=found)
 
     def _keep_state(self, message: dict[str, Any], before: leak_check.State) -> None:
         """What things are like when a list is through, all of whose items have left nothing."""
@@ -248,7 +256,7 @@ class Agent(HostSettings):
             self._state = after
             if leftovers:
                 self._end_runner()
-            if message["observed"] is not None:
+            if message["observed"]:
                 leftovers = [f"{one}: by any of those that were observed together" for one in leftovers]
         is_spoiled = found.is_machine_changed or not is_empty
         goes_on = self._is_good and not (leftovers or message["stop"] or is_spoiled)
@@ -344,7 +352,7 @@ class Agent(HostSettings):
         stacks += runner.stacks()
         os.write(self._console, "".join(f"{line}\n" for line in stacks).encode(errors="replace"))
         process = runner.process
-        self._reports += runner.progress.reports()
+        self._reports += [one for one in runner.progress.reports() if "outcome" in one]
         self._end_runner()
         leftovers, is_empty = leak_check.end_processes((os.getpid(), process), ())
         after = leak_check.take(os.getpid())

@@ -12,7 +12,7 @@ import signal
 import termios
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +32,8 @@ from harness.report_attributes import ADDED_KEYWORDS, FAILED_SUBTESTS, IS_DRAWN
 STACKS_SIGNAL = signal.SIGRTMAX - 1
 # What is larger is the agent's to send: the kernel takes no more at once, and who is killed meanwhile leaves a half.
 _MESSAGE_SIZE_MAX = 2000
+# Where what was observed is told, so that one more stays below that.
+_OBSERVED_SIZE_MAX = 1500
 _TEXT_SIZE_MAX = 64 << 10
 _REPORT_SIZE_MAX = 512 << 10
 # Of a report: the host has the item, too, and can add up.
@@ -168,17 +170,15 @@ class ItemLoop:
         has_news = self._news.is_there_beside_marks()
         if self._reporter.is_settled:
             self._check.renew()
-        steps = self._observed(wanted, cell) if "observer" in wanted else self._tested(wanted, cell)
-        for place, found in steps:
-            # Whoever observes has processes of its own, which are gone when the list is through.
-            is_between = found is not None and place is not wanted["items"][-1]
-            if not self._tell(place, found, has_news=has_news, is_checked=not is_between):
-                return
-            has_news = False
-        self._lines.agent.send({"type": "through", "is_settled": self._reporter.is_settled})
+        if "observer" in wanted:
+            is_through = self._observe(wanted, cell, has_news=has_news)
+        else:
+            is_through = self._test(wanted, cell, has_news=has_news)
+        if is_through:
+            self._lines.agent.send({"type": "through", "is_settled": self._reporter.is_settled})
 
-    def _tested(self, wanted: Mapping[str, Any], cell: Cell) -> Iterator[tuple[int, None]]:
-        """Run one test after another, and say which one is over."""
+    def _test(self, wanted: Mapping[str, Any], cell: Cell, *, has_news: bool) -> bool:
+        """Run one test after another. Whether the host was told of all of them."""
         items, places = self._session.items, wanted["items"]
         for place, following in zip(places, [*places[1:], wanted["next"]], strict=True):
             item = items[place]
@@ -188,21 +188,43 @@ class ItemLoop:
             after: Any = item.parent if following == place else None if following is None else items[following]
             self._reporter.begin(item)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
-            yield place, None
+            if not self._tell(place, has_news=has_news):
+                return False
+            has_news = False
+        return True
 
-    def _observed(self, wanted: Mapping[str, Any], cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Observe one thing after another, and say what was found."""
+    def _observe(self, wanted: Mapping[str, Any], cell: Cell, *, has_news: bool) -> bool:
+        """Observe one thing after another. Whether the host was told of all of them.
+
+        What is found is told together: to wait for a message to leave takes longer than to observe. The agent finds it
+        in `Progress`, should this process end; and whoever loses the guest asks for single ones.
+        """
         module, _, function = wanted["observer"].partition(":")
-        names = wanted["items"]
+        names, progress = wanted["items"], self._lines.progress
         self._mark(names[0], cell)
-        found = getattr(importlib.import_module(module), function)(names)
-        for name in names:
-            self._lines.progress.begin()
+        observations = getattr(importlib.import_module(module), function)(names)
+        for count, name in enumerate(names, 1):
+            progress.begin_observing()
             begun_s = time.monotonic()
-            one = {**next(found), "duration_s": round(time.monotonic() - begun_s, 6)}
-            if name is names[-1]:
-                found.close()
-            yield name, one
+            found = {"item": name, **next(observations), "duration_s": round(time.monotonic() - begun_s, 6)}
+            is_last = count == len(names)
+            if is_last:
+                observations.close()  # whoever observes has processes of its own, which are gone by now
+            is_plain = not (has_news or self._news.is_there() or (is_last and not self._is_as_before()))
+            has_news = False
+            if is_plain:
+                progress.observed(found)
+            if not is_plain or is_last or wanted.get("singly") or progress.reports_size > _OBSERVED_SIZE_MAX:
+                self._tell_observed()
+            if not is_plain:
+                self._conclude(observed=[found])
+                return False
+        return True
+
+    def _tell_observed(self) -> None:
+        """Tell the host what was found."""
+        if found := self._lines.progress.take_observed():
+            self._lines.host.send({"type": "done", "observed": found})
 
     def _mark(self, name: str, cell: Cell) -> None:
         """Write into the console which test begins, before anything that it makes the kernel print."""
@@ -212,14 +234,12 @@ class ItemLoop:
                 os.write(self._lines.console, text.encode(errors="backslashreplace"))
                 termios.tcdrain(self._lines.console)
 
-    def _tell(self, place: int | str, found: dict[str, Any] | None, *, has_news: bool, is_checked: bool) -> bool:
-        """Tell of the item that is over: the host, if there is nothing to it, and else the agent.
+    def _is_as_before(self) -> bool:
+        """Whether nothing was left, as far as that can be said while wider fixtures live on."""
+        return not self._reporter.is_settled or self._check.is_as_before()
 
-        Args:
-            place: the item's.
-            found: what was observed, if it is no test.
-            has_news: whether the kernel said something before it.
-            is_checked: whether all has to be as before.
+    def _tell(self, place: int, *, has_news: bool) -> bool:
+        """Tell of the item that is over: the host, if there is nothing to it, and else the agent.
 
         Returns:
             Whether it was the host.
@@ -232,14 +252,12 @@ class ItemLoop:
             or stop
             or warned
             or os.getpid() != self._process  # a child that a test forked, and that came back
-            or (is_checked and self._reporter.is_settled and not self._check.is_as_before())
+            or not self._is_as_before()
             or has_news
             or self._news.is_there()
         ):
             message: dict[str, Any] = {"type": "done", "item": place}
-            if found is not None:
-                message["observed"] = found
-            elif progress.reports_size:
+            if progress.reports_size:
                 message["reports"] = progress.reports()
             else:
                 message["passed"] = progress.passed
@@ -248,18 +266,24 @@ class ItemLoop:
                 progress.end(self._check.lost_kib)
                 return True
         self._reporter.hand_over()
+        self._conclude(warnings=warned, stop=str(stop) if stop else "")
+        return False
+
+    def _conclude(
+        self, *, warnings: Sequence[Any] = (), stop: str = "", observed: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """Leave the item that is over to the agent."""
         is_settled = self._reporter.is_settled
         self._lines.agent.send(
             {
                 "type": "done",
                 "is_settled": is_settled,
                 "timers": leak_check.stop_timers() if is_settled else [],
-                "warnings": warned,
-                "stop": str(stop) if stop else "",
-                "observed": found,
+                "warnings": warnings,
+                "stop": stop,
+                "observed": observed,
             }
         )
-        return False
 
 
 def serve(session: pytest.Session, cells: Sequence[Cell], lines: Lines, agent: int, stacks: int) -> None:

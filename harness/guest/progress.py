@@ -32,7 +32,7 @@ class Progress:
 
     @property
     def done_count(self) -> int:
-        """Items of the list whose results the host has from the child."""
+        """Items of the list whose results the host has from the child, or finds here."""
         return self._counts[_DONE]
 
     @property
@@ -69,6 +69,22 @@ class Progress:
         """The child: the next item begins."""
         self._forget()
         self._counts[_BEGUN] += 1
+
+    def begin_observing(self) -> None:
+        """The child: the next thing is observed. What was found so far and not sent yet stays here."""
+        self._times[0] = time.monotonic()
+        self._counts[_BEGUN] += 1
+
+    def observed(self, found: dict[str, Any]) -> None:
+        """The child: keep what was found, for the host."""
+        self.keep(found)
+        self._counts[_DONE] += 1
+
+    def take_observed(self) -> list[dict[str, Any]]:
+        """Either: what was found and the host does not have. Whoever takes it sends it."""
+        found = self.reports()
+        self._counts[_REPORTS_SIZE] = 0
+        return found
 
     def end(self, lost_kib: int) -> None:
         """The child: the host has the item's result."""

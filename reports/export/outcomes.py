@@ -23,7 +23,7 @@ class Outcome(StrEnum):
     UNDECIDED = "undecided"
     # The kernel lacks it, and nobody expects it there.
     LACKING = "lacking"
-    # The test declined to judge.
+    # The test declined to judge, or the verdict is a known issue.
     DECLINED = "declined"
     # There is no verdict: the environment prevented it, or the run ended before.
     MISSING = "missing"
@@ -69,6 +69,9 @@ class Cell:
 def outcome(row: Result, expectation: Expectation) -> Outcome:
     """Say what came of a cell, by its verdict and by what was expected."""
     plain = OUTCOMES[row.status]
+    if expectation is Expectation.KNOWN:
+        # As pytest's xfail: neither good nor news.
+        return plain if plain in _HARMLESS and row.status is not Status.PASS else Outcome.DECLINED
     if expectation is not Expectation.UNEXPECTED or plain not in _HARMLESS:
         return plain
     return Outcome.UNDECIDED if Qualifier.FLAKY in row.qualifiers else Outcome.FAILED

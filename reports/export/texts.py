@@ -49,6 +49,8 @@ def message(cell: Cell) -> str:
         words.append("flaky: attempts did not agree")
     if row.status is Status.UNSUPPORTED and cell.expectation is Expectation.UNEXPECTED and not cell.is_flaky:
         words.append("though documented for this kernel")
+    if cell.expectation is Expectation.KNOWN:
+        words.append("a known issue")
     head = ", ".join(words)
     return one_line(f"{head}: {row.reason}" if row.reason else head)
 

@@ -63,7 +63,9 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                     shown=model.face(cell),
                     capability=model.addresses.capabilities[model.entry_of[row.test.id].id],
                     told=wording.told(cell.row),
-                    documentation=wording.against_documentation(row.test, column.mode, kernel, cell.expectation),
+                    documentation=wording.against_documentation(
+                        row.test, column.mode, kernel, cell.expectation, cell.issue
+                    ),
                     attempts=wording.equal_attempts(cell.row.attempts),
                     previous=_link(model, groups, paths, place - 1),
                     next=_link(model, groups, paths, place + 1),

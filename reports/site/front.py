@@ -14,6 +14,7 @@ from reports import wording
 from reports.capabilities import Basis, Entry, general
 from reports.distributions import Distribution, distribution_of, untested
 from reports.folding import Fold, Move, Step, folds
+from reports.known_issues import no_longer_shown
 from reports.matrix import Column, Line, MinimumKind, Outcome, exact_name
 from reports.records import Kernel, Status
 from reports.site.cells import Face, joined
@@ -116,6 +117,7 @@ def page(model: Model) -> str:
     return model.template("index.html").render(
         root="",
         troubles=troubles(model),
+        mended=no_longer_shown(model.results),
         headline=wording.headline(matrix),
         shortfalls=wording.shortfalls(matrix),
         missing=wording.missing_kernels(matrix.columns),

@@ -55,6 +55,7 @@ PROMISED = {
         "--append",
         "--gdb",
         "--fail-on",
+        "--known-issues",
     ],
     "can": ["--on", "--json"],
     "tests": ["-k", "--json"],
@@ -63,9 +64,10 @@ PROMISED = {
     "kernels fetch": [],
     "kernels lock": ["-o"],
     "kernels prune": [],
-    "report": ["--out", "--exit-code", "--baseline", "--fail-on"],
+    "report": ["--out", "--exit-code", "--baseline", "--fail-on", "--known-issues"],
     "history": ["--out"],
     "diff": ["--json", "--markdown", "--html", "--fail-on"],
+    "findings": ["--out"],
     "probe": ["--kernel", "--json", "--cpus", "--memory", "--append"],
     "doctor": ["--kernel", "--json"],
     "shell": ["--kernel", "--cpus", "--memory", "--append"],
@@ -336,6 +338,7 @@ def test_run_without_options(cli: Call, called: list[Any]) -> None:
                 "as_json": False,
                 "guest_packages": (),
                 "guest_env": (),
+                "known_issues": (),
                 "pytest_args": (),
             },
         )
@@ -349,6 +352,8 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
     pin = Pin("6.1", "6.1", "amd64", "6.1.0", "0" * 64, package="linux-image-6.1", package_version="1-1")
     Path("kernels.lock").write_text(render_lock([pin]))
     gate = "-k nop --test-timeout 9 --baseline base.json --bisect --until-failure --fail-on lost,missing"
+    gate += " --known-issues known.toml"
+    Path("known.toml").touch()
     shape = "--cpus 2 --memory 512 --append quiet --append slub_debug --gdb=1234"
     Path("base.json").touch()
     words = [*options.split(), *flags.split(), *guests.split(), *gate.split(), *shape.split()]
@@ -383,6 +388,7 @@ def test_run_with_every_option(cli: Call, called: list[Any]) -> None:
                 "as_json": True,
                 "guest_packages": ("hypothesis", "numpy"),
                 "guest_env": ("LANG", "LEVEL=2"),
+                "known_issues": (Path("known.toml"),),
                 "pytest_args": ("-m", "accept", "--", "-x"),
             },
         )

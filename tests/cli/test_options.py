@@ -440,6 +440,37 @@ def waits_for_gdb(world: World) -> None:
     assert (ended.code, "70000 is not in the range" in ended.err) == (2, True), ended
 
 
+ISSUE = '[[issue]]\ntest = "test_nop"\nstatus = "fail"\nseries = "5.1.."\nreason = "as it was"\n'
+
+
+def knows_of_issues(world: World) -> None:
+    """What passes although it is known not to is reported; a slip is told before anything is run."""
+    Path("known.toml").write_text(ISSUE)
+    ended = runs("--known-issues", "known.toml")(world)
+    assert (ended.code, "known issue no longer shows: test_nop on host" in ended.out) == (0, True), ended
+    assert [one.reason for one in read("matrix").known_issues] == ["as it was"]
+    Path("known.toml").write_text(ISSUE.replace("reason", "reasom"))
+    ended = world.cli("run", "host", "--known-issues", "known.toml")
+    assert (ended.code, "did you mean 'reason'?" in ended.err) == (2, True), ended
+
+
+def reports_known_issues(world: World) -> None:
+    Path("known.toml").write_text(ISSUE)
+    write(Path("results.json"), with_cell(whole(), "test_nop", "6.1", status=Status.FAIL))
+    words = ("report", "results.json", "--out", "site", "--format", "json", "--exit-code")
+    assert world.cli(*words).code == 1
+    ended = world.cli(*words, "--known-issues", "known.toml")
+    assert (ended.code, "1 verdict is a known issue" in ended.err) == (0, True), ended
+    # They are in the file: who reads it later judges the same.
+    assert world.cli("report", "site", "--out", "again", "--format", "json", "--exit-code").code == 0
+
+
+def writes_findings(world: World) -> None:
+    write(Path("results.json"), whole())
+    assert world.cli("findings", "results.json", "--out", "findings.md").out == "findings.md\n"
+    assert Path("findings.md").read_text() == world.cli("findings", "results.json").out
+
+
 # What a guest may be given: how it is said, what a machine has of it, what is refused and with which words.
 GIVEN: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "--cpus": ("2", {"cpus": 2}, "65", "65 is not in the range"),
@@ -487,6 +518,9 @@ EFFECTS: dict[tuple[str, str], Check] = {
         "--guest-package a --guest-package b", "--guest-package=a", "--guest-package=b"
     ),
     ("run", "--guest-env"): hands_on("--guest-env A --guest-env B=1", "--guest-env=A", "--guest-env=B=1"),
+    ("run", "--known-issues"): knows_of_issues,
+    ("report", "--known-issues"): reports_known_issues,
+    ("findings", "--out"): writes_findings,
     ("run", "--allow-flaky"): hands_on("--allow-flaky", "--allow-flaky"),
     ("run", "-k"): selects,
     ("run", "--test-timeout"): hands_on("--test-timeout 7.5", "--matrix-test-timeout=7.5"),

@@ -46,7 +46,7 @@ def test_they_run_in_process_without_kernels(tmp_path: Path) -> None:
 
 
 def test_this_machines_kernel_gets_rows(tmp_path: Path) -> None:
-    done = run(tmp_path, "--kernel=host", "--matrix-out=out", "-k", "IORING_OP_NOP or cqe-tstamp-hw")
+    done = run(tmp_path, "--kernel=host", "--matrix-out=out", "-k", "op-nop or cqe-tstamp-hw")
     rows = {row.test: row for row in read(tmp_path / "out" / "results.json").results}
     assert done.returncode == 0, done.stdout
     assert (rows["op-nop"].status, rows["op-nop"].state, rows["op-nop"].claimed) == (Status.PASS, "has", True)
@@ -62,3 +62,19 @@ def test_no_mode_but_the_default_one_has_them(tmp_path: Path) -> None:
     )
     assert "::op-nop[host-default]" in done.stdout
     assert "::op-nop[host-coop-taskrun]" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("expression", "chosen"),
+    [
+        ("nop", {"test_nop"}),
+        ("op-nop", {"op-nop"}),
+        ("ioring_op_nop", {"op-nop"}),
+        ("nop or op-write", {"test_nop", "op-write"}),
+        ("op-nop and capability", {"op-nop"}),
+        ("(op-nop or op-write) and not nop", {"op-write"}),
+    ],
+)
+def test_keywords_choose_them_by_whole_names(expression: str, chosen: set[str], tmp_path: Path) -> None:
+    done = run(tmp_path, "--collect-only", "-q", "-k", expression)
+    assert {line.rpartition("::")[2].partition("[")[0] for line in done.stdout.splitlines() if "::" in line} == chosen

@@ -99,3 +99,9 @@ def test_isolated_tests_get_a_guest_each_and_what_is_observed_one_together(tmp_p
     results = run(tmp_path, "--kernel=6.1", "--isolate", "-k", "beside or has or lacks or off")
     assert len(results.results) == 4
     assert len(list((tmp_path / "out" / "consoles").glob("*/console.txt"))) == 2
+
+
+def test_what_is_repeated_is_observed_so_often_in_one_guest(tmp_path: Path) -> None:
+    results = run(tmp_path, "--kernel=6.1", "--matrix-repeat=3", "-k", "has or lacks or panics")
+    tries = {row.test: [one.status for one in row.attempts] for row in results.results}
+    assert tries == {"has": [Status.PASS] * 3, "lacks": [Status.UNSUPPORTED] * 3, "panics": [Status.CRASH] * 3}

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from remote_gdb import Debugger, free_port
 
-from harness.guests import how_to_attach
+from harness.debugger import how_to_attach
 from reports.results import Results, Status, read
 from vm.architectures import AMD64
 from vm.errors import BootError
 from vm.machine import Emulator, Guest, MachineConfig, kernel_command_line
-from vm.snapshots import Snapshots
+from vm.snapshots import Beginning, Snapshots
 
 TESTS = """
 import os, signal, time
@@ -266,7 +266,8 @@ def test_no_guest_of_a_debugger_is_saved_or_restored(tmp_path: Path, monkeypatch
     booted: list[MachineConfig] = []
     monkeypatch.setattr(Guest, "boot", lambda config, *_, **__: booted.append(config))
     config = machine(tmp_path, gdb_port=0, payload=tmp_path)
-    Snapshots(None, None).start(config, tmp_path, deadline_s=1.0)  # type: ignore[arg-type]
+    snapshots = Snapshots(None, None)  # type: ignore[arg-type]
+    snapshots.start(config, tmp_path, Beginning(None, lambda _: {}), deadline_s=1.0)
     assert booted == [config]
 
 

@@ -20,6 +20,7 @@ from vm.architectures import AMD64
 from vm.channel import ChannelClosedError, ChannelCorruptError, ChannelError, ChannelTimeoutError
 from vm.errors import BootError
 from vm.machine import Emulator, Guest, MachineConfig
+from vm.snapshots import Beginning, Snapshots
 from vm.vmlinux import Vmlinux
 
 CELL = Cell("6.1", "amd64", "default")
@@ -65,6 +66,8 @@ class ScriptedGuest:
     boot_seconds = 1.0
     ready: Mapping[str, Any] = {"release": "6.1.0", "version": "#1"}
     is_restored = False
+
+    config: MachineConfig
 
     def __init__(self, script: Script, directory: Path, collected: Mapping[str, Any]) -> None:
         self.channel = ScriptedChannel([collected, *script])
@@ -471,3 +474,48 @@ def test_a_console_is_a_tests_own_from_its_mark_on(lists: Make) -> None:
     end = some.run(CELL, SECOND, THIRD).facts.guest_end
     assert end is not None
     assert "Kernel panic - not syncing: here\n" == end.console
+
+
+class ScriptedSnapshots:
+    """Gives guests that were restored behind their collecting, until they are no good any more."""
+
+    def __init__(self, scripts: Sequence[Script], directory: Path) -> None:
+        self.scripts, self.directory = list(scripts), directory
+        self.discarded: list[MachineConfig] = []
+
+    def start(self, config: MachineConfig, directory: Path, beginning: Beginning, *, deadline_s: float) -> Any:
+        guest = ScriptedGuest(self.scripts.pop(0), self.directory, COLLECTED)
+        guest.config = config
+        if not self.discarded:
+            guest.is_restored = True
+            guest.boot_seconds = 0.5
+            return guest, guest.channel.receive(0.0)
+        return guest, beginning.run(cast(Guest, guest))
+
+    def discard(self, config: MachineConfig) -> None:
+        self.discarded.append(config)
+
+
+def test_a_restored_guest_that_dies_before_its_first_test_takes_its_snapshot_with_it(
+    guests: Make, tmp_path: Path
+) -> None:
+    some, _ = guests()
+    snapshots = ScriptedSnapshots([[ChannelClosedError("gone")], PASSED], tmp_path)
+    some._snapshots = cast(Snapshots, snapshots)
+    attempt = some.run(CELL, ITEM, None)
+    assert judge(attempt.facts).status is Status.PASS
+    assert len(snapshots.discarded) == 1
+    assert attempt.kernel is not None
+    assert list(attempt.kernel["phases"]) == ["restore", "boot", "collect", "tests"]
+
+
+def test_one_that_dies_later_does_not(guests: Make, tmp_path: Path) -> None:
+    some, _ = guests()
+    snapshots = ScriptedSnapshots([[*PASSED, ChannelClosedError("gone")], PASSED], tmp_path)
+    some._snapshots = cast(Snapshots, snapshots)
+    attempts = [some.run(CELL, ITEM, ITEM), some.run(CELL, ITEM, None)]
+    assert [judge(attempt.facts).status for attempt in attempts] == [Status.PASS, Status.PASS]
+    assert snapshots.discarded == []
+    assert attempts[0].kernel is not None
+    assert "collect" not in attempts[0].kernel["phases"]
+    assert some._pace.factor == 0.5 * 10 / 2.5

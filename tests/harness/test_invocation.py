@@ -71,6 +71,13 @@ def test_options_of_a_conftest_travel_from_wherever_they_are_given(
     ]
 
 
+def test_guests_are_not_told_where_this_machine_has_its_temporary_files(pytester: pytest.Pytester) -> None:
+    """They may be elsewhere in every run, and a guest that is told of one run's is no good for another."""
+    given = ["-o", "cache_dir=a", "-ocache_dir=b", "--override-ini=cache_dir=c", "--basetemp", "d", "--basetemp=e"]
+    kept = ["-o", "xfail_strict=true", "-x", "--override-ini", "junit_family=xunit1"]
+    assert invocation(pytester, *given, *kept, "--override-ini", "cache_dir=f").host_arguments == (*kept,)
+
+
 def test_where_things_lie(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytester.makeini("[pytest]\npythonpath = lib\n")
     for name in ("lib", "t/deep", "u[1]"):

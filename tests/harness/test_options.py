@@ -328,6 +328,30 @@ WITHOUT_GUESTS_OR_KERNELS = "is about guests: name kernels with --kernel"
 WITHOUT_KERNELS = "is about tests in kernels: name some with --kernel"
 
 # Option to how its effect is seen: in guests, in process, without a kernel.
+ISSUE = '[[issue]]\ntest = "test_*"\nstatus = ["fail"]\nseries = "5.1.."\nreason = "as it was"\n'
+
+
+def knows_of_issues(where: tuple[str, ...]) -> Effect:
+    """A failure that is known fails no session, and the project's own setting says the same as the option."""
+
+    def check(run: Run) -> None:
+        place = run().out.parent
+        (place / "known.toml").write_text(ISSUE)
+        assert run(*where, *OUT, tests="test_where").code == 1
+        done = run(*where, *OUT, "--known-issues", "known.toml", tests="test_where")
+        assert (done.code, done.row("test_where").qualifiers) == (0, (Qualifier.KNOWN_ISSUE,)), done.said
+        assert "1 verdict is a known issue" in done.said
+        (place / "pyproject.toml").write_text("[tool.uring-matrix]\nknown-issues = 'known.toml'\n")
+        assert run(*where, *OUT, tests="test_where").code == 0
+        done = run(*where, *OUT, tests="test_first")
+        assert "known issue no longer shows: test_first on" in done.said
+        (place / "known.toml").write_text(ISSUE.replace("reason", "reasom"))
+        done = run(*where, *OUT, tests="test_first")
+        assert (done.code, "did you mean 'reason'?" in done.said) == (pytest.ExitCode.USAGE_ERROR, True), done.said
+
+    return check
+
+
 EFFECTS: Mapping[str, tuple[Effect, Effect, Effect]] = {
     "--kernel": (
         names_the_kernel(GUESTS, "6.1"),
@@ -383,6 +407,11 @@ EFFECTS: Mapping[str, tuple[Effect, Effect, Effect]] = {
         waits_for_a_debugger,
         refused("--guest-gdb 0", HOST, WITHOUT_GUESTS),
         refused("--guest-gdb 0", NONE, WITHOUT_GUESTS_OR_KERNELS),
+    ),
+    "--known-issues": (
+        knows_of_issues(GUESTS),
+        knows_of_issues(HOST),
+        refused("--known-issues known.toml", NONE, WITHOUT_KERNELS),
     ),
     "--isolate": (
         isolates,

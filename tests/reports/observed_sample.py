@@ -1,81 +1,98 @@
-"""The sample run, with every capability observed: as the kernels of tests/uring/observed.json were found."""
+"""Results as a run gives them that observes every capability: made of what kernels were seen to have."""
 
 import json
-from functools import cache
+import tomllib
 from pathlib import Path
+from typing import Any
 
-import sample
 from msgspec.structs import replace
+from sample import GENERATOR, HOST, STARTED
 
-from conformance.capabilities.observed import described
-from reports.results import Result, Results, Status, Test, annotate
+from conformance.capabilities import CAPABILITIES, Capability
+from conformance.plugin import SUITE
+from reports.records import Documented
+from reports.results import Kernel, Mode, Result, Results, Status, Test, annotate, read_known_issues
 
-_SEEN = json.loads((Path(__file__).parents[1] / "uring" / "observed.json").read_text(encoding="utf-8"))["kernels"]
-_STATUSES = {"has": Status.PASS, "lacks": Status.UNSUPPORTED}
-# What the kernels have a word of their own for
-_CLAIMED = {"Operations", "Features"}
+OBSERVED = json.loads((Path(__file__).parents[1] / "uring/observed.json").read_text(encoding="utf-8"))["kernels"]
+STATUS = {"has": Status.PASS, "lacks": Status.UNSUPPORTED}
+REASONS = {"off": "CONFIG_NET_RX_BUSY_POLL is not set", "not-determinable": "no network card"}
 
 
-@cache
-def capability_tests():
-    fields = ("id", "kind", "title", "group", "doc", "since", "detect", "number")
-    return tuple(
-        Test(
-            **{name: one[name] for name in fields},
-            symbols=tuple(one["symbols"]),
-            documented=tuple(documented(**source) for source in one["documented"]),
-            node=f"conformance/capabilities/observed.py::{one['id']}",
-            source="uring/observe/operations.py:1",
-        )
-        for one in described()
+def test_of(one: Capability) -> Test:
+    return Test(
+        id=one.id,
+        title=one.title,
+        kind="capability",
+        symbols=one.symbols,
+        group=one.kind,
+        doc=one.sentence,
+        since=one.since,
+        detect=one.detect,
+        number=one.number,
+        documented=tuple(Documented(since=source.version, where=source.where) for source in one.sources),
     )
 
 
-def documented(since, where):
-    from reports.records import Documented
-
-    return Documented(since=since, where=where)
+test_of.__test__ = False  # type: ignore[attr-defined]
 
 
-def row(test, kernel, state, *, value=None, evidence=None, claimed=None):
-    evidence = evidence or {"has": "0", "lacks": "EINVAL"}.get(state, "needs what is not here")
-    reasons = {"has": "", "lacks": evidence, "off": f"switched off: {evidence}"}
+def row_of(one: str, kernel: str, state: str, **fields: Any) -> Result:
     return Result(
-        test=test,
+        test=one,
         kernel=kernel,
         arch="amd64",
         mode="default",
-        status=_STATUSES.get(state, Status.SKIP),
+        status=STATUS.get(state, Status.SKIP),
         state=state,
-        reason=reasons.get(state, f"not determinable: {evidence}"),
-        evidence=(evidence,),
-        value=value,
-        claimed=claimed,
+        reason=REASONS.get(state, ""),
+        evidence=(f"a request for {one}: {state}",),
+        **fields,
     )
 
 
-@cache
-def whole() -> Results:
-    run = sample.whole()
+def observed_results() -> Results:
+    """Every capability on every kernel, with the suite's known issues."""
+    rows = [
+        row_of(
+            one.id,
+            series,
+            next((state for state, names in known["others"].items() if one.id in names), "has"),
+            value=known["values"].get(one.id),
+        )
+        for series, known in OBSERVED.items()
+        for one in CAPABILITIES
+    ]
+    assert SUITE.known_issues is not None
     return annotate(
-        replace(
-            run,
-            tests=(*run.tests, *capability_tests()),
-            results=(*run.results, *(one for kernel in run.kernels for one in rows_of(kernel.id))),
+        Results(
+            generator=GENERATOR,
+            started=STARTED,
+            finished=STARTED,
+            complete=True,
+            command=("uring-matrix", "run"),
+            host=HOST,
+            kernels=tuple(
+                Kernel(id=series, series=series, arch="amd64", source="debian", release=known["release"], booted=True)
+                for series, known in OBSERVED.items()
+            ),
+            tests=tuple(map(test_of, CAPABILITIES)),
+            modes=(Mode(id="default"),),
+            results=tuple(rows),
+            known_issues=read_known_issues([SUITE.known_issues]),
         )
     )
 
 
-def rows_of(kernel):
-    seen = _SEEN[kernel]
-    states = {name: state for state, names in seen["others"].items() for name in names}
-    for test in capability_tests():
-        state = states.get(test.id, "has")
-        claimed = state == "has" if test.group in _CLAIMED else None
-        yield row(test.id, kernel, state, value=seen["values"].get(test.id), claimed=claimed)
+def with_state(results: Results, test: str, kernel: str, state: str, **fields: Any) -> Results:
+    """Have a kernel have something else than it was seen to have."""
+    rows = tuple(
+        row_of(test, kernel, state, **fields) if (row.test, row.kernel) == (test, kernel) else row
+        for row in results.results
+    )
+    return annotate(replace(results, results=rows))
 
 
-def with_row(run, test, kernel, *args, **changes) -> Results:
-    """Observe something else in one cell."""
-    new = row(test, kernel, *args, **changes)
-    return annotate(replace(run, results=tuple(new if one.key == new.key else one for one in run.results)))
+def disagreements() -> list[dict[str, Any]]:
+    """As they are written down."""
+    path = Path(__file__).parents[2] / "conformance/capabilities/disagreements.toml"
+    return list(tomllib.loads(path.read_text(encoding="utf-8"))["disagreement"])

@@ -16,7 +16,7 @@ from vm.architectures import AMD64
 from vm.cache import Cache, hash_tree
 from vm.machine import Emulator, Guest, MachineConfig, qemu_arguments
 from vm.progress import SILENT
-from vm.snapshots import Snapshots
+from vm.snapshots import Beginning, Snapshots
 
 _PAGE = 4096
 
@@ -152,7 +152,8 @@ def test_a_guest_with_such_a_disk_is_not_saved(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Guest, "boot", lambda config, *_, **__: booted.append(config))
     config = MachineConfig(AMD64, Emulator(("qemu",)), tmp_path, tmp_path, payload_disk=tmp_path / "a,b")
     for one in (config, replace(config, payload=tmp_path)):
-        Snapshots(Cache(tmp_path / "cache"), SILENT).start(one, tmp_path, deadline_s=1)
+        snapshots = Snapshots(Cache(tmp_path / "cache"), SILENT)
+        snapshots.start(one, tmp_path, Beginning(None, lambda _: {}), deadline_s=1)
     assert len(booted) == 2
     assert not (tmp_path / "cache").exists()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from vm import errors
+from vm.errors import SettingsError
 from vm.settings import Settings, default_cache
 
 
@@ -229,3 +230,23 @@ def test_every_error_survives_pickling() -> None:
         assert (kind, "what happened") == (type(copy), str(copy))
     gone = pickle.loads(pickle.dumps(errors.PackageGoneError("gone", ("a=1",))))
     assert gone.packages == ("a=1",)
+
+
+@pytest.mark.parametrize("value", ["'known.toml'", "['known.toml']"])
+def test_known_issues_lie_in_the_projects_folder_and_options_add_to_them(value: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.uring-matrix]\nknown-issues = {value}\n")
+    (tmp_path / "below").mkdir()
+    found = Settings.load({"known-issues": ["mine.toml"]}, environment={}, directory=tmp_path / "below")
+    assert found.known_issues == (tmp_path / "known.toml", Path("mine.toml"))
+
+
+@pytest.mark.parametrize("value", ["3", "''", "[1]", "['']"])
+def test_known_issues_are_files(value: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"[tool.uring-matrix]\nknown-issues = {value}\n")
+    with pytest.raises(SettingsError, match="known-issues"):
+        Settings.load(environment={}, directory=tmp_path)
+
+
+def test_a_variable_for_known_issues_is_none(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--known-issues on the command line"):
+        Settings.load(environment={"URING_MATRIX_KNOWN_ISSUES": "x"}, directory=tmp_path)

@@ -1,8 +1,8 @@
 """PID 1 of a guest: makes the machine usable, then runs entry points the host names, one after another.
 
-The host's messages: ``start`` {entry, argument, payload_size, disk, time} runs ``entry`` in a child process, ``renew``
-{time, entropy} tells a restored guest that it is another one now, ``power-off`` ends the guest. Ours: ``ready`` at
-first and after ``renew``, then ``exit`` {status} each time the child ended, however it ended.
+The host's messages: ``start`` {entry, argument, payload_size, disk, time} runs ``entry`` in a child process,
+``power-off`` ends the guest. Ours: ``ready`` at first, then ``exit`` {status} each time the child ended, however it
+ended. ``renew``, which a restored guest is told first, is the port's to answer (`vm.guest.port`).
 """
 
 import ctypes
@@ -16,12 +16,12 @@ import signal
 import socket
 import struct
 import sys
-import time
 import traceback
 from typing import Any
 
 from vm.guest import disk, window
 from vm.guest.port import Port
+from vm.guest.renewal import ready, set_clock
 
 CONFIG_PATH = "/etc/guest.json"
 WORK_PATH = "/work"  # where the host's payload is unpacked
@@ -53,7 +53,6 @@ ENVIRONMENT = {
     "USER": "root",
 }
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
-RNDADDENTROPY, RNDRESEEDCRNG = 0x40085203, 0x5207
 RB_POWER_OFF, RB_AUTOBOOT = 0x4321FEDC, 0x01234567
 SETTINGS = (
     # What a kernel has no file for, it lacks: nothing to set.
@@ -103,13 +102,10 @@ def run() -> None:
         pass_for(config["main"])
     gc.freeze()  # children share these pages, and never search them
     gc.enable()
-    say_ready(port)
+    port.send(ready())
     while True:
         message = port.receive()
-        if message["type"] == "renew":
-            renew(message)
-            say_ready(port)
-        elif message["type"] == "start":
+        if message["type"] == "start":
             port.send({"type": "exit", "status": run_child(port, message)})
         elif message["type"] == "power-off":
             power_off()
@@ -127,12 +123,6 @@ def pass_for(package: str) -> None:
     sys.modules["__main__"] = importlib.util.module_from_spec(spec)
     sys.modules["__main__"].__name__ = "__main__"
     sys.argv = [spec.origin or package]
-
-
-def say_ready(port: Port) -> None:
-    """Tell the host who is there."""
-    name = os.uname()
-    port.send({"type": "ready", "release": name.release, "version": name.version, "uptime_s": uptime_s()})
 
 
 def run_child(port: Port, message: dict[str, Any]) -> int:
@@ -173,25 +163,6 @@ def run_entry(port: Port, message: dict[str, Any]) -> None:
     getattr(importlib.import_module(module), function)(port, message["argument"])
 
 
-def renew(message: dict[str, Any]) -> None:
-    """Bring what a machine has of its own up to date: this one may be a copy of another, restored."""
-    set_clock(message)
-    add_entropy(bytes.fromhex(message["entropy"]))
-
-
-def set_clock(message: dict[str, Any]) -> None:
-    """Take the host's time."""
-    if message.get("time") is not None:
-        time.clock_settime(time.CLOCK_REALTIME, message["time"])
-
-
-def add_entropy(entropy: bytes) -> None:
-    """Credit random bytes of the host's, and have the kernel's generator seeded with them at once."""
-    with open("/dev/urandom", "wb") as device:  # noqa: PTH123
-        fcntl.ioctl(device, RNDADDENTROPY, struct.pack("ii", 8 * len(entropy), len(entropy)) + entropy)
-        fcntl.ioctl(device, RNDRESEEDCRNG)
-
-
 def mount_all() -> None:
     """Mount what programs expect. The initramfs brings only the mount points."""
     for source, target, kind, flags, data in MOUNTS:
@@ -223,11 +194,6 @@ def bring_up_loopback() -> None:
         request = struct.pack("16sh14x", b"lo", 0)
         flags = struct.unpack("16sh14x", fcntl.ioctl(control, SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
-
-
-def uptime_s() -> float:
-    """Seconds since the kernel started its clock."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def power_off() -> None:

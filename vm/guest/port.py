@@ -1,4 +1,8 @@
-"""The guest's end of the channel: framed messages over the second serial port."""
+"""The guest's end of the channel: framed messages over the second serial port.
+
+A guest that waits for a message can be saved. One that was restored is told ``renew`` {time, entropy} in place of that
+message: it is another guest now, and answers ``ready`` {release, version, uptime_s}, whoever it is that waits.
+"""
 
 import errno
 import fcntl
@@ -8,6 +12,7 @@ import termios
 from typing import Any
 
 from vm.guest.frames import Decoder, encode
+from vm.guest.renewal import ready, renew
 
 FIRST_DESCRIPTOR = 900  # far above what a test opens, or closes by number
 
@@ -39,10 +44,14 @@ class Port:
         self._decoder.sequence = self._counts[1]
         while True:
             message = self._decoder.next()
-            if message is not None:
-                self._counts[1] += 1
+            if message is None:
+                self._decoder.feed(os.read(self.descriptor, 65536))
+                continue
+            self._counts[1] += 1
+            if message["type"] != "renew":
                 return message
-            self._decoder.feed(os.read(self.descriptor, 65536))
+            renew(message)
+            self.send(ready())
 
 
 def _drain(descriptor: int) -> None:
