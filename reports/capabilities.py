@@ -54,7 +54,9 @@ class Entry:
     @property
     def has_values(self) -> bool:
         """Whether it is a limit."""
-        return self.row is not None and any(cell is not None and cell.row.value is not None for cell in self.row.cells)
+        if not self.is_observed or self.row is None:
+            return False
+        return any(cell is not None and cell.row.value is not None for cell in self.row.cells)
 
     def why_open(self, index: int) -> str:
         """Why a column says neither yes nor no: what it is switched off by, what would be needed to tell."""
