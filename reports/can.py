@@ -227,9 +227,24 @@ def _line(one: OnLine, found: Answer) -> dict[str, Any]:
                 "documented": entry.documented,
                 **_minimum(entry.minimums[one.line], found),
                 "on": {found.matrix.columns[index].kernel.id: WORDS[entry.outcomes[index]] for index in one.indices},
+                **(_observed(entry, one, found) if entry.is_observed else {}),
             }
             for entry in found.entries
         ],
+    }
+
+
+def _observed(entry: Entry, one: OnLine, found: Answer) -> dict[str, Any]:
+    """What was observed kernel by kernel, and what the kernels say of themselves."""
+    rows = {
+        found.matrix.columns[index].kernel.id: cell.row
+        for index in one.indices
+        if entry.row is not None and (cell := entry.row.cells[index]) is not None
+    }
+    return {
+        "states": {name: row.state for name, row in rows.items()},
+        "claimed": {name: row.claimed for name, row in rows.items() if row.claimed is not None},
+        "values": {name: row.value for name, row in rows.items() if row.value is not None},
     }
 
 

@@ -8,12 +8,14 @@ from reports.capabilities import Basis, Entry, exercised_by
 from reports.distributions import Distribution, distribution_of
 from reports.folding import fold_by
 from reports.matrix import MinimumKind, Outcome, exact_name, together
-from reports.records import Kernel
+from reports.records import Kernel, State
 from reports.untrusted import visible
 from reports.versions import parse_series
-from reports.wording import VERDICTS, listed, minimum_text, without_verdict
+from reports.wording import OBSERVED, listed, minimum_text, verdict_of, without_verdict
 
 _UNKNOWN = "?"
+_BASES = {Basis.TESTED: "tested", Basis.OBSERVED: "observed", Basis.STATED: "listed"}
+_NO_TEST = {Basis.OBSERVED: "observed whether the kernel knows it", Basis.STATED: "by the kernels' own word"}
 _OUTCOMES = {Outcome.PASSES: "yes", Outcome.LACKS: "no", Outcome.OPEN: "not known"}
 
 
@@ -86,13 +88,18 @@ def _works_from(entry: Entry, found: Answer, one: OnLine) -> str:
 def _mark(entry: Entry, index: int) -> Mark:
     match entry.outcomes[index]:
         case Outcome.OPEN:
-            return Mark(_UNKNOWN, "not known", "open")
+            off = OBSERVED[State.OFF]
+            return (
+                Mark(off.symbol, "switched off", off.tone)
+                if entry.is_off(index)
+                else Mark(_UNKNOWN, "not known", "open")
+            )
         case Outcome.PASSES:
             return Mark("✓", "yes", "good")
     cell = entry.row.cells[index] if entry.row is not None else None
     if cell is None:
         return Mark("\N{EN DASH}", "no", "plain")
-    verdict = VERDICTS[cell.row.status]
+    verdict = verdict_of(cell.row)
     return Mark(verdict.symbol, "no" if verdict.tone == "plain" else verdict.word, verdict.tone)
 
 
@@ -109,7 +116,7 @@ def sentences(found: Answer, one: OnLine) -> list[str]:
         told += [_on_kernel(kernel, found, one) for kernel in one.on]
     elif not found.is_list:
         told.append(_requirement(found, one))
-    told += _stated(found)
+    told += _without_test(found)
     if not one.on:
         told += _untested(found, one)
     told += [f"{visible(text)}." for text in without_verdict([found.matrix.columns[index] for index in one.indices])]
@@ -124,7 +131,7 @@ def _requirement(found: Answer, one: OnLine) -> str:
     if not documented and any(entry.documented for entry in entries):
         documented = f"not documented for {listed([entry.title for entry in entries if not entry.documented])}"
     bases = [basis for basis in Basis if any(entry.basis is basis for entry in entries)]
-    words = " or ".join("listed" if basis is Basis.STATED else "tested" for basis in bases)
+    words = " or ".join(_BASES[basis] for basis in bases)
     match tested.kind:
         case MinimumKind.NEVER:
             said = "on no tested kernel"
@@ -182,9 +189,34 @@ def _on_kernel(kernel: OnKernel, found: Answer, one: OnLine) -> str:
     parts = []
     for outcome, indices in by_outcome.items():
         names = listed([_kernel_at(index, found) for index in indices])
-        missing = _missing(entries, outcome, indices)
-        parts.append(f"{names}: {_OUTCOMES[outcome]}{missing}")
+        if outcome is Outcome.OPEN and (reasons := _reasons(entries, indices)):
+            parts.append(f"{names}: {listed(reasons)}")
+        else:
+            told = _missing(entries, outcome, indices) or _values(entries, indices)
+            parts.append(f"{names}: {_OUTCOMES[outcome]}{told}")
     return visible("; ".join(parts) + ".")
+
+
+def _values(entries: Sequence[Entry], indices: Sequence[int]) -> str:
+    """A limit's values, where it is one."""
+    row = entries[0].row if len(entries) == 1 else None
+    cells = (row.cells[index] for index in indices) if row is not None else ()
+    values = dict.fromkeys(f"{cell.row.value:,}" for cell in cells if cell is not None and cell.row.value is not None)
+    return f" ({listed(list(values))})" if values else ""
+
+
+def _reasons(entries: Sequence[Entry], indices: Sequence[int]) -> list[str]:
+    """Say why it is neither yes nor no: what it is switched off by, what would be needed to tell."""
+    found: dict[str, None] = {}
+    for entry in entries:
+        name = f"{entry.title}: " if len(entries) > 1 else ""
+        for index in indices:
+            if entry.outcomes[index] is Outcome.OPEN:
+                reason = entry.why_open(index)
+                word = "off" if entry.is_off(index) else "not known"
+                why = reason.partition(": ")[2] if entry.is_observed else reason
+                found[f"{name}{word}: {why}" if why else f"{name}{word}"] = None
+    return list(found)
 
 
 def _missing(entries: Sequence[Entry], outcome: Outcome, indices: Sequence[int]) -> str:
@@ -210,20 +242,19 @@ def _kernel(kernel: Kernel, found: Answer) -> str:
     return exact_name(kernel, found.matrix.versions) + (f" ({whose.name})" if whose is not None else "")
 
 
-def _stated(found: Answer) -> Iterator[str]:
-    stated = [entry for entry in found.entries if entry.basis is Basis.STATED]
-    if not stated:
-        return
-    if found.is_list:
-        groups = dict.fromkeys(entry.group for entry in stated)
-        yield visible(f"{listed(list(groups))}: by the kernels' own word, which is no test.")
-        return
-    by_tests: dict[str, list[str]] = {}
-    for entry in stated:
-        tests = listed([one.id for one in exercised_by(entry, found.known)])
-        by_tests.setdefault(f"tested by {tests}" if tests else "no test is about it", []).append(entry.title)
-    for said, titles in by_tests.items():
-        yield visible(f"{listed(titles)}: by the kernels' own word; {said}.")
+def _without_test(found: Answer) -> Iterator[str]:
+    """Say what is no test: what was observed, and what kernels list of themselves."""
+    for basis, said in _NO_TEST.items():
+        own = [entry for entry in found.entries if entry.basis is basis]
+        if own and found.is_list:
+            yield visible(f"{listed(list(dict.fromkeys(entry.group for entry in own)))}: {said}, which is no test.")
+            continue
+        by_tests: dict[str, list[str]] = {}
+        for entry in own:
+            tests = listed([one.id for one in exercised_by(entry, found.known)])
+            by_tests.setdefault(f"tested by {tests}" if tests else "no test is about it", []).append(entry.title)
+        for by_what, titles in by_tests.items():
+            yield visible(f"{listed(titles)}: {said}; {by_what}.")
 
 
 def _untested(found: Answer, one: OnLine) -> Iterator[str]:

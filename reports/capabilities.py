@@ -1,6 +1,7 @@
-"""What a reader looks for, by kernel, in one form: what tests show, and what kernels list of themselves.
+"""What a reader looks for, by kernel, in one form: what tests show, what was observed, what kernels list of themselves.
 
-Pure functions from a matrix. A kernel's own word is a claim and no proof: which of the two a line rests on, it says.
+Pure functions from a matrix. That a kernel knows something is less than that it works, and its own word is a claim and
+no proof: which of the three a line rests on, it says.
 """
 
 import difflib
@@ -10,14 +11,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reports.matrix import Column, Line, Matrix, Minimum, Outcome, Row, minimum, together
-from reports.records import Capability, Results
+from reports.records import Capability, Results, State
 from reports.versions import parse_series
 
 
 class Basis(StrEnum):
-    """What is known from where."""
+    """What is known from where; what says more comes first."""
 
+    # It works: a test ran in each kernel.
     TESTED = "tested"
+    # The kernel knows it: a request was answered with something else than "never heard of it".
+    OBSERVED = "observed"
     # The kernel's own word: its probe, its feature bits
     STATED = "stated"
 
@@ -39,20 +43,51 @@ class Entry:
     # Per column of the matrix
     outcomes: tuple[Outcome, ...]
     minimums: Mapping[Line, Minimum]
-    # Where a test is what it rests on
+    # Where a test is what it rests on, or what was observed
     row: Row | None = None
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether it was observed, not tested."""
+        return self.basis is Basis.OBSERVED
+
+    @property
+    def has_values(self) -> bool:
+        """Whether it is a limit."""
+        if not self.is_observed or self.row is None:
+            return False
+        return any(cell is not None and cell.row.value is not None for cell in self.row.cells)
+
+    def why_open(self, index: int) -> str:
+        """Why a column says neither yes nor no: what it is switched off by, what would be needed to tell."""
+        cell = self.row.cells[index] if self.row is not None else None
+        return cell.row.reason if cell is not None and cell.outcome is Outcome.OPEN else ""
+
+    def is_off(self, index: int) -> bool:
+        """Whether a column's kernel knows it, and has it switched off."""
+        cell = self.row.cells[index] if self.row is not None else None
+        return cell is not None and cell.row.state == State.OFF
 
 
 def entries(results: Results, matrix: Matrix) -> tuple[Entry, ...]:
-    """Every capability that the results know something about: the tested ones in row order, then the stated ones."""
-    tested = [_tested(row) for row in matrix.rows]
-    taken = {one.id for one in tested}
+    """Everything that the results know something about: what was tested in row order, what was observed, the rest.
+
+    What was observed takes the place of what kernels merely list, under the same id.
+    """
+    tested = [_of_row(row, entry_id(row.test.id), Basis.TESTED) for row in matrix.tests]
+    names = {one.id for one in tested}
+    observed = [
+        # A test of the same name was there first, and keeps its address.
+        _of_row(row, f"observed-{row.test.id}" if row.test.id in names else row.test.id, Basis.OBSERVED)
+        for row in matrix.capabilities
+    ]
+    taken = names | {row.test.id for row in matrix.capabilities}
     stated = [
         _stated(one, matrix)
         for one in results.capabilities
         if one.id not in taken and any(_lists(column, one) for column in matrix.columns)
     ]
-    return (*tested, *stated)
+    return (*tested, *observed, *stated)
 
 
 def entry_id(test_id: str) -> str:
@@ -60,13 +95,13 @@ def entry_id(test_id: str) -> str:
     return test_id.removeprefix("test_").replace("_", "-")
 
 
-def _tested(row: Row) -> Entry:
+def _of_row(row: Row, identifier: str, basis: Basis) -> Entry:
     test = row.test
     return Entry(
-        id=entry_id(test.id),
+        id=identifier,
         title=test.title,
         kind=test.kind,
-        basis=Basis.TESTED,
+        basis=basis,
         symbols=test.symbols,
         alias=test.zig if test.zig != test.title else None,
         group=test.group or "Tests",
@@ -121,12 +156,12 @@ def find(text: str, among: Iterable[Entry]) -> tuple[Entry, ...]:
     if not wanted:
         return ()
     found = list(among)
-    # A test says more than the kernel's own word.
+    # A test says more than what was observed, and that more than the kernel's own word.
     if named := [one for one in found if wanted in map(_words, _exact_names(one))]:
         return (min(named, key=lambda one: list(Basis).index(one.basis)),)
-    # A symbol by itself is what kernels list; the tests that use it are about more.
+    # A symbol by itself is what kernels know; the tests that use it are about more.
     if of_symbol := [one for one in found if wanted in map(_words, _symbol_names(one))]:
-        return general(tuple([one for one in of_symbol if one.basis is Basis.STATED] or of_symbol))
+        return general(tuple([one for one in of_symbol if one.basis is not Basis.TESTED] or of_symbol))
     # A symbol that several tests exercise is what those are about that name it early.
     places = [(place, one) for one in found if (place := _place(wanted, one)) is not None]
     if places:
@@ -147,9 +182,10 @@ def nearest(text: str, among: Iterable[Entry], count: int = 3) -> tuple[Entry, .
 
 
 def exercised_by(entry: Entry, among: Iterable[Entry]) -> tuple[Entry, ...]:
-    """The tests that are about what kernels list: of those that exercise its symbol, the ones that name it earliest."""
+    """The tests that are about what kernels know: of those that exercise its symbol, the ones that name it earliest."""
     symbol = _words(entry.symbols[0]) if entry.symbols else ()
-    places = [(place, one) for one in among if one.row is not None and (place := _place(symbol, one)) is not None]
+    tests = (one for one in among if one.basis is Basis.TESTED)
+    places = [(place, one) for one in tests if (place := _place(symbol, one)) is not None]
     first = min((place for place, _ in places), default=0)
     return tuple(one for place, one in places if place == first)
 

@@ -18,10 +18,20 @@ from reports.expectation import Expectation
 from reports.kernel_lookup import named, not_tested
 from reports.matrix import Cell, Column, Outcome, derive, exact_name
 from reports.provenance import Provenance
-from reports.records import Kernel, Results
+from reports.records import Kernel, Result, Results
 from reports.reproduction import kernel_spec
 from reports.untrusted import excerpt, visible
-from reports.wording import VERDICTS, against_documentation, equal_attempts, listed, qualifier_words, span, told
+from reports.wording import (
+    OWN_WORD,
+    against_documentation,
+    equal_attempts,
+    found_of,
+    listed,
+    qualifier_words,
+    span,
+    told,
+    verdict_of,
+)
 
 # What stands in a console where a test begins, by which the part of a test is found.
 MARK = "uring-matrix: begins "
@@ -141,11 +151,17 @@ def _tests(text: str, known: Sequence[Entry]) -> Sequence[Entry]:
     """The tests that are meant; what kernels list of themselves, only if no test is."""
     for name in (text, text.rpartition("::")[2], text.rpartition("::")[2].partition("[")[0]):
         by_id = [one for one in known if one.row is not None and name in {one.row.test.id, one.row.test.node}]
-        if found := by_id or find(name, known):
+        # A test may be called what is observed beside it: it says more.
+        by_id = by_id if any(one.basis is Basis.TESTED for one in by_id) else []
+        if found := by_id or find(name, known) or [one for one in known if _is_node(one, name)]:
             return [one for one in found if one.basis is Basis.TESTED] or found
     near = nearest(text, known)
     hint = f"; nearest: {ids(near)}" if near else "; `uring-matrix tests` lists all"
     raise ResultsError(f"nothing is called {text!r} in these results{hint}")
+
+
+def _is_node(entry: Entry, name: str) -> bool:
+    return entry.row is not None and entry.row.test.node == name
 
 
 def console_of(kernel: Kernel, directory: Path) -> tuple[Path, str] | None:
@@ -205,8 +221,8 @@ def text_of(found: Found, directory: Path, *, has_whole_console: bool = False) -
         }[found.outcome]
         return CellText(visible(title), symbol, word, tone, (_stated(found),), shown)
     row = found.cell.row
-    verdict = VERDICTS[row.status]
-    words = ", ".join([verdict.word, *qualifier_words(row, found.kernel)])
+    verdict = verdict_of(row)
+    words = ", ".join([found_of(row), *qualifier_words(row, found.kernel)])
     said = against_documentation(
         found.entry.row.test, found.column.mode, found.kernel, found.cell.expectation, found.cell.issue
     )
@@ -215,9 +231,20 @@ def text_of(found: Found, directory: Path, *, has_whole_console: bool = False) -
         verdict.symbol,
         visible(words),
         verdict.tone,
-        tuple(visible(excerpt(text)) for text in (row.reason, " ".join(said)) if text),
+        tuple(visible(excerpt(text)) for text in (row.reason, _claim(row), " ".join(said)) if text),
         shown,
     )
+
+
+def _claim(row: Result) -> str:
+    """What the kernel says of itself about something that was observed."""
+    if row.state is None:
+        return ""
+    if row.claimed is None:
+        return "The kernel says nothing of it itself."
+    verb = "has" if row.claimed else "lacks"
+    against = ", which is not what was observed" if row.is_contradicted else ""
+    return f"By the kernel's own word it {verb} it{against}."
 
 
 def _shown(passage: Passage) -> tuple[str, ...]:
@@ -250,8 +277,10 @@ def _passages(found: Found) -> Iterator[Passage]:
     for head, text in (("Expected", said.expected), ("Found", said.found)):
         if text:
             yield Passage(head, (text,))
-    if said.evidence:
-        yield Passage("Evidence", said.evidence)
+    # What the kernel says of itself has been said.
+    evidence = tuple(line for line in said.evidence if row.claimed is None or not line.startswith(OWN_WORD))
+    if evidence:
+        yield Passage("Evidence", evidence)
     if row.dmesg:
         yield Passage("Kernel messages", row.dmesg)
     if found.kernel.error and not found.kernel.booted and found.kernel.source != "host":
@@ -288,7 +317,7 @@ def _console(found: Found, directory: Path, *, has_whole_console: bool) -> Itera
         yield Passage(f"Console while the test ran, from {file}", tuple(_bounded(part)), is_whole=True)
     elif tail:
         yield Passage(f"The end of the console, from {file}", tail)
-    elif found.cell is not None and found.outcome is not Outcome.PASSES:
+    elif found.cell is not None and found.outcome is not Outcome.PASSES and found.cell.row.state is None:
         last = tuple(_bounded(text.splitlines()[-_LAST_LINES:]))
         yield Passage(f"The end of the console, from {file}", last, is_whole=True)
     else:

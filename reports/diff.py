@@ -46,6 +46,8 @@ class Change(StrEnum):
     NEW_PASS = "new-pass"  # noqa: S105 (no password)
     APPEARED = "appeared"
     DISAPPEARED = "disappeared"
+    # A limit is another one than before.
+    VALUE = "value"
     # Any other change of verdict, such as from fail to unsupported.
     OTHER = "other"
     UNCHANGED = "unchanged"
@@ -101,6 +103,8 @@ class Entry:
     new: Result | None
     # The test's own text differs as well, so that the kernel may not be the cause
     is_test_changed: bool = False
+    # It was observed, not tested
+    is_capability: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +131,8 @@ class Diff:
     kernels: tuple[KernelPair, ...] = ()
     # Cells with a verdict about the kernel on both sides: what the comparison speaks of
     compared: int = 0
-    # How many cells each column has on either side, by the new side's name for the kernel
-    cells: Mapping[str, int] = field(default_factory=dict)
+    # How many cells each column has on either side, by the new side's name for the kernel and whether they are observed
+    cells: Mapping[tuple[str, bool], int] = field(default_factory=dict)
     # What kernels that are on both sides list of themselves, where it is not the same
     listed: tuple[Listed, ...] = ()
     # Architectures and modes that there are, on both sides together
@@ -325,6 +329,7 @@ def as_builtins(found: Diff) -> dict[str, Any]:
                 "change": entry.change.value,
                 "test": entry.test,
                 "title": entry.title,
+                "is_capability": entry.is_capability,
                 "old_kernel": entry.old_kernel,
                 "new_kernel": entry.new_kernel,
                 "arch": entry.arch,
@@ -353,7 +358,8 @@ def _kernel_facts(kernel: Kernel | None) -> dict[str, Any] | None:
 def _verdict(row: Result | None) -> dict[str, Any] | None:
     if row is None:
         return None
-    return {"status": row.status.value, "reason": row.reason, "qualifiers": list(row.qualifiers)}
+    observed = {"state": row.state, "claimed": row.claimed, "value": row.value} if row.state is not None else {}
+    return {"status": row.status.value, "reason": row.reason, "qualifiers": list(row.qualifiers), **observed}
 
 
 def _only_kernel(results: Results) -> str | None:
@@ -375,6 +381,11 @@ class _Tests:
         known = self.new.get(test) or self.old.get(test)
         return known.title if known else test
 
+    def is_capability(self, test: str) -> bool:
+        """Whether it is observed, and no test."""
+        known = self.new.get(test) or self.old.get(test)
+        return known is not None and known.is_capability
+
     def is_changed(self, test: str) -> bool:
         """Say whether both sides know the test's text and it is not the same."""
         old, new = self.old.get(test), self.new.get(test)
@@ -393,16 +404,25 @@ def _entry(tests: _Tests, key: CellKey, old_kernel: str, before: Result | None, 
         old=before,
         new=after,
         is_test_changed=tests.is_changed(key.test),
+        is_capability=tests.is_capability(key.test),
     )
 
 
 def _change(before: Result | None, after: Result | None) -> Change:
     change = classify(before.status if before else None, after.status if after else None)
+    if change is Change.UNCHANGED and _has_other_value(before, after):
+        change = Change.VALUE
     is_newly_flaky = after is not None and _is_flaky(after) and not (before is not None and _is_flaky(before))
     found = Change.NEWLY_FLAKY if is_newly_flaky and change not in BAD else change
     # What is written down as known fails no gate; it is listed all the same.
     is_known = after is not None and Qualifier.KNOWN_ISSUE in after.qualifiers
     return Change.OTHER if found in BAD and is_known else found
+
+
+def _has_other_value(before: Result | None, after: Result | None) -> bool:
+    """Whether a limit is known on both sides, and is not the same."""
+    values = {row.value for row in (before, after) if row is not None}
+    return len(values) == 2 and None not in values
 
 
 def _is_flaky(row: Result) -> bool:
@@ -424,18 +444,29 @@ def _pairs(old: Sequence[Kernel], new: Sequence[Kernel], here: Mapping[str, str]
 
 
 def _listed(old: Results, new: Results, pairs: Iterable[KernelPair]) -> tuple[Listed, ...]:
-    """Compare what kernels list of themselves that are on both sides, by the names in the headers."""
+    """Compare what kernels list of themselves that are on both sides, by the names in the headers.
+
+    What was observed on both sides is compared as that, and not once more by the kernels' own word.
+    """
+    observed = _observed(old) & _observed(new)
+    known = {(one.fact, one.value) for one in (*old.capabilities, *new.capabilities) if one.id in observed}
     names = {**symbols(old.capabilities), **symbols(new.capabilities)}
-    return tuple(
-        replace(
-            one,
-            gained=tuple(names.get((one.fact, value), value) for value in one.gained),
-            lost=tuple(names.get((one.fact, value), value) for value in one.lost),
-        )
-        for pair in pairs
-        if pair.old is not None and pair.new is not None
-        for one in compared(pair.old, pair.new)
-    )
+    found = []
+    for pair in pairs:
+        if pair.old is None or pair.new is None:
+            continue
+        for one in compared(pair.old, pair.new):
+            gained, lost = (
+                tuple(names.get((one.fact, name), name) for name in own if (one.fact, name) not in known)
+                for own in (one.gained, one.lost)
+            )
+            if gained or lost or one.is_gone:
+                found.append(replace(one, gained=gained, lost=lost))
+    return tuple(found)
+
+
+def _observed(results: Results) -> set[str]:
+    return {test.id for test in results.tests if test.is_capability}
 
 
 def _is_compared(entry: Entry) -> bool:
@@ -468,7 +499,7 @@ def _diff(
         caveats=tuple(caveats),
         kernels=kernels,
         compared=sum(_is_compared(entry) for entry in entries),
-        cells=Counter(entry.new_kernel for entry in entries),
+        cells=Counter((entry.new_kernel, entry.is_capability) for entry in entries),
         archs=tuple(sorted({entry.arch for entry in entries})),
         listed=listed,
         modes=modes,

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.diff import Change, Diff, Entry, Gate, KernelPair
-from reports.records import Kernel
+from reports.diff import GATES, Change, Diff, Entry, Gate, KernelPair
+from reports.records import Kernel, Result
 from reports.summary import one_line
+from reports.wording import counted, found_of
 
 HEADS = {
     Change.REGRESSION: "Regressions: passed, and does not any more",
@@ -19,7 +20,18 @@ HEADS = {
     Change.FIXED: "Fixed",
     Change.NEW_PASS: "New passes",
     Change.APPEARED: "Not there before",
+    Change.VALUE: "Other values",
     Change.OTHER: "Other changes of verdict",
+}
+# Of what was observed, where a test's words would say something else.
+OBSERVED_HEADS = {
+    Change.REGRESSION: "Capabilities lost: there, and not any more",
+    Change.INCONCLUSIVE: "Capabilities not known any more",
+    Change.DISAPPEARED: "Capabilities not looked for any more",
+    Change.UNKNOWN: "Capabilities not known: not now, or not before",
+    Change.NEW_PASS: "Capabilities gained",
+    Change.APPEARED: "Capabilities not looked for before",
+    Change.VALUE: "Limits with another value",
 }
 # Of what kernels list of themselves, by what it is to a gate.
 LISTED_HEADS = {
@@ -63,15 +75,23 @@ class Section:
     # Cells, or what is listed; a line may stand for many
     count: int
     lines: tuple[Line, ...]
+    # Capabilities, and no tests
+    is_observed: bool = False
 
 
 def sections(found: Diff) -> tuple[Section, ...]:
     """Sort a diff's entries into tables, the worst first; what kernels say of themselves after what tests say."""
     made = []
     for change, head in HEADS.items():
-        entries = [entry for entry in found.entries if entry.change is change]
-        if entries:
-            made.append(Section(change.value, change, head, len(entries), tuple(_lines(change, entries, found))))
+        for is_capability in (False, True):
+            entries = [
+                entry for entry in found.entries if entry.change is change and entry.is_capability is is_capability
+            ]
+            if entries:
+                name = f"observed-{change.value}" if is_capability else change.value
+                own = OBSERVED_HEADS.get(change, f"Capabilities: {head}") if is_capability else head
+                lines = tuple(_lines(change, entries, found))
+                made.append(Section(name, change, own, len(entries), lines, is_observed=is_capability))
         if listed := _listed(change, found):
             lines = tuple(Line(one_line(name), _kernels(own, found), *said) for (name, *said), own in listed.items())
             count = sum(map(len, listed.values()))
@@ -103,8 +123,15 @@ def _lines(change: Change, entries: Sequence[Entry], found: Diff) -> Iterator[Li
     left = list(entries)
     if change in _WHOLE:
         for own in _groups(left, lambda entry: (entry.new_kernel, _now(entry), _reason(entry))):
-            if len(own) > 1 and len(own) == found.cells[own[0].new_kernel]:
-                yield Line(f"all {len(own)} tests", _where(own[0], found), _were(own), _now(own[0]), _reason(own[0]))
+            if len(own) > 1 and len(own) == found.cells[own[0].new_kernel, own[0].is_capability]:
+                capabilities = sum(entry.is_capability for entry in own)
+                yield Line(
+                    f"all {counted(len(own) - capabilities, capabilities)}",
+                    _where(own[0], found),
+                    _were(own),
+                    _now(own[0]),
+                    _reason(own[0]),
+                )
                 left = [entry for entry in left if not any(entry is one for one in own)]
         for own in _groups(left, lambda entry: (entry.test, _was(entry), _now(entry), _reason(entry))):
             if len(own) > 1:
@@ -136,7 +163,7 @@ def _where(entry: Entry, found: Diff) -> str:
 
 
 def _was(entry: Entry) -> str:
-    return entry.old.status.value if entry.old is not None else "not there"
+    return _word(entry.old)
 
 
 def _were(entries: Sequence[Entry]) -> str:
@@ -146,7 +173,14 @@ def _were(entries: Sequence[Entry]) -> str:
 
 
 def _now(entry: Entry) -> str:
-    return entry.new.status.value if entry.new is not None else "not there"
+    return _word(entry.new)
+
+
+def _word(row: Result | None) -> str:
+    """A verdict; of what was observed, its own word or a limit's value."""
+    if row is None:
+        return "not there"
+    return row.status.value if row.state is None else found_of(row)
 
 
 def _reason(entry: Entry) -> str:
@@ -193,7 +227,12 @@ def scope(found: Diff) -> str:
 def conclusion(found: Diff, gate: Gate) -> str:
     """The last line: whether this is good, and what is known too little about to say so."""
     if gate.bad:
-        return f"worse: {_counted({**gate.bad, **gate.holes})}"
+        observed = sum(entry.is_capability for entry in found.entries if entry.change in GATES["regression"])
+        words = _counted({**gate.bad, **gate.holes})
+        # The regressions stand first.
+        of_them = f" ({observed:,} of capabilities)" if observed and "regression" in gate.bad else ""
+        first, comma, rest = words.partition(", ")
+        return f"worse: {first}{of_them}{comma}{rest}"
     if gate.is_empty:
         return "nothing was compared: no cell has a verdict on both sides"
     if gate.holes or gate.is_cut_off:

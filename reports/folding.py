@@ -71,24 +71,33 @@ class Stated:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueChange:
+    """A limit with another value than before."""
+
+    row: Row
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One fold, and what changed since the one before it."""
 
     fold: Fold
-    passed: int
-    total: int
     # Rows that moved, in row order; empty for the oldest
     moves: Mapping[Move, tuple[Row, ...]]
+    values: tuple[ValueChange, ...]
     # Kernels of the fold that list other things of themselves than the kernel right before, whatever the tests say
     stated: tuple[Stated, ...]
 
 
-def folds(matrix: Matrix, line: Line) -> tuple[Fold, ...]:
-    """Fold a line's columns by the verdicts of its tests, oldest first.
+def folds(matrix: Matrix, line: Line, rows: Sequence[Row] | None = None) -> tuple[Fold, ...]:
+    """Fold a line's columns by the verdicts of its rows, oldest first.
 
     Kernels that gave no verdicts at all never share a column with those that did: their cells say so.
     """
-    return fold_by(matrix, line, lambda index: tuple(_look(row.cells[index]) for row in matrix.rows))
+    own = matrix.rows if rows is None else rows
+    return fold_by(matrix, line, lambda index: tuple(_look(row.cells[index]) for row in own))
 
 
 def fold_by(matrix: Matrix, line: Line, look: Callable[[int], Hashable]) -> tuple[Fold, ...]:
@@ -116,7 +125,10 @@ def fold_by(matrix: Matrix, line: Line, look: Callable[[int], Hashable]) -> tupl
 
 def _look(cell: Cell | None) -> Hashable:
     """What a reader sees of a cell in the table."""
-    return None if cell is None else (cell.row.status, tuple(sorted(cell.row.qualifiers)), cell.expectation)
+    if cell is None:
+        return None
+    row = cell.row
+    return row.status, tuple(sorted(row.qualifiers)), cell.expectation, row.state, row.value, row.is_contradicted
 
 
 def _name(columns: Sequence[Column]) -> str:
@@ -151,6 +163,22 @@ def moves(rows: Sequence[Row], before: int, after: int) -> dict[Move, tuple[Row,
     return {kind: tuple(own) for kind, own in found.items() if own}
 
 
+def value_changes(rows: Sequence[Row], before: int, after: int) -> tuple[ValueChange, ...]:
+    """Find the limits that have another value in a later column.
+
+    Args:
+        rows: the matrix's.
+        before: the earlier column's index.
+        after: the later one's.
+    """
+    found = []
+    for row in rows:
+        values = [cell.row.value if (cell := row.cells[index]) is not None else None for index in (before, after)]
+        if values[0] is not None and values[1] is not None and values[0] != values[1]:
+            found.append(ValueChange(row, values[0], values[1]))
+    return tuple(found)
+
+
 def steps(matrix: Matrix, line: Line) -> tuple[Step, ...]:
     """Say of each fold of a line how much passes, and what changed since the one before it."""
     found: list[Step] = []
@@ -160,9 +188,8 @@ def steps(matrix: Matrix, line: Line) -> tuple[Step, ...]:
         found.append(
             Step(
                 fold,
-                passed=fold.columns[0].passed,
-                total=fold.columns[0].total,
                 moves=moves(matrix.rows, found[-1].fold.first, fold.first) if found else {},
+                values=value_changes(matrix.capabilities, found[-1].fold.first, fold.first) if found else (),
                 stated=tuple(filter(None, (stated_changes(older, newer) for older, newer in pairwise(own)))),
             )
         )

@@ -3,6 +3,7 @@
 What matters stands open and first, the rest is folded; what guests and tests say is text and nothing else.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,16 +11,18 @@ from reports.diff import Change, Diff, Gate
 from reports.diff_text import conclusion, kernels_line, scope, sections
 from reports.folding import Fold, folds
 from reports.matrix import Matrix, derive
-from reports.records import Result, Results, Status
+from reports.records import Result, Results
 from reports.summary import Summary, troubles
 from reports.summary import conclusion as run_conclusion
-from reports.wording import VERDICTS, headline, line_name, without_verdict
+from reports.wording import OBSERVED, VERDICTS, headline, line_name, verdict_of, without_verdict
 
 # What GitHub takes as a comment, and as the summary of one step; with room for what it counts otherwise.
 COMMENT_BYTES_MAX = 60_000
 STEP_SUMMARY_BYTES_MAX = 1024 * 1024 - 1024
 # What a reader must not have to unfold.
-_SHOWN = frozenset({Change.REGRESSION, Change.NEW_FAILURE, Change.NEWLY_FLAKY, Change.INCONCLUSIVE, Change.DISAPPEARED})
+_SHOWN = frozenset(
+    {Change.REGRESSION, Change.VALUE, Change.NEW_FAILURE, Change.NEWLY_FLAKY, Change.INCONCLUSIVE, Change.DISAPPEARED}
+)
 # Characters that mean something to Markdown, to the HTML in it, or to GitHub. What notifies people and links issues is
 # found in the text of the finished page, and so has to be torn apart there.
 _SPECIAL = {
@@ -124,7 +127,7 @@ def _changes(found: Diff) -> list[Table]:
     return [
         Table(
             f"{section.head} ({section.count:,})",
-            ("test", "kernel", "was", "is", ""),
+            ("capability" if section.is_observed else "test", "kernel", "was", "is", ""),
             tuple((one.test, one.where, one.was, one.now, one.reason) for one in section.lines),
             is_open=section.change in _SHOWN,
         )
@@ -140,21 +143,20 @@ def _cells(head: str, rows: Sequence[Result], own: Results, *, is_open: bool = T
 
 
 def _kernels(matrix: Matrix) -> Iterator[Table]:
-    """Count the verdicts kernel by kernel; neighbours that are alike in every cell are one row."""
-    used = [status for status in Status if any(column.counts.get(status) for column in matrix.columns)]
-    rows = []
-    for line in matrix.lines:
-        for fold in folds(matrix, line):
-            counts = fold.newest.counts
-            rows.append(
-                (
-                    " ".join(filter(None, (_name(fold), line_name(line, matrix.lines)))),
-                    *(f"{counts[status]:,}" if counts.get(status) else "·" for status in used),
-                )
-            )
-    if rows:
-        words = (f"{VERDICTS[status].symbol} {VERDICTS[status].word}" for status in used)
-        yield Table("Verdicts by kernel", ("kernel", *words), tuple(rows))
+    """Count the verdicts kernel by kernel, tests and capabilities apart; neighbours alike in every cell are one row."""
+    for head, own in (("Verdicts by kernel", matrix.tests), ("Capabilities by kernel", matrix.capabilities)):
+        words = Counter(verdict_of(cell.row) for row in own for cell in row.cells if cell is not None)
+        used = [one for one in (*VERDICTS.values(), *OBSERVED.values()) if words[one]]
+        rows = []
+        for line in matrix.lines:
+            for fold in folds(matrix, line, own):
+                cells = (row.cells[fold.indices[-1]] for row in own)
+                counts = Counter(verdict_of(cell.row) for cell in cells if cell is not None)
+                name = " ".join(filter(None, (_name(fold), line_name(line, matrix.lines))))
+                if counts:
+                    rows.append((name, *(f"{counts[one]:,}" if counts[one] else "·" for one in used)))
+        if rows:
+            yield Table(head, ("kernel", *(f"{one.symbol} {one.word}" for one in used)), tuple(rows))
 
 
 def _name(fold: Fold) -> str:

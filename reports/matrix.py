@@ -4,8 +4,8 @@ Nothing here is filled in from neighbours: a cell without a verdict stays withou
 only as exactly as the tested kernels allow.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -233,6 +233,28 @@ def column_state(kernel: Kernel, counts: Mapping[Status, int]) -> ColumnState:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """How many cells of one kind a column has, by verdict."""
+
+    counts: Mapping[Status, int]
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.counts.values())
+
+    @property
+    def judged(self) -> int:
+        """How many have a verdict about the kernel."""
+        return sum(count for status, count in self.counts.items() if is_judged(status))
+
+    @property
+    def passed(self) -> int:
+        """How many of them pass, or are there."""
+        return self.counts.get(Status.PASS, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
     """One kernel in one mode."""
 
@@ -240,28 +262,19 @@ class Column:
     mode: Mode
     # What to call the kernel: its series, or its id where that says more or the series is there twice
     name: str
-    # Verdicts of the whole column
-    counts: Mapping[Status, int] = field(default_factory=dict)
+    # What tests found that ran in it, and what was observed of it: never one sum, since they say different things
+    tests: Tally = field(default_factory=lambda: Tally({}))
+    capabilities: Tally = field(default_factory=lambda: Tally({}))
 
     @property
-    def total(self) -> int:
-        """How many cells the column has."""
-        return sum(self.counts.values())
+    def counts(self) -> Mapping[Status, int]:
+        """Verdicts of the whole column."""
+        return Counter(self.tests.counts) + Counter(self.capabilities.counts)
 
     @property
     def state(self) -> ColumnState:
         """What became of the kernel."""
         return column_state(self.kernel, self.counts)
-
-    @property
-    def judged(self) -> int:
-        """How many of its cells have a verdict about the kernel."""
-        return sum(count for status, count in self.counts.items() if is_judged(status))
-
-    @property
-    def passed(self) -> int:
-        """How many of them pass."""
-        return self.counts.get(Status.PASS, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,13 +309,13 @@ class Sum:
     # Cells with a verdict about the kernel: what has none has not failed
     judged: int
     total: int
-    # Verdicts that nobody expected, or that an older kernel did better: what it lacks was there, or should be
+    # Verdicts that nobody expected, or that an older kernel did better
     worse: Mapping[Status, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Tests that belong together."""
+    """Tests that belong together, or capabilities."""
 
     name: str
     rows: tuple[Row, ...]
@@ -310,6 +323,11 @@ class Group:
     minimums: Mapping[Line, Minimum]
     # Per column
     sums: tuple["Sum", ...]
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether it has capabilities: what has tests has nothing else."""
+        return self.rows[0].test.is_capability
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,11 +338,12 @@ class Matrix:
     # Where each line's columns stand among them, the oldest kernel first
     places: Mapping[Line, tuple[int, ...]]
     groups: tuple[Group, ...]
-    # From which kernel on all tests pass
+    # From which kernel on all tests pass, and all capabilities are there
     overall: Mapping[Line, Minimum]
-    counts: Mapping[Status, int]
-    # Per column
+    overall_observed: Mapping[Line, Minimum]
+    # Per column, of the tests and of the capabilities
     sums: tuple[Sum, ...]
+    sums_observed: tuple[Sum, ...]
     # Cells that nobody expected, and cells without a verdict
     unexpected: tuple[Cell, ...]
     open: tuple[Cell, ...]
@@ -364,6 +383,16 @@ class Matrix:
         """All rows in group order."""
         return tuple(row for group in self.groups for row in group.rows)
 
+    @property
+    def tests(self) -> tuple[Row, ...]:
+        """The rows that are tests."""
+        return tuple(row for group in self.groups if not group.is_observed for row in group.rows)
+
+    @property
+    def capabilities(self) -> tuple[Row, ...]:
+        """The rows that were observed."""
+        return tuple(row for group in self.groups if group.is_observed for row in group.rows)
+
 
 def kernel_names(kernels: Sequence[Kernel]) -> dict[str, str]:
     """Choose a short name for each kernel.
@@ -385,16 +414,14 @@ def derive(results: Results) -> Matrix:
     """Derive the matrix from results."""
     kernels = sorted(results.kernels, key=kernel_order)
     names = kernel_names(kernels)
-    counts: dict[tuple[str, str], Counter[Status]] = {}
-    for (kernel_id, mode_id, status), number in Counter(
-        map(attrgetter("kernel", "mode", "status"), results.results)
-    ).items():
-        counts.setdefault((kernel_id, mode_id), Counter())[status] = number
+    observed = {test.id for test in results.tests if test.is_capability}
+    counts = _counts(results.results)
+    capabilities = _counts([row for row in results.results if row.test in observed] if observed else ())
     columns = tuple(
-        Column(kernel, mode, names[kernel.id], counts[kernel.id, mode.id])
+        Column(kernel, mode, names[kernel.id], Tally(counts[place] - capabilities[place]), Tally(capabilities[place]))
         for kernel in kernels
         for mode in results.modes
-        if (kernel.id, mode.id) in counts
+        if (place := (kernel.id, mode.id)) in counts
     )
     lines = tuple(
         Line(arch, mode)
@@ -407,23 +434,40 @@ def derive(results: Results) -> Matrix:
     derived = _derivation(columns, places)
     rows = [_row(test, tuple(grid[test.id]), places, derived) for test in results.tests]
     gathered = _gathered(rows)
-    outcomes = {name: _together(own) for name, own in gathered.items()}
+    outcomes = {key: _together(own) for key, own in gathered.items()}
     groups = tuple(
-        Group(name, tuple(own), _minimums(outcomes[name], places, derived), _sums(own, columns))
-        for name, own in gathered.items()
+        Group(key[1], tuple(own), _minimums(outcomes[key], places, derived), _sums(own, columns))
+        for key, own in gathered.items()
     )
-    overall = [together(own[index] for own in outcomes.values()) for index in range(len(columns))]
+
+    def overall(*, is_observed: bool) -> Mapping[Line, Minimum]:
+        own = [found for (is_capability, _), found in outcomes.items() if is_capability is is_observed]
+        return _minimums([together(one[index] for one in own) for index in range(len(columns))], places, derived)
+
+    def sums(*, is_observed: bool) -> tuple[Sum, ...]:
+        own = [group for group in groups if group.is_observed is is_observed]
+        return tuple(_total([group.sums[index] for group in own]) for index in range(len(columns)))
+
     cells = [cell for row in rows for index in row.remarkable if (cell := row.cells[index]) is not None]
     return Matrix(
         columns=columns,
         places=places,
         groups=groups,
-        overall=_minimums(overall, places, derived),
-        counts=sum((counts[column.kernel.id, column.mode.id] for column in columns), Counter()),
-        sums=tuple(_total([group.sums[index] for group in groups]) for index in range(len(columns))),
+        overall=overall(is_observed=False),
+        overall_observed=overall(is_observed=True),
+        sums=sums(is_observed=False),
+        sums_observed=sums(is_observed=True),
         unexpected=tuple(cell for cell in cells if cell.expectation is Expectation.UNEXPECTED),
         open=tuple(cell for cell in cells if cell.expectation is Expectation.OPEN),
     )
+
+
+def _counts(rows: Collection[Result]) -> Mapping[tuple[str, str], Counter[Status]]:
+    """Count verdicts by kernel and mode."""
+    counts: dict[tuple[str, str], Counter[Status]] = defaultdict(Counter)
+    for (kernel_id, mode_id, status), number in Counter(map(attrgetter("kernel", "mode", "status"), rows)).items():
+        counts[kernel_id, mode_id][status] = number
+    return counts
 
 
 def _grid(results: Results, columns: Sequence[Column]) -> dict[str, list[Cell | None]]:
@@ -442,10 +486,11 @@ def _grid(results: Results, columns: Sequence[Column]) -> dict[str, list[Cell | 
         minimum = minimums[row.test, row.mode]
         # Attempts that waver are judged one by one where an issue is known.
         attempts = frozenset(one.status for one in row.attempts) if row.qualifiers else None
-        key = (row.status, row.qualifiers, minimum, version, issues.covering(row.key), attempts)
+        is_contradicted = row.claimed is not None and row.is_contradicted
+        key = (row.status, row.qualifiers, minimum, version, issues.covering(row.key), attempts, is_contradicted)
         found = known.get(key)
         if found is None:
-            is_clean = row.status is Status.PASS and not row.qualifiers
+            is_clean = row.status is Status.PASS and not row.qualifiers and not is_contradicted
             expectation = judge_beside(row, minimum, version, issues)
             issue = issues.explaining(row) if expectation is Expectation.KNOWN else None
             found = known[key] = (expectation, is_clean, outcome(row), issue)
@@ -497,12 +542,12 @@ def _is_on(column: Column, line: Line) -> bool:
     return column.kernel.arch == line.arch and column.mode.id == line.mode.id
 
 
-def _gathered(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Gather rows by group, in the order in which the groups first occur."""
-    gathered: dict[str, list[Row]] = {}
+def _gathered(rows: Sequence[Row]) -> dict[tuple[bool, str], list[Row]]:
+    """Gather rows by kind (tests first) and group, in the order in which the groups first occur."""
+    gathered: dict[tuple[bool, str], list[Row]] = {}
     for row in rows:
-        gathered.setdefault(row.test.group or "Tests", []).append(row)
-    return gathered
+        gathered.setdefault((row.test.is_capability, row.test.group or "Tests"), []).append(row)
+    return dict(sorted(gathered.items(), key=lambda item: item[0][0]))
 
 
 def _together(rows: Sequence[Row]) -> list[Outcome]:

@@ -51,6 +51,20 @@ SEVERITY = (
 )
 
 
+# The kind of what is observed instead of tested
+CAPABILITY = "capability"
+
+
+class State(StrEnum):
+    """What was observed of a capability."""
+
+    HAS = "has"
+    LACKS = "lacks"
+    # The kernel knows it, and something forbids it: a sysctl, a configuration
+    OFF = "off"
+    NOT_DETERMINABLE = "not-determinable"
+
+
 class Qualifier(StrEnum):
     """What stands beside a verdict. Readers accept others: the list grows."""
 
@@ -216,6 +230,11 @@ class Test(Record, frozen=True, kw_only=True):
     # All that is said of its first kernel; those may contradict each other
     documented: tuple[Documented, ...] = ()
 
+    @property
+    def is_capability(self) -> bool:
+        """Whether it was observed that a kernel knows it, and no test says that it works."""
+        return self.kind == CAPABILITY
+
 
 class Capability(Record, frozen=True, kw_only=True):
     """Something a program can ask a kernel for, and that kernels list of themselves: an operation, a feature bit."""
@@ -297,6 +316,14 @@ class Result(Record, frozen=True, kw_only=True):
     def key(self) -> CellKey:
         """The cell this row belongs to."""
         return CellKey(self.test, self.kernel, self.arch, self.mode)
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether the kernel's own word and what was observed are not the same."""
+        return self.claimed is not None and self.state in _CLAIMED and _CLAIMED[self.state] != self.claimed
+
+
+_CLAIMED: dict[str, bool] = {State.HAS: True, State.LACKS: False}
 
 
 class KnownIssue(Record, frozen=True, kw_only=True):

@@ -1,15 +1,15 @@
 """What is first to be said of a run, wherever it is said: what nobody expected, what has no verdict. Pure functions."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from reports.events import kernel_order
 from reports.expectation import Expectation, judge_all
 from reports.folding import losses
 from reports.matrix import derive
-from reports.records import CellKey, Result, Results
+from reports.records import CellKey, Result, Results, Status
 from reports.untrusted import visible
-from reports.wording import qualifier_words
+from reports.wording import OBSERVED, counted, listed, qualifier_words, verdict_of
 
 _NAMES_MAX = 4
 _REASON_CHARACTERS_MAX = 200
@@ -26,11 +26,15 @@ class Trouble:
     where: tuple[str, ...]
     reason: str
     count: int
+    # How many of the tests are capabilities, which were observed
+    capabilities: int = 0
 
     @property
     def what(self) -> str:
         """Name the test, or say how many they are."""
-        return self.tests[0] if len(self.tests) == 1 else f"{len(self.tests):,} tests"
+        if len(self.tests) == 1:
+            return self.tests[0]
+        return counted(len(self.tests) - self.capabilities, self.capabilities)
 
     @property
     def places(self) -> str:
@@ -64,9 +68,9 @@ def summarize(own: Results, judged: Results | None = None) -> Summary:
     gone = _lost(own)
     kinds: dict[Expectation, list[Result]] = {expectation: [] for expectation in Expectation}
     forgiven = []
-    for row, one, counted in zip(own.results, judge_all(own), judge_all(judged or own), strict=True):
-        kinds[counted].append(row)
-        if one is Expectation.UNEXPECTED and counted is not Expectation.UNEXPECTED:
+    for row, one, forgiving in zip(own.results, judge_all(own), judge_all(judged or own), strict=True):
+        kinds[forgiving].append(row)
+        if one is Expectation.UNEXPECTED and forgiving is not Expectation.UNEXPECTED:
             forgiven.append(row)
     return Summary(
         lost=tuple(row for row in own.results if row.key in gone),
@@ -99,8 +103,9 @@ def troubles(rows: Iterable[Result], own: Results) -> list[Trouble]:
     folded: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
     for (words, where, reason), group in columns.items():
         folded.setdefault((words, tuple(visible(row.test) for row in group), reason), []).append(visible(where))
+    observed = {test.id for test in own.tests if test.is_capability}
     return [
-        Trouble(words, tests, tuple(where), reason, len(tests) * len(where))
+        Trouble(words, tests, tuple(where), reason, len(tests) * len(where), sum(test in observed for test in tests))
         for (words, tests, reason), where in folded.items()
     ]
 
@@ -114,8 +119,8 @@ def one_line(text: str) -> str:
 def conclusion(found: Summary, own: Results) -> str:
     """Say in a line how a run stands that is held against no other."""
     parts = []
-    if count := len(found.unexpected):
-        parts.append(f"{count:,} unexpected {'verdict' if count == 1 else 'verdicts'}")
+    if found.unexpected:
+        parts.append(f"{len(found.unexpected):,} unexpected {_verdicts(found.unexpected, own)}")
     if count := len(found.open):
         parts.append(f"{count:,} {'cell' if count == 1 else 'cells'} without a verdict")
     if not own.results:
@@ -123,3 +128,34 @@ def conclusion(found: Summary, own: Results) -> str:
     elif not own.complete and not found.open:
         parts.append("the run is not complete")
     return ", ".join(parts) or "everything as expected"
+
+
+# Of a verdict, whether it was observed, and its word
+VerdictKind = tuple[bool, str]
+
+
+def verdict_kind(row: Result) -> VerdictKind:
+    """What a row counts as: what works and what a kernel knows are never one figure."""
+    return row.state is not None, verdict_of(row).word if row.state is not None else row.status.value
+
+
+def verdict_heads(own: Results) -> dict[VerdictKind, str]:
+    """The heads of a table that counts a run's verdicts: those of tests first."""
+    used = {verdict_kind(row) for row in own.results}
+    kinds = [
+        *((False, status.value) for status in Status),
+        *((True, one.word) for one in OBSERVED.values()),
+    ]
+    return {kind: kind[1] for kind in kinds if kind in used}
+
+
+def _verdicts(rows: Sequence[Result], own: Results) -> str:
+    """Say what some verdicts are about: of tests that ran, of capabilities that were observed."""
+    observed = {test.id for test in own.tests if test.is_capability}
+    capabilities = sum(row.test in observed for row in rows)
+    noun = "verdict" if len(rows) == 1 else "verdicts"
+    if not capabilities:
+        return noun
+    tests = len(rows) - capabilities
+    parts = [f"{tests:,} of tests"] if tests else []
+    return f"{noun} ({listed([*parts, f'{capabilities:,} of capabilities'])})" if tests else f"{noun} of capabilities"

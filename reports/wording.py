@@ -1,16 +1,30 @@
 """The words of the site: verdicts, qualifiers, minimum kernels and the sentence at the top. Pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from reports.expectation import Expectation, is_stable
-from reports.matrix import Column, ColumnState, Line, Matrix, Minimum, MinimumKind, exact_name, kernel_name
-from reports.records import Attempt, Kernel, KnownIssue, Mode, Qualifier, Result, Results, Status, Test, attempts_of
+from reports.matrix import Column, ColumnState, Line, Matrix, Minimum, MinimumKind, Tally, exact_name, kernel_name
+from reports.records import (
+    Attempt,
+    Kernel,
+    KnownIssue,
+    Mode,
+    Qualifier,
+    Result,
+    Results,
+    State,
+    Status,
+    Test,
+    attempts_of,
+)
 from reports.versions import upstream
 
 # How the evidence of a guest that is gone begins to quote its console.
 LAST_LINE = "the console's last line: "
+# How the evidence of what was observed begins to say what the kernel says of itself.
+OWN_WORD = "the kernel's own word: "
 # Of the numbers of equal attempts.
 _RANGES_MAX = 12
 
@@ -46,6 +60,16 @@ VERDICTS = {
     Status.NOTRUN: Verdict("·", "not run", "open", "It was planned, but the run ended before."),
 }
 
+# What was observed says nothing about a test, and has words of its own.
+OBSERVED: Mapping[str, Verdict] = {
+    State.HAS: Verdict("✓", "has", "good", "The kernel knows it: whether it works is what tests are for."),
+    State.LACKS: Verdict("\N{EN DASH}", "lacks", "plain", "The kernel does not know it."),
+    State.OFF: Verdict("○", "off", "open", "The kernel knows it, and something has it switched off."),
+    State.NOT_DETERMINABLE: Verdict("?", "not known", "open", "No request here can tell; the evidence says why."),
+}
+# Where the kernel's own word is another one than what was observed
+CONTRADICTIONS = {True: "it says it has it", False: "it says it lacks it"}
+
 QUALIFIERS = {
     Qualifier.FLAKY: ("flaky", "Attempts did not agree; the worse verdict counts, and all attempts are shown."),
     Qualifier.KERNEL_WARNING: ("kernel warning", "The kernel printed a warning while the test ran."),
@@ -57,6 +81,16 @@ QUALIFIERS = {
 }
 
 
+def verdict_of(row: Result) -> Verdict:
+    """The words of a verdict: of a test, or of what was observed."""
+    return OBSERVED.get(row.state or "") or VERDICTS[row.status]
+
+
+def found_of(row: Result) -> str:
+    """The word of a verdict, or a limit's value in its place."""
+    return verdict_of(row).word if row.value is None else f"{row.value:,}"
+
+
 def qualifier_words(row: Result, kernel: Kernel | None = None) -> list[str]:
     """Say what stands beside a verdict, in a word or two each.
 
@@ -64,7 +98,7 @@ def qualifier_words(row: Result, kernel: Kernel | None = None) -> list[str]:
         row: the verdict.
         kernel: its kernel, where that says more.
     """
-    words = []
+    words = [CONTRADICTIONS[bool(row.claimed)]] if row.is_contradicted else []
     if len(row.attempts) > 1 and Qualifier.FLAKY not in row.qualifiers:
         words.append(f"{len(row.attempts)} of {len(row.attempts)}")
     for name in qualifiers_of(row, kernel):
@@ -203,13 +237,13 @@ def against_documentation(
     """Say what is documented of a cell, and what its verdict is beside that: one sentence or two."""
     here = upstream(kernel.package_version, kernel.release) or kernel.release or kernel.series or kernel.id
     if test.since:
-        also = f", the ring mode since {mode.since}" if mode.since else ""
+        also = f", the ring mode since {mode.since}" if mode.since and not test.is_capability else ""
         known = f"Documented since Linux {test.since}{also}; this kernel is {here}."
     else:
-        known = "There is no documented minimum for this test."
+        known = f"There is no documented minimum for this {'capability' if test.is_capability else 'test'}."
     if expectation is Expectation.EARLIER:
         backport = ": it was backported to this stable release" if is_stable(kernel) else ""
-        return [known, f"It works earlier than documented{backport}."]
+        return [known, f"It {'is there' if test.is_capability else 'works'} earlier than documented{backport}."]
     if issue is not None:
         return [known, f"This is a known issue: {issue.reason}", *([issue.link] if issue.link else [])]
     said = {
@@ -246,22 +280,51 @@ def without_verdict(columns: Sequence[Column]) -> list[str]:
     if missing := missing_kernels(columns):
         sentences.append(f"without a verdict: {missing}")
     cut_off = {
-        column.name: column.counts[Status.NOTRUN]
+        column.name: counted(*(one.counts.get(Status.NOTRUN, 0) for one in (column.tests, column.capabilities)))
         for column in columns
         if column.state is ColumnState.JUDGED and column.counts.get(Status.NOTRUN)
     }
     if cut_off:
-        named = (f"{name} ({count(number, 'test')} not run)" for name, number in cut_off.items())
+        named = (f"{name} ({what} not run)" for name, what in cut_off.items())
         sentences.append(f"cut off: {', '.join(named)}")
     return sentences
 
 
 def headline(matrix: Matrix) -> str:
-    """Answer the question of the page in one sentence."""
-    total = len(matrix.rows)
-    columns = [column for column in matrix.columns if column.total]
+    """Answer the question of the page in one sentence: what works by its tests, and how much of it the newest has."""
+    total = len(matrix.tests)
+    columns = [column for column in matrix.columns if column.counts]
     if not columns or not matrix.lines:
         return "No test was run"
+    observed = _observed(matrix)
+    if not total:
+        return observed or f"No verdict: {missing_kernels(columns)}"
+    tested = _tested(matrix, columns, total)
+    return f"{tested}; {observed}" if observed else tested
+
+
+def _observed(matrix: Matrix) -> str:
+    """Say how many capabilities the newest kernel has of which any is known; empty where there is none."""
+    own = [column for _, column in matrix.line_columns(matrix.lines[0]) if column.capabilities.judged]
+    return f"{linux(own[-1])} has {having(own[-1].capabilities)}" if own else ""
+
+
+def having(tally: Tally) -> str:
+    """Return `286 of 289 capabilities, 1 not known`: what is not known is neither there nor missing."""
+    unknown = tally.total - tally.judged
+    text = f"{tally.passed:,} of {count(tally.total, 'capability', 'capabilities')}"
+    return f"{text}, {unknown:,} not known" if unknown else text
+
+
+def counted(tests: int, capabilities: int) -> str:
+    """Return `41 tests and 289 capabilities`: never one number of both."""
+    parts = [count(tests, "test")] if tests or not capabilities else []
+    parts += [count(capabilities, "capability", "capabilities")] if capabilities else []
+    return " and ".join(parts)
+
+
+def _tested(matrix: Matrix, columns: Sequence[Column], total: int) -> str:
+    """Say from which kernel on all tests pass."""
     line = matrix.lines[0]
     minimum = matrix.overall[line]
     every = [column for column in columns if column.mode.id == line.mode.id and column.kernel.arch == line.arch]
@@ -272,8 +335,9 @@ def headline(matrix: Matrix) -> str:
     everything = "The one test passes" if total == 1 else f"All {total:,} tests pass"
     newest = own[-1]
     the_newest = "the newest kernel here" if newest is every[-1] else "the newest kernel with a verdict"
-    found = everything if newest.passed == total else f"{newest.passed:,} of {count(newest.judged, 'test')} pass"
-    rest = total - newest.judged
+    tests = newest.tests
+    found = everything if tests.passed == total else f"{tests.passed:,} of {count(tests.judged, 'test')} pass"
+    rest = total - tests.judged
     unjudged = f"; {rest:,} {'has' if rest == 1 else 'have'} no verdict" if rest else ""
     if len(own) == 1:
         return f"{found} on {linux(newest)}{unjudged}"
@@ -308,15 +372,15 @@ def linux(column: Column) -> str:
 
 
 def shortfalls(matrix: Matrix, limit: int = 8) -> list[str]:
-    """Say, kernel by kernel, what keeps a column from passing as a whole."""
+    """Say, kernel by kernel, what keeps a column from passing all tests."""
     found = []
     for column in matrix.columns:
         if column.state is not ColumnState.JUDGED:
             continue  # `missing_kernels` says why
         missing = [
-            f"{column.counts[status]:,} {verdict.word}"
+            f"{column.tests.counts[status]:,} {verdict.word}"
             for status, verdict in VERDICTS.items()
-            if status is not Status.PASS and column.counts.get(status)
+            if status is not Status.PASS and column.tests.counts.get(status)
         ]
         if missing:
             mode = f" {column.mode.id}" if len(matrix.lines) > 1 else ""

@@ -57,8 +57,9 @@ The JSON is one object: schema_version (1), answer (yes, no, unknown; null for a
   together      documented, works_from, is_exact, not_on, lost_by, unknown_on: of all capabilities
   on            asked, distribution, kernels, answer, beside (kernel to answer), for each --on
   kernels       id, series, release, package_version, distribution
-  capabilities  id, title, kind, basis (tested, stated), symbols, alias, group, documented,
-                works_from and so on as in together, on (kernel to answer)
+  capabilities  id, title, kind, basis (tested, observed, stated), symbols, alias, group,
+                documented, works_from and so on as in together, on (kernel to answer);
+                of observed ones states, claimed, values (each by kernel)
 Fields may be added; those named here stay.""",
 )
 

@@ -29,6 +29,7 @@ from reports.results import (
     write_atomically,
 )
 from reports.summary import summarize
+from reports.wording import count, counted
 from uring_matrix import output
 from uring_matrix.baseline import Asked, Comparison, leave_for_github
 
@@ -119,7 +120,9 @@ def _write(form: str, content: bytes | None, results: Results, out: Path, forms:
 def summary(results: Results, *, is_one_run: bool) -> list[str]:
     """Say in a few lines what a report holds, and what it lacks."""
     cells = len(results.results)
-    lines = [f"{len(results.kernels)} kernels, {len(results.tests)} tests, {cells} cells"]
+    capabilities = sum(test.is_capability for test in results.tests)
+    what = counted(len(results.tests) - capabilities, capabilities).replace(" and ", ", ")
+    lines = [f"{count(len(results.kernels), 'kernel')}, {what}, {count(cells, 'cell')}"]
     open_cells = sum(row.status in {"infra", "notrun"} for row in results.results)
     if open_cells:
         lines.append("1 cell has no verdict" if open_cells == 1 else f"{open_cells:,} cells have no verdict")

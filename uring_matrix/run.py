@@ -20,7 +20,7 @@ from harness.hookspecs import Front
 from reports.diff import GATES, INCONCLUSIVE, Side, read_side
 from reports.matrix import derive
 from reports.results import Results, ResultsError, Status, exit_code, forgiven
-from reports.summary import Summary, summarize, troubles
+from reports.summary import Summary, summarize, troubles, verdict_heads, verdict_kind
 from reports.wording import without_verdict
 from uring_matrix.arguments import Wishes, is_without_xdist, own_name, refuse_ours
 from uring_matrix.baseline import Asked, Comparison, leave_for_github
@@ -363,12 +363,12 @@ def _counts(results: Results) -> Counter[Status]:
 
 def _print_summary(own: Results, summary: Summary, compared: Comparison | None) -> None:
     """The table of verdicts, and every unexpected cell by name."""
-    used = [status for status in Status if _counts(own)[status]]
-    table = Table("kernel", "release", *used, box=None, header_style="bold")
+    heads = verdict_heads(own)
+    table = Table("kernel", "release", *heads.values(), box=None, header_style="bold")
     for kernel in own.kernels:
-        counts = Counter(row.status for row in own.results if row.kernel == kernel.id)
+        counts = Counter(verdict_kind(row) for row in own.results if row.kernel == kernel.id)
         table.add_row(
-            kernel.id, kernel.release or "", *(str(counts[status]) if counts[status] else "·" for status in used)
+            kernel.id, kernel.release or "", *(f"{counts[kind]:,}" if counts[kind] else "·" for kind in heads)
         )
     console().print(table)
     # What had no turn is said kernel by kernel, what changed has been said.

@@ -16,6 +16,7 @@ from harness.cells import Cell, split_node_id
 from harness.prepare import PROGRESS
 from harness.report_attributes import KERNEL_UPDATE, ROW
 from reports.events import kernel_order
+from reports.records import State
 from reports.results import Kernel, Results, Status
 from uring_matrix.bars import bar_width
 from uring_matrix.output import error_line
@@ -50,6 +51,8 @@ class Line:
         # As far as it is known: of an image of the user's own, only its boot tells the release.
         self.kernel = kernel
         self.counts: Counter[Status] = Counter()
+        # What was observed, by its word: no verdicts of tests
+        self.observed: Counter[str] = Counter()
         self.started_s: float | None = None
         self.seconds = 0.0
         self.note = ""
@@ -57,7 +60,7 @@ class Line:
     @property
     def done(self) -> int:
         """Cells that have a verdict."""
-        return self.counts.total()
+        return self.counts.total() + self.observed.total()
 
 
 class Show:
@@ -162,7 +165,10 @@ class Show:
             if release := update.get("release"):
                 line.kernel = msgspec.structs.replace(line.kernel, release=release)
         if (row := getattr(report, ROW, None)) is not None:
-            line.counts[Status(row["status"])] += 1
+            if (state := row.get("state")) is None:
+                line.counts[Status(row["status"])] += 1
+            else:
+                line.observed[state] += 1
             line.seconds = time.monotonic() - (line.started_s or time.monotonic())
             if line.done == line.total and self._live is None and not self._is_quiet:
                 name = next(name for name, other in self._lines.items() if other is line)
@@ -225,6 +231,11 @@ def _line_name(cell: Cell) -> str:
 
 
 def _counts(line: Line) -> Text:
-    return Text(", ").join(
+    tests = Text(", ").join(
         Text(f"{line.counts[status]} {status}", style=_STYLES[status]) for status in Status if line.counts[status]
     )
+    if not line.observed:
+        return tests
+    # What works and what is known are two figures, and never one.
+    capabilities = Text(f"{line.observed[State.HAS]} of {line.observed.total()} capabilities")
+    return Text("; ").join((tests, capabilities)) if line.counts else capabilities

@@ -9,7 +9,7 @@ from hashlib import sha256
 from reports.distributions import distribution_of
 from reports.expectation import Expectation
 from reports.export.outcomes import Cell
-from reports.records import Kernel, Status
+from reports.records import Kernel, Result, Status
 from reports.untrusted import excerpt, visible
 from reports.wording import equal_attempts
 
@@ -133,3 +133,9 @@ def facts(kernel: Kernel) -> dict[str, str]:
         "finished": stamp(kernel.finished),
     }
     return {name: clean(str(value), MESSAGE_CHARACTERS_MAX) for name, value in known.items() if value not in (None, "")}
+
+
+def observed(row: Result) -> dict[str, str | bool | int]:
+    """What was observed of a capability: its state, the kernel's own word, a limit's value; nothing of a test."""
+    found = {"state": row.state, "claimed": row.claimed, "value": row.value}
+    return {name: value for name, value in found.items() if value is not None}

@@ -40,6 +40,9 @@ COLUMNS: dict[str, Callable[[Cell], _Value]] = {
     "kernel_messages": kernel_messages,
     "output": lambda cell: cell.row.output,
     "reproduce": lambda cell: cell.row.reproduce,
+    "state": lambda cell: cell.row.state,
+    "claimed": lambda cell: None if cell.row.claimed is None else "yes" if cell.row.claimed else "no",
+    "value": lambda cell: cell.row.value,
 }
 # Behind them, what is known of the cell's column: name to the one in `facts`.
 COLUMN_FACTS = {

@@ -15,6 +15,7 @@ from reports.export.texts import (
     kernel_messages,
     message,
     named,
+    observed,
     one_line,
     seconds,
     stamp,
@@ -149,6 +150,7 @@ def _extra(cell: Cell) -> dict[str, Any]:
         "reproduce": row.reproduce,
     }
     extra |= {name: clean(text) for name, text in texts.items() if text}
+    extra |= observed(row)
     if cell.outcome is Outcome.PASSED and row.evidence:
         extra["evidence"] = evidence(cell)
     if row.attempts:

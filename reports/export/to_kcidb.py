@@ -10,7 +10,7 @@ from typing import Any
 
 from reports.errors import ResultsError
 from reports.export.outcomes import Cell, Outcome, cells, holes
-from reports.export.texts import clean, evidence, facts, kernel_messages, message, named, seconds, stamp
+from reports.export.texts import clean, evidence, facts, kernel_messages, message, named, observed, seconds, stamp
 from reports.provenance import with_provenance
 from reports.records import Attempt, Kernel, Results
 
@@ -181,6 +181,7 @@ def _misc(cell: Cell) -> dict[str, Any]:
         "kind": named(test.kind),
         **{name: clean(text) for name, text in texts.items() if text},
         **{name: [named(one) for one in lines] for name, lines in lists.items() if lines},
+        **observed(row),
         **({"evidence": evidence(cell)} if row.evidence else {}),
         **({"attempts": [_attempt(one) for one in row.attempts]} if row.attempts else {}),
     }

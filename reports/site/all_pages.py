@@ -1,13 +1,13 @@
 """The whole matrix, every column unfolded: one page for each architecture and mode."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from markupsafe import Markup
 
 from reports import wording
-from reports.matrix import Group, Line, Row, Sum
+from reports.matrix import Group, Line, Matrix, Minimum, Row, Sum
 from reports.records import Test
 from reports.site.cells import joined, minimum_td
 from reports.site.model import Model
@@ -23,6 +23,11 @@ class GroupView:
     minimum: wording.MinimumText
     sums: tuple[Sum, ...]
     rows: Markup
+
+    @property
+    def id(self) -> str:
+        """One of it on a page: a group of tests may be called what one of capabilities is."""
+        return f"{'observed' if self.group.is_observed else 'group'}-{slug(self.group.name)}"
 
 
 def pages(model: Model) -> Iterator[tuple[str, str]]:
@@ -40,13 +45,26 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                 line=line,
                 path=path,
                 columns=[column for _, column in own],
-                overall=model.minimum_text(model.matrix.overall[line]),
-                sums=[model.matrix.sums[index] for index, _ in own],
+                # Of tests and of capabilities: never one sum
+                totals=[
+                    (is_observed, what, model.minimum_text(minimums[line]), [sums[index] for index, _ in own])
+                    for is_observed, what, minimums, sums in _totals(model.matrix)
+                ],
                 groups=[_group(model, group, line, parts) for group in model.matrix.groups],
                 troubles=wrong(frozenset(column.kernel.id for _, column in own)),
                 headline=wording.headline(model.matrix),
             ),
         )
+
+
+def _totals(matrix: Matrix) -> Iterator[tuple[bool, str, Mapping[Line, Minimum], Sequence[Sum]]]:
+    if matrix.tests or not matrix.capabilities:
+        number = len(matrix.tests)
+        what = "The test" if number == 1 else f"All {wording.count(number, 'test')}"
+        yield False, what, matrix.overall, matrix.sums
+    if matrix.capabilities:
+        what = f"All {wording.counted(0, len(matrix.capabilities))}, observed"
+        yield True, what, matrix.overall_observed, matrix.sums_observed
 
 
 class _RowParts:

@@ -10,11 +10,12 @@ import msgspec
 
 from reports.capabilities import Entry
 from reports.matrix import ColumnState, Line, Minimum, MinimumKind, Outcome, exact_name, kernel_name
-from reports.records import Generator, Kernel, Record, Timestamp
+from reports.records import Documented, Generator, Kernel, Record, Timestamp
 from reports.site.model import Model
 from reports.site.pictures import badge
 from reports.storage import encode
 from reports.untrusted import visible
+from reports.wording import counted
 
 
 class Support(Record, frozen=True, kw_only=True):
@@ -40,6 +41,12 @@ class Support(Record, frozen=True, kw_only=True):
     unknown_on: tuple[str, ...] = ()
     # Distributions whose own kernel was tested, by what it said
     distributions: dict[str, bool] = msgspec.field(default_factory=dict)
+    # Of what was observed, by kernel: `has`, `lacks`, `off` or `not-determinable`
+    states: dict[str, str] = msgspec.field(default_factory=dict)
+    # What the kernels say of themselves, where they say something
+    claimed: dict[str, bool] = msgspec.field(default_factory=dict)
+    # A limit's values
+    values: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class CanCapability(Record, frozen=True, kw_only=True):
@@ -49,7 +56,7 @@ class CanCapability(Record, frozen=True, kw_only=True):
     description: str
     # `zig`, `own`, `operation`, `feature`, …
     kind: str
-    # `tested`: a test ran in each kernel; `stated`: the kernels list it
+    # `tested`: a test ran in each kernel; `observed`: each was asked whether it knows it; `stated`: the kernels list it
     basis: str
     symbols: tuple[str, ...]
     alias: str | None
@@ -58,6 +65,11 @@ class CanCapability(Record, frozen=True, kw_only=True):
     # Its page, relative to this file
     url: str
     support: tuple[Support, ...]
+    group: str = ""
+    # Of what was observed: its opcode or bit, how a program finds out, who says what of its first kernel
+    number: int | None = None
+    detect: str = ""
+    sources: tuple[Documented, ...] = ()
 
 
 class CanKernel(Record, frozen=True, kw_only=True):
@@ -113,17 +125,31 @@ def badge_of(model: Model) -> str:
     if not judged:
         return badge(label, "no verdict", "open")
     newest = judged[-1]
-    message = visible(f"{newest.passed} of {newest.total} on {newest.name}")
+    tests, capabilities = newest.tests, newest.capabilities
+    parts = [f"{tests.passed} of {tests.total}"] if tests.total or not capabilities.total else []
+    if capabilities.total:
+        # What is counted has to be said where it is two things.
+        parts = [*(f"{one} tests" for one in parts), f"{capabilities.passed} of {capabilities.total} capabilities"]
+    message = visible(f"{', '.join(parts)} on {newest.name}")
     if model.losses or model.matrix.unexpected:
-        number = sum(len(loss.after) for loss in model.losses) or len(model.matrix.unexpected)
         word = "lost" if model.losses else "unexpected"
-        return badge(label, f"{message}, {number} {word}", "bad")
+        return badge(label, f"{message}, {_worse(model)} {word}", "bad")
     if not model.results.complete:
         return badge(label, f"{message}, incomplete", "open")
     # A run can come to its end without a verdict from the kernel that matters.
     if model.matrix.open:
         return badge(label, f"{message}, {len(model.matrix.open)} without a verdict", "open")
-    return badge(label, message, "good" if newest.passed == newest.total else "open")
+    return badge(label, message, "good" if tests.passed == tests.total else "open")
+
+
+def _worse(model: Model) -> str:
+    """Count the cells that are lost, else the unexpected ones; where some are of capabilities, of which they are."""
+    cells = [loss.row.cells[index] for loss in model.losses for index in loss.after] or model.matrix.unexpected
+    tests = {cell.row.key for cell in cells if cell is not None and not model.tests[cell.row.test].is_capability}
+    if not model.observed:
+        return str(len(tests))
+    capabilities = {cell.row.test for cell in cells if cell is not None and model.tests[cell.row.test].is_capability}
+    return counted(len({key.test for key in tests}), len(capabilities))
 
 
 def _kernels(model: Model) -> Iterator[CanKernel]:
@@ -154,6 +180,10 @@ def _capability(model: Model, entry: Entry) -> CanCapability:
         documented=entry.documented,
         url=model.addresses.capabilities[entry.id],
         support=tuple(_support(model, entry, line, minimum) for line, minimum in entry.minimums.items()),
+        group=entry.group,
+        number=entry.row.test.number if entry.row else None,
+        detect=entry.row.test.detect if entry.row else "",
+        sources=entry.row.test.documented if entry.row else (),
     )
 
 
@@ -163,6 +193,8 @@ def _support(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Suppor
     def exact(kernel: Kernel | None) -> str | None:
         return exact_name(kernel, versions) or None
 
+    cells = [entry.row.cells[index] for index in model.matrix.places[line]] if entry.is_observed and entry.row else []
+    rows = [cell.row for cell in cells if cell is not None]
     distributions = {}
     for index, name in model.distributed(line):
         if entry.outcomes[index] is not Outcome.OPEN:
@@ -179,4 +211,7 @@ def _support(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Suppor
         also_on=tuple(exact_name(one, versions) for one in minimum.earlier_passes),
         unknown_on=tuple(exact_name(one, versions) for one in minimum.unknown),
         distributions=distributions,
+        states={row.kernel: row.state for row in rows if row.state is not None},
+        claimed={row.kernel: row.claimed for row in rows if row.claimed is not None},
+        values={row.kernel: row.value for row in rows if row.value is not None},
     )

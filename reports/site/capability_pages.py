@@ -9,10 +9,10 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 
 from reports import wording
-from reports.capabilities import Basis, Entry
+from reports.capabilities import Basis, Entry, exercised_by
 from reports.distributions import untested
 from reports.matrix import Cell, Column, Line, Minimum, MinimumKind, Outcome, exact_name, kernel_name
-from reports.records import Capability, Kernel, Qualifier, Result, Status
+from reports.records import Kernel, Qualifier, Result, Status
 from reports.site.cells import CLEAN, Face, chip, joined, stated_face, td
 from reports.site.engine import is_inside
 from reports.site.model import Model
@@ -37,7 +37,7 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
     for entry in model.entries:
         for symbol in entry.symbols:
             by_symbol.setdefault(symbol, []).append(entry)
-    stated = _by_name(model)
+    by_name = _by_name(model)
     kernels = [_KernelParts(model, kernel) for kernel in model.kernels]
     heads = {line: _strip_head(model, line) for line in model.matrix.lines}
     without_column = untested(model.kernels)
@@ -53,9 +53,15 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
                 answers=list(_answers(model, entry)),
                 rows=joined(_rows(model, entry, kernels)),
                 strips=[Strip(line, heads[line], _strip(model, entry, line)) for line in _distinct_lines(model, entry)],
-                ways=list(_ways(model, entry, stated)),
-                refusals=_refusals(entry),
+                ways=list(_ways(model, entry, by_name)),
+                # What was observed is an answer on every kernel, and stands in the table.
+                refusals=[] if entry.is_observed else _refusals(entry),
+                exercising=[] if entry.basis is Basis.TESTED else list(exercised_by(entry, model.entries)),
                 related=list(related.values()),
+                test=entry.row.test if entry.row else None,
+                number=_number(entry),
+                # Who says what of its first kernel, where they do not agree
+                is_disputed=entry.row is not None and len({one.since for one in entry.row.test.documented}) > 1,
                 troubles=troubles(model, tests={entry.row.test.id} if entry.row else set()),
                 untested=without_column,
             ),
@@ -92,16 +98,19 @@ def _answer(model: Model, entry: Entry, line: Line, minimum: Minimum) -> Answer:
             (has if entry.outcomes[index] is Outcome.PASSES else lacks).append(name)
     return Answer(
         minimum,
-        _require(entry.documented, minimum, versions, is_tested=entry.row is not None),
+        _require(entry.documented, minimum, versions, entry.basis),
         tuple(_notes(model, entry, line, minimum)),
         tuple(dict.fromkeys(has)),
         tuple(dict.fromkeys(lacks)),
     )
 
 
-def _require(documented: str | None, minimum: Minimum, versions: dict[str, str], *, is_tested: bool) -> str:
+_SEEN = {Basis.TESTED: "tested", Basis.OBSERVED: "observed", Basis.STATED: "as the kernels list it"}
+
+
+def _require(documented: str | None, minimum: Minimum, versions: dict[str, str], basis: Basis) -> str:
     """Say which kernel to require."""
-    seen = "tested" if is_tested else "as the kernels list it"
+    seen = _SEEN[basis]
     told = f"{documented} (documented)" if documented else "no documented first kernel"
     match minimum.kind:
         case MinimumKind.NEVER:
@@ -222,6 +231,9 @@ def _rows(model: Model, entry: Entry, kernels: Sequence[_KernelParts]) -> Iterat
             shown = stated_face(entry, parts.columns[0][0])
             yield Markup("{}<td>{}</td><td>{}</td></tr>").format(parts.head, chip(shown), parts.console)
             continue
+        if entry.is_observed:
+            yield from _observed_row(model, entry, parts)
+            continue
         if parts.kernel.id not in remarkable:
             first = entry.row.cells[parts.columns[0][0]]
             took = wording.span(first.row.duration_s if first else None)
@@ -252,21 +264,67 @@ def _rows(model: Model, entry: Entry, kernels: Sequence[_KernelParts]) -> Iterat
             )
 
 
+_CLAIM = Markup('<td data-on="by its own word">')
+_CLAIMS = {True: "has it", False: "lacks it", None: ""}
+
+
+def _number(entry: Entry) -> int | None:
+    """The opcode or the bit that a capability has in the API: a limit has none."""
+    return entry.row.test.number if entry.row is not None and entry.is_observed and not entry.has_values else None
+
+
+def _observed_row(model: Model, entry: Entry, parts: "_KernelParts") -> Iterator[Markup]:
+    """What was observed of a kernel, and its own word beside that: in one mode, since no mode changes what it knows."""
+    cells = [entry.row.cells[index] if entry.row else None for index, _ in parts.columns]
+    cell = next(filter(None, cells), None)
+    row = cell.row if cell else None
+    claim = _CLAIMS[row.claimed] if row else ""
+    mark = Markup(' <span class="chip tag">not what was observed</span>') if row and row.is_contradicted else _EMPTY
+    seen = row.evidence[0] if row and row.evidence else row.reason if row else ""
+    evidence = model.evidence(cell)
+    yield from (
+        parts.head,
+        _CELL,
+        chip(model.face(cell)),
+        _CELL_END,
+        _CLAIM,
+        model.escaped(claim),
+        mark,
+        _NEXT,
+        escape(visible(seen)),
+        *((_LINK, model.escaped(evidence), parts.on) if evidence else ()),
+        parts.console,
+        _END,
+    )
+
+
 def _remark(row: Result, release: str) -> str:
     if Qualifier.BACKPORT in row.qualifiers:
         return f"{release} has it earlier than documented: a backport"
     return row.reason
 
 
-# What a kernel can be asked for, and what each kernel listed.
-Stated = tuple[Capability, Entry]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Something that a program can ask a kernel for by itself."""
+
+    entry: Entry
+    symbol: str
+    detect: str
 
 
-def _by_name(model: Model) -> Mapping[str, Stated]:
-    """What kernels list of themselves, by id and by symbol."""
-    entries = {one.id: one for one in model.of_basis(Basis.STATED)}
-    known = [(one, entries[one.id]) for one in model.results.capabilities if one.id in entries]
-    return {name: one for one in known for name in (one[0].id, *one[0].symbols)}
+def _by_name(model: Model) -> Mapping[str, _Asked]:
+    """What programs can ask for, by id and by symbol: as it was observed, else as the kernels list it."""
+    detects = {one.id: one.detect for one in model.results.capabilities}
+    found: dict[str, _Asked] = {}
+    for entry in (*model.of_basis(Basis.OBSERVED), *model.of_basis(Basis.STATED)):
+        detect = entry.row.test.detect if entry.row is not None else detects[entry.id]
+        asked = _Asked(entry, entry.symbols[0] if entry.symbols else entry.title, detect)
+        found[entry.id] = asked
+        # What is about a symbol has it first; others may have it, too.
+        for symbol in entry.symbols if entry.basis is Basis.STATED else entry.symbols[:1]:
+            found.setdefault(symbol, asked)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,19 +337,20 @@ class Way:
     misled: tuple[str, ...]
 
 
-def _ways(model: Model, entry: Entry, stated: Mapping[str, Stated]) -> Iterator[Way]:
+def _ways(model: Model, entry: Entry, by_name: Mapping[str, _Asked]) -> Iterator[Way]:
     """How a program finds out at run time: what it asks for each symbol that can be asked for by itself."""
-    found = [stated[key] for key in (entry.id, *entry.symbols) if key in stated]
-    for capability, its in {one[0].id: one for one in found}.values():
-        if not capability.detect:
+    # What was observed is about one thing.
+    names = (entry.id,) if entry.is_observed else (entry.id, *entry.symbols)
+    found = [by_name[name] for name in names if name in by_name]
+    for asked in {one.entry.id: one for one in found}.values():
+        if not asked.detect:
             continue
         misled = (
             exact_name(model.matrix.columns[index].kernel, model.versions)
             for index in (entry.row.remarkable if entry.row else ())
-            if its.outcomes[index] is Outcome.PASSES and entry.outcomes[index] is Outcome.LACKS
+            if asked.entry.outcomes[index] is Outcome.PASSES and entry.outcomes[index] is Outcome.LACKS
         )
-        symbol = capability.symbols[0] if capability.symbols else capability.title
-        yield Way(symbol, capability.detect, tuple(dict.fromkeys(misled)))
+        yield Way(asked.symbol, asked.detect, tuple(dict.fromkeys(misled)))
 
 
 @dataclass(frozen=True, slots=True)

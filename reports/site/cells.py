@@ -13,7 +13,7 @@ from reports import wording
 from reports.capabilities import Entry
 from reports.expectation import Expectation
 from reports.matrix import Cell, Outcome
-from reports.records import Kernel, Status
+from reports.records import Kernel
 from reports.untrusted import visible
 
 # What kernels list of themselves: no verdict of ours, and so with words of its own.
@@ -35,6 +35,8 @@ class Face(NamedTuple):
     # Something has to be known beside the verdict, other than how often it was found
     is_qualified: bool = False
     is_unexpected: bool = False
+    # The word is a figure: to be read, however clear the sign is
+    is_valued: bool = False
 
 
 def joined(parts: Iterable[Markup]) -> Markup:
@@ -57,23 +59,30 @@ def face(cell: Cell | None, kernel: Kernel | None = None, *, is_lost: bool = Fal
         return NONE
     row = cell.row
     if cell.is_clean_pass and not row.attempts:
-        return CLEAN
-    words = tuple(wording.qualifier_words(row, kernel)) if row.qualifiers or row.attempts else ()
-    is_unexpected = cell.expectation is Expectation.UNEXPECTED or is_lost
-    return _face(row.status, words, bool(row.qualifiers), is_unexpected, is_lost)
+        if row.state is None:
+            return CLEAN
+        return _observed(row.state, wording.found_of(row), is_valued=row.value is not None)
+    is_qualified = bool(row.qualifiers) or row.is_contradicted
+    words = tuple(wording.qualifier_words(row, kernel)) if is_qualified or row.attempts else ()
+    if is_lost:
+        words = (*words, "lost")
+    verdict = wording.verdict_of(row)
+    return Face(
+        verdict.symbol,
+        wording.found_of(row),
+        "bad" if is_lost else verdict.tone,
+        words,
+        is_qualified=is_qualified,
+        is_unexpected=cell.expectation is Expectation.UNEXPECTED or is_lost,
+        is_valued=row.value is not None,
+    )
 
 
 @cache
-def _face(status: Status, words: tuple[str, ...], is_qualified: bool, is_unexpected: bool, is_lost: bool) -> Face:
-    verdict = wording.VERDICTS[status]
-    return Face(
-        verdict.symbol,
-        verdict.word,
-        "bad" if is_lost else verdict.tone,
-        (*words, "lost") if is_lost else words,
-        is_qualified=is_qualified,
-        is_unexpected=is_unexpected,
-    )
+def _observed(state: str, word: str, *, is_valued: bool) -> Face:
+    """What a cell shows of something that a kernel has, with nothing to add."""
+    verdict = wording.OBSERVED[state]
+    return Face(verdict.symbol, word, verdict.tone, is_valued=is_valued)
 
 
 _PASS = wording.VERDICTS[next(iter(wording.VERDICTS))]
@@ -107,7 +116,7 @@ def chip(shown: Face) -> Markup:
 @cache
 def classes(shown: Face) -> str:
     """The classes of its element."""
-    flags = (("qualified", shown.is_qualified), ("unexpected", shown.is_unexpected))
+    flags = (("qualified", shown.is_qualified), ("unexpected", shown.is_unexpected), ("valued", shown.is_valued))
     return " ".join(["cell", shown.tone, *(name for name, is_set in flags if is_set)])
 
 

@@ -19,6 +19,8 @@ _MOVES = {
     Move.GAINED: "Gained",
     Move.KNOWN: "Known only on the later one",
 }
+_OTHERS = "Other changes of verdict"
+_VALUES = "Limits with another value"
 # What the configuration of a kernel says, where it is not the same: more are in results.json.
 _OPTIONS_MAX = 40
 
@@ -44,7 +46,9 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
     for pair, path in model.addresses.pairs.items():
         older, newer = (model.kernels[index] for index in (pair.before, pair.after))
         sections, alike = _sections(model, pair)
-        stated = stated_changes(*(model.kernel_columns(kernel)[0][1] for kernel in (older, newer)))
+        columns = [model.kernel_columns(kernel)[0][1] for kernel in (older, newer)]
+        # Where all of it was observed, the kernels' own word stands beside that.
+        stated = None if model.observed else stated_changes(*columns)
         yield (
             path,
             template.render(
@@ -62,9 +66,16 @@ def pages(model: Model) -> Iterator[tuple[str, str]]:
         )
 
 
+def _of_capabilities(head: str) -> str:
+    """The head of what was observed, in the place of that of tests."""
+    return f"Capabilities: {head[0].lower()}{head[1:]}"
+
+
 def _sections(model: Model, pair: Pair) -> tuple[dict[str, list[Change]], int]:
     """Sort what changed by what became of it; and count the cells that did not."""
-    found: dict[str, list[Change]] = {head: [] for head in (*_MOVES.values(), "Other changes of verdict")}
+    plain = (*_MOVES.values(), _OTHERS)
+    found: dict[str, list[Change]] = {head: [] for one in plain for head in (one, _of_capabilities(one))}
+    found[_VALUES] = []
     older, newer = (model.kernels[index] for index in (pair.before, pair.after))
     theirs = {column.mode.id: index for index, column in model.kernel_columns(newer)}
     shared = [
@@ -76,17 +87,21 @@ def _sections(model: Model, pair: Pair) -> tuple[dict[str, list[Change]], int]:
     for entry in model.entries:
         if entry.row is None:
             continue
-        if model.remarkable_on[entry.row.test.id].isdisjoint((older.id, newer.id)):
+        # A clean pass on both is the same on both; but for a limit, which has a value.
+        if not entry.has_values and model.remarkable_on[entry.row.test.id].isdisjoint((older.id, newer.id)):
             alike += len(shared)
             continue
         groups: dict[tuple[str, Face, Face], list[tuple[str, Cell | None, Cell | None]]] = {}
         for before, after, mode in shared:
             old, new = entry.row.cells[before], entry.row.cells[after]
-            if (old is None and new is None) or (old and new and old.row.status is new.row.status):
+            is_same = old and new and old.row.status is new.row.status
+            has_other_value = is_same and old and new and old.row.value != new.row.value
+            if (old is None and new is None) or (is_same and not has_other_value):
                 alike += 1
                 continue
             kind = move(entry.outcomes[before], entry.outcomes[after])
-            head = _MOVES[kind] if kind else "Other changes of verdict"
+            head = _VALUES if has_other_value else _MOVES[kind] if kind else _OTHERS
+            head = _of_capabilities(head) if entry.is_observed and not has_other_value else head
             groups.setdefault((head, model.face(old), model.face(new)), []).append((mode, old, new))
         for (head, was, now), own in groups.items():
             _, old, new = own[0]
@@ -114,16 +129,21 @@ def _listed(model: Model, older: Kernel, found: Stated) -> Iterator[tuple[str, l
 
 def _conclusion(sections: dict[str, list[Change]], alike: int, stated: Stated | None) -> str:
     """Answer in one line: what is lost and what has no verdict before what is gained, listed after tested."""
-    counts = {kind: len(sections.get(head, ())) for kind, head in _MOVES.items()}
+    counts = {
+        kind: (len(sections.get(head, ())), len(sections.get(_of_capabilities(head), ())))
+        for kind, head in _MOVES.items()
+    }
     parts = []
-    if counts[Move.LOST]:
-        parts.append(f"{wording.count(counts[Move.LOST], 'test')} lost")
+    if any(counts[Move.LOST]):
+        parts.append(f"{wording.counted(*counts[Move.LOST])} lost")
     if stated and stated.gone_count:
         parts.append(f"{stated.gone_count:,} not listed any more")
-    if counts[Move.UNKNOWN]:
-        parts.append(f"{wording.count(counts[Move.UNKNOWN], 'test')} without a verdict any more")
-    if counts[Move.GAINED]:
-        parts.append(f"{wording.count(counts[Move.GAINED], 'test')} gained")
+    if any(counts[Move.UNKNOWN]):
+        parts.append(f"{wording.counted(*counts[Move.UNKNOWN])} without a verdict any more")
+    if any(counts[Move.GAINED]):
+        parts.append(f"{wording.counted(*counts[Move.GAINED])} gained")
+    if changed := len(sections.get(_VALUES, ())):
+        parts.append(f"{wording.count(changed, 'limit')} with another value")
     if stated and stated.added_count:
         parts.append(f"{stated.added_count:,} newly listed")
     if not parts:

@@ -3,20 +3,21 @@
 import json
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import groupby
 
 from markupsafe import Markup
 
 from reports import wording
 from reports.capabilities import Basis, Entry, general
 from reports.distributions import Distribution, distribution_of, untested
-from reports.folding import Fold, Move, Step
+from reports.folding import Fold, Move, Step, folds
 from reports.known_issues import no_longer_shown
 from reports.matrix import Column, Line, MinimumKind, Outcome, exact_name
-from reports.records import Kernel
-from reports.site.cells import joined
+from reports.records import Kernel, Status
+from reports.site.cells import Face, joined
 from reports.site.engine import TEMPLATES
 from reports.site.model import Model
 from reports.site.pictures import Plot, plot
@@ -24,8 +25,11 @@ from reports.site.troubles import troubles
 from reports.untrusted import slug
 from reports.wording import MinimumText
 
-# Of the titles that a step names; the page of the two kernels has all.
+# Of the titles that a step names of a group; the page of the two kernels has all.
 _NAMED_MAX = 5
+_NAMED_OBSERVED_MAX = 3
+# So many equal rows one after another are one line until somebody wants to see them.
+_STRETCH_MIN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +49,47 @@ class RowView:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """Rows that say the same, folded into one line."""
+
+    # What they have in common
+    head: str
+    name: str
+    # Fewer columns than the table's: they differ in less
+    folds: tuple[Fold, ...]
+    rows: tuple[RowView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """Capabilities of one kind: those that some kernel lacks, and those that every kernel here has."""
+    """Capabilities of one kind: those that have to be read one by one, and those of which many say the same."""
 
     id: str
     name: str
     folds: tuple[Fold, ...]
     rows: tuple[RowView, ...]
-    settled: tuple[RowView, ...]
-    # What the verdicts rest on, where that is no test
-    basis: str = ""
+    # The newest first, and last those that every kernel here has
+    stretches: tuple[Stretch, ...]
+    # What the verdicts rest on
+    basis: Basis
+    said: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many rows it has, folded ones included."""
+        return len(self.rows) + sum(len(one.rows) for one in self.stretches)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMoves:
+    """What a group gained and lost from one kernel to another."""
+
+    name: str
+    href: str
+    gained: tuple[Entry, ...]
+    lost: tuple[Entry, ...]
+    # How many more were gained than are named
+    more: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +97,11 @@ class StepView:
     """One line of what changed from kernel to kernel."""
 
     step: Step
-    gained: tuple[Entry, ...]
-    lost: tuple[Entry, ...]
+    groups: tuple[GroupMoves, ...]
+    # By kind (tests, capabilities) how many were gained and lost
+    counts: Mapping[str, tuple[int, int]]
     unknown: tuple[Entry, ...]
     known: tuple[Entry, ...]
-    # How many more than are named
-    more: int
     # The page that compares it with the one before
     diff: str | None
     stated: tuple[str, ...]
@@ -93,7 +127,9 @@ def page(model: Model) -> str:
         plot=_plot(model),
         tables=tables,
         symbols=_symbols(model),
-        legend=[(verdict, matrix.counts.get(status, 0)) for status, verdict in wording.VERDICTS.items()],
+        legend=_legend(model),
+        legend_observed=_legend_observed(model),
+        kinds=_kinds(model),
         qualifiers=_qualifiers(model),
         run_span=wording.run_span(model.results),
         picker=_picker(model, columns),
@@ -114,26 +150,75 @@ def _needed_rem(columns: int) -> int:
 def _tables(model: Model) -> Iterable[Table]:
     tested = model.of_basis(Basis.TESTED)
     if tested:
-        yield _table(model, "capabilities", "Capabilities", tested, model.folds)
+        name = "Tests" if model.observed else "Capabilities"
+        said = "it works: a test ran in each kernel" if model.observed else ""
+        yield _table(model, "capabilities", name, tested, model.folds, Basis.TESTED, said)
+    for group, own in model.observed.items():
+        said = "the kernel knows it: observed"
+        yield _table(model, _anchor(group), group, own, _folds(model, own), Basis.OBSERVED, said)
     kinds: dict[str, list[Entry]] = {}
     for entry in model.of_basis(Basis.STATED):
         kinds.setdefault(entry.kind, []).append(entry)
     for kind, own in kinds.items():
         name = f"{kind.capitalize()}s"
-        yield _table(model, f"{slug(kind)}s", name, own, model.stated_folds, "as the kernels list them, not tested")
+        said = "as the kernels list them, not tested"
+        yield _table(model, f"{slug(kind)}s", name, own, model.stated_folds, Basis.STATED, said)
 
 
 def _table(
-    model: Model, anchor: str, name: str, entries: Sequence[Entry], folds: tuple[Fold, ...], basis: str = ""
+    model: Model,
+    anchor: str,
+    name: str,
+    entries: Sequence[Entry],
+    folded: tuple[Fold, ...],
+    basis: Basis,
+    said: str,
 ) -> Table:
-    """Sort entries: what somebody has to know first, then the newest; what every kernel has apart."""
+    """Sort entries: what somebody has to know first, then the newest; what many have in common folded."""
     settled = [entry for entry in entries if _is_settled(model, entry)]
     apart = set(map(id, settled))
     moving = sorted((entry for entry in entries if id(entry) not in apart), key=lambda entry: _order(model, entry))
-    return Table(anchor, name, folds, tuple(_rows(model, moving, folds)), tuple(_rows(model, settled, folds)), basis)
+    single: list[Entry] = []
+    stretches: list[Stretch] = []
+    for look, group in groupby(moving, key=lambda entry: _look(model, entry, folded)):
+        own = list(group)
+        if basis is Basis.OBSERVED and len(own) >= _STRETCH_MIN and not any(face.is_unexpected for face in look[1]):
+            head = " ".join(filter(None, (f"from {look[0].figure}", ", ".join(look[0].notes))))
+            stretches.append(_stretch(model, head, f"{name} {head}", own, _folds(model, own)))
+        else:
+            single += own
+    if settled:
+        its = _folds(model, settled) if basis is Basis.OBSERVED else folded
+        stretches.append(
+            _stretch(model, "that every kernel here has", f"{name} of every kernel here", settled, its),
+        )
+    return Table(anchor, name, folded, tuple(_rows(model, single, folded)), tuple(stretches), basis, said)
 
 
-def _rows(model: Model, entries: Sequence[Entry], folds: tuple[Fold, ...]) -> Iterable[RowView]:
+def _anchor(group: str) -> str:
+    """Where a group's table is on the page."""
+    return f"observed-{slug('-'.join(group.lower().split()))}"
+
+
+def _stretch(model: Model, head: str, name: str, own: Sequence[Entry], folded: tuple[Fold, ...]) -> Stretch:
+    return Stretch(head, name, folded, tuple(_rows(model, own, folded)))
+
+
+def _folds(model: Model, own: Sequence[Entry]) -> tuple[Fold, ...]:
+    """The front page's columns, by some rows of it."""
+    rows = [entry.row for entry in own if entry.row is not None]
+    return folds(model.matrix, model.line, rows) if model.line else ()
+
+
+def _look(model: Model, entry: Entry, folded: Sequence[Fold]) -> tuple[MinimumText, tuple[Face, ...]]:
+    """What a reader sees of a row beside its name."""
+    minimum = model.minimum(entry)
+    text = model.minimum_text(minimum) if minimum else MinimumText("?")
+    cells = [entry.row.cells[fold.first] for fold in folded] if entry.row is not None else []
+    return text, tuple(map(model.face, cells))
+
+
+def _rows(model: Model, entries: Sequence[Entry], folded: tuple[Fold, ...]) -> Iterable[RowView]:
     previous: object = None
     for entry in entries:
         minimum = model.minimum(entry)
@@ -142,7 +227,7 @@ def _rows(model: Model, entries: Sequence[Entry], folds: tuple[Fold, ...]) -> It
             entry,
             model.addresses.capabilities[entry.id],
             text,
-            joined(model.entry_td(entry, fold) for fold in folds),
+            joined(model.entry_td(entry, fold) for fold in folded),
             tuple(model.differing_lines(entry.row)) if entry.row else (),
             is_first=previous is not None and previous != text.figure,
             known=_known(model, entry),
@@ -156,6 +241,9 @@ def _is_settled(model: Model, entry: Entry) -> bool:
     if not own or any(entry.outcomes[index] is not Outcome.PASSES for index, _ in own):
         return False
     cells = [entry.row.cells[index] for index, _ in own] if entry.row else []
+    # A limit that is there is not settled where it is another one.
+    if len({cell.row.value for cell in cells if cell is not None}) > 1:
+        return False
     return all(cell is not None and cell.is_clean_pass for cell in cells) and not (
         entry.row and model.differing_lines(entry.row)
     )
@@ -204,21 +292,48 @@ def _steps(model: Model) -> list[StepView]:
             kind: tuple(model.entry_of[row.test.id] for row in rows if row.test.id in model.entry_of)
             for kind, rows in step.moves.items()
         }
-        gained, lost = moved.get(Move.GAINED, ()), moved.get(Move.LOST, ())
+        groups = _group_moves(moved.get(Move.GAINED, ()), moved.get(Move.LOST, ()))
         found.append(
             StepView(
                 step,
-                gained[:_NAMED_MAX],
-                lost,
+                tuple(groups),
+                {
+                    kind: (_count(moved.get(Move.GAINED, ()), kind), _count(moved.get(Move.LOST, ()), kind))
+                    for kind in ("tests", "capabilities")
+                },
                 moved.get(Move.UNKNOWN, ())[:_NAMED_MAX],
                 moved.get(Move.KNOWN, ())[:_NAMED_MAX],
-                more=max(0, len(gained) - _NAMED_MAX),
                 diff=(model.pair_address(before.fold.newest.kernel, step.fold.columns[0].kernel) if before else None),
-                stated=tuple(_stated_words(step)),
+                # Where all of it was observed, the kernels' own word is beside that.
+                stated=tuple(_stated_words(step)) if not model.observed else (),
             )
         )
         before = step
     return found
+
+
+def _count(entries: Sequence[Entry], kind: str) -> int:
+    return sum(entry.is_observed is (kind == "capabilities") for entry in entries)
+
+
+def _group_moves(gained: Sequence[Entry], lost: Sequence[Entry]) -> Iterator[GroupMoves]:
+    """Sort what moved by group, the tests together."""
+
+    def group(entry: Entry) -> tuple[str, str]:
+        if entry.is_observed:
+            return entry.group, f"#{_anchor(entry.group)}"
+        return "Tests", "#capabilities"
+
+    for name, href in dict.fromkeys(map(group, sorted((*gained, *lost), key=lambda entry: entry.is_observed))):
+        own = [entry for entry in gained if group(entry) == (name, href)]
+        limit = _NAMED_OBSERVED_MAX if own and own[0].is_observed else _NAMED_MAX
+        yield GroupMoves(
+            name,
+            href,
+            tuple(own[:limit]),
+            tuple(entry for entry in lost if group(entry) == (name, href)),
+            more=max(0, len(own) - limit),
+        )
 
 
 def _stated_words(step: Step) -> Iterable[str]:
@@ -240,13 +355,14 @@ def _noun(plural: str, number: int) -> str:
 
 
 def _plot(model: Model) -> Plot | None:
-    """Draw how many capabilities each kernel has."""
+    """Draw how many capabilities each kernel has: of what was observed, where anything was."""
+    entries = model.of_basis(Basis.OBSERVED) or model.entries
     points = []
     for index, column in model.columns:
-        outcomes = Counter(entry.outcomes[index] for entry in model.entries)
+        outcomes = Counter(entry.outcomes[index] for entry in entries)
         is_known = outcomes[Outcome.PASSES] + outcomes[Outcome.LACKS] > 0
         points.append((column.name, outcomes[Outcome.PASSES] if is_known else None))
-    return plot(points, len(model.entries))
+    return plot(points, len(entries))
 
 
 # -- names -------------------------------------------------------------------------------------------------------------
@@ -285,7 +401,7 @@ def _symbols(model: Model) -> list[Symbol]:
     about: dict[str, dict[tuple[int, bool], list[Entry]]] = {}
     for entry in model.entries:
         for place, symbol in enumerate(entry.symbols):
-            about.setdefault(symbol, {}).setdefault((place, entry.basis is not Basis.STATED), []).append(entry)
+            about.setdefault(symbol, {}).setdefault((place, entry.basis is Basis.TESTED), []).append(entry)
     found = []
     for symbol, places in sorted(about.items()):
         own = general(tuple(places[min(places)]))
@@ -294,6 +410,26 @@ def _symbols(model: Model) -> list[Symbol]:
         # Of several tests none says from when on the symbol is there.
         found.append(Symbol(symbol, model.addresses.capabilities[own[0].id], figure if len(own) == 1 else ""))
     return found
+
+
+def _kinds(model: Model) -> list[tuple[str, str]]:
+    """What is counted for each kernel, with its head: tests and capabilities, never their sum."""
+    matrix = model.matrix
+    found = [("tests", "Tests" if matrix.capabilities else "Pass")] if matrix.tests or not matrix.capabilities else []
+    return [*found, *([("capabilities", "Capabilities")] if matrix.capabilities else [])]
+
+
+def _legend(model: Model) -> list[tuple[wording.Verdict, int]]:
+    """The verdicts of tests, with how many there are of each."""
+    counts = sum((Counter(column.tests.counts) for column in model.matrix.columns), Counter[Status]())
+    return [(verdict, counts[status]) for status, verdict in wording.VERDICTS.items()]
+
+
+def _legend_observed(model: Model) -> list[tuple[wording.Verdict, int]]:
+    """What was observed, with how often."""
+    cells = (cell for row in model.matrix.capabilities for cell in row.cells if cell is not None)
+    counts = Counter(wording.verdict_of(cell.row) for cell in cells)
+    return [(verdict, counts[verdict]) for verdict in dict.fromkeys((*wording.OBSERVED.values(), *counts))]
 
 
 def _qualifiers(model: Model) -> list[tuple[str, str]]:

@@ -52,6 +52,7 @@ class Model:
         self.engine = environment()
         self.engine.globals |= {
             "verdicts": wording.VERDICTS,
+            "verdict_of": wording.verdict_of,
             "results": results,
             "matrix": self.matrix,
             "names": self.names,
@@ -104,7 +105,7 @@ class Model:
     @cached_property
     def folds(self) -> tuple[Fold, ...]:
         """The columns of the front page, by its tests' verdicts."""
-        return folds(self.matrix, self.line) if self.line else ()
+        return folds(self.matrix, self.line, self.matrix.tests) if self.line else ()
 
     @cached_property
     def stated_folds(self) -> tuple[Fold, ...]:
@@ -201,8 +202,16 @@ class Model:
     # -- cells ---------------------------------------------------------------------------------------------------------
 
     def of_basis(self, basis: Basis) -> list[Entry]:
-        """The entries that rest on tests, or on the kernels' own word."""
+        """The entries that rest on tests, on what was observed, or on the kernels' own word."""
         return [one for one in self.entries if one.basis is basis]
+
+    @cached_property
+    def observed(self) -> Mapping[str, list[Entry]]:
+        """What was observed, by group."""
+        found: dict[str, list[Entry]] = {}
+        for entry in self.of_basis(Basis.OBSERVED):
+            found.setdefault(entry.group, []).append(entry)
+        return found
 
     @cached_property
     def entry_of(self) -> Mapping[str, Entry]:
@@ -236,6 +245,8 @@ class Model:
     def cell_tds(self, row: Row, line: Line, root: str = "") -> Markup:
         """A row's cells in a line's columns: what nearly all of them are is made once."""
         cells = row.cells
+        if row.test.is_capability:
+            return joined([self.cell_td(cells[index], root, name) for index, name, _ in self._clean_tds[line]])
         return joined(
             [
                 clean
@@ -260,10 +271,16 @@ class Model:
         if entry.row is None:
             return td(stated_face(entry, fold.first), label=fold.name)
         cell = entry.row.cells[fold.first]
+        if entry.is_observed and self.is_plain(cell):
+            return td(self.face(cell), label=fold.name)
         if fold.count == 1 or cell is None or self.evidence(cell) is None:
             return self.cell_td(cell, label=fold.name)
         page = self.escaped(self.addresses.capabilities[entry.id])
         return td(self.face(cell), page, (_COLON, self.escaped(f"{entry.title} on {fold.name}")), fold.name)
+
+    def is_plain(self, cell: Cell | None) -> bool:
+        """Whether the sign says all that there is to be said of something that was observed."""
+        return cell is None or (not self.face(cell).is_unexpected and not self.face(cell).is_qualified)
 
     # -- what went wrong -----------------------------------------------------------------------------------------------
 

@@ -24,6 +24,11 @@ class Lost:
     diff: str | None
 
     @property
+    def is_observed(self) -> bool:
+        """Whether no test says so."""
+        return all(row.test.is_capability for row, _ in self.rows)
+
+    @property
     def where(self) -> str:
         """The kernels, in a few words."""
         names = [column.name for column in self.after]
@@ -47,6 +52,8 @@ class Troubles:
     lost: tuple[Lost, ...]
     unexpected: tuple[Unexpected, ...]
     unexpected_count: int
+    # How many of them were observed, not tested
+    observed_count: int
     # How many unexpected cells are not listed
     more: int
     # Kernels without a verdict, with why
@@ -72,6 +79,7 @@ def troubles(model: Model, *, kernels: Collection[str] | None = None, tests: Col
         lost=tuple(_lost(model, kernels, tests)),
         unexpected=tuple(listed),
         unexpected_count=sum(len(one.cells) for one in unexpected),
+        observed_count=sum(len(one.cells) for one in unexpected if one.test.is_capability),
         more=sum(len(one.cells) for one in unexpected[_LISTED_MAX:]),
         broken=tuple(
             kernel

@@ -17,7 +17,7 @@
   });
 
   // The last unbroken row of kernels that have it, as the tables' own "works from".
-  const minimum = (signs) => {
+  const minimum = (signs, how) => {
     const known = kernels.map((kernel, i) => ({ kernel, has: signs[i] === "1", sign: signs[i] }))
       .filter((one) => one.sign !== "?");
     const last = known.map((one) => one.has).lastIndexOf(true);
@@ -29,19 +29,21 @@
     if (first > 0) notes.push("not on " + known[first - 1].kernel.exact);
     if (last + 1 < known.length) notes.push("lost by " + known[last + 1].kernel.exact);
     const at = known[first].kernel.exact;
-    return { text: "tested from " + at + " on" + (notes.length ? " (" + notes.join(", ") + ")" : "") };
+    return { text: how + " from " + at + " on" + (notes.length ? " (" + notes.join(", ") + ")" : "") };
   };
 
   const sentence = (rows) => {
     const documented = rows.map((row) => row.dataset.documented);
     const newest = documented.every(Boolean) ? [...documented].sort(isNewer).pop() : null;
     const signs = together(rows);
+    const observed = rows.filter((row) => "observed" in row.dataset).length;
+    const how = !observed ? "tested" : observed === rows.length ? "observed" : "tested or observed";
     const having = new Set(), lacking = new Set();
     kernels.forEach((kernel, i) => {
       if (kernel.distribution && signs[i] === "1") having.add(kernel.distribution);
       if (kernel.distribution && signs[i] === "0") lacking.add(kernel.distribution);
     });
-    const parts = [(newest ? "documented " + newest + ", " : "") + minimum(signs).text];
+    const parts = [(newest ? "documented " + newest + ", " : "") + minimum(signs, how).text];
     if (having.size) parts.push([...having].join(", "));
     if (lacking.size) parts.push("not " + [...lacking].join(", "));
     const stated = rows.filter((row) => "stated" in row.dataset).length;

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "reports"))
 
+import observed_run
 import sample
 from msgspec.structs import replace
 
@@ -100,6 +101,7 @@ def empty():
 
 RUNS = {
     "whole": sample.whole,
+    "observed": observed_run.whole,
     "regressed": regressed,
     "every verdict": sample.every_verdict,
     "two modes": two_modes,

@@ -19,7 +19,7 @@ PAGES = (
     "diff/6.1..6.12.html",
     "evidence/5.10-default-test_waitid.html",
 )
-RUNS = ("whole", "regressed", "every verdict", "two modes", "one kernel", "empty")
+RUNS = ("whole", "observed", "regressed", "every verdict", "two modes", "one kernel", "empty")
 
 
 def pages_of(root):
@@ -57,6 +57,30 @@ def test_the_kernel_to_require_for_several_together(visit, sites):
     assert page.locator(".can tbody tr:visible").count() == 2
 
 
+def test_what_was_observed_can_be_required_with_what_was_tested(visit, sites):
+    """From several tables, out of a fold, with what the answer rests on."""
+    one = visit(sites("observed"))
+    page = one.open("index.html", "#need=op-ftruncate,waitid,limit-fixed-files")
+    assert page.locator("#answer").inner_text() == (
+        "All 3 together: documented 6.9, tested or observed from 6.12.94 on (not on 6.1.170); Debian 13; "
+        "not Debian 11, Debian 12."
+    )
+    assert page.locator("#row-op-ftruncate").is_visible(), "its fold is opened"
+    page.get_by_label("only what is ticked").check()
+    assert page.locator(".can tbody tr:visible").count() == 3
+    # A limit's value is to be read, not only a sign.
+    assert "1,048,576" in page.locator("#row-limit-fixed-files").inner_text()
+
+
+def test_neighbouring_kernels_differ_at_a_glance(visit, sites):
+    page = visit(sites("observed")).open("index.html")
+    rows = page.locator("#steps tbody tr")
+    assert rows.count() == 11
+    assert page.locator("#steps").bounding_box()["y"] < page.locator("#machines").bounding_box()["y"]
+    page.locator("nav.groups").get_by_role("link", name="Setup flags").click()
+    assert page.locator("#observed-setup-flags h2").is_visible()
+
+
 def test_the_choice_is_in_the_address(visit, sites):
     one = visit(sites("whole"))
     page = one.open("index.html")
@@ -72,13 +96,13 @@ def test_the_choice_is_in_the_address(visit, sites):
     assert "#need" not in again.page.url
 
 
-@pytest.mark.parametrize("name", ["whole", "regressed", "every verdict"])
+@pytest.mark.parametrize("name", ["whole", "observed", "regressed", "every verdict"])
 def test_the_picker_says_what_the_results_say(visit, sites, name):
     """Of random choices: the kernel that it names is the one that `requirement` derives."""
     from conftest import RUNS as MADE
 
     from reports.capabilities import entries, requirement
-    from reports.matrix import derive, exact_name
+    from reports.matrix import MinimumKind, derive, exact_name
 
     results = MADE[name]()
     matrix = derive(results)
@@ -102,7 +126,10 @@ def test_the_picker_says_what_the_results_say(visit, sites, name):
             exact_name(kernel, matrix.versions)
             for kernel in (needed.tested.at, needed.tested.after, needed.tested.lost_by)
         )
-        assert (f"tested from {at} on" if at else "no tested kernel") in said, (wanted, said)
+        observed = sum(found[one].is_observed for one in wanted)
+        how = "observed" if observed == len(wanted) else "tested or observed" if observed else "tested"
+        nowhere = "no tested kernel" if needed.tested.kind is MinimumKind.NEVER else "not known on any kernel"
+        assert (f"{how} from {at} on" if at else nowhere) in said, (wanted, said)
         assert (f"not on {after}" in said) == bool(after), (wanted, said)
         assert (f"lost by {lost}" in said) == bool(lost), (wanted, said)
         assert (f"documented {needed.documented}," in said) == bool(needed.documented), (wanted, said)
@@ -198,13 +225,13 @@ def test_axe_finds_nothing(visit, sites, name, scheme, width):
 def test_without_a_script_everything_is_there_and_says_how_to_use_it(visit, sites):
     one = visit(sites("whole"), java_script_enabled=False)
     page = one.open("index.html")
-    assert "of the ticked rows the topmost names the kernel" in page.locator("#hint").inner_text()
+    assert "of the ticked rows the one that came last names the kernel" in page.locator("#hint").inner_text()
     page.get_by_label("need accept multishot").check()
     page.get_by_label("need bind/listen/connect").check()
     page.get_by_label("only what is ticked").check()
     rows = page.locator(".can tbody tr:visible")
     assert rows.count() == 2
-    # The topmost is the newest, and names the kernel.
+    # The upper one of a table came last, and names the kernel.
     assert rows.first.locator("td.minimum b").inner_text() == "≤ 6.12.94"
 
 

@@ -56,7 +56,7 @@ def test_each_step_says_what_it_gained() -> None:
     first, second, third = steps(matrix, matrix.lines[0])
     assert (first.fold.name, first.moves) == ("5.10", {})
     assert second.moves
-    assert second.passed - first.passed == len(second.moves[Move.GAINED])
+    assert second.fold.newest.tests.passed - first.fold.newest.tests.passed == len(second.moves[Move.GAINED])
     assert {row.test.id for row in third.moves[Move.GAINED]} == {"test_waitid", "test_bind_listen_connect"}
     assert set(third.moves) == {Move.GAINED}
 
