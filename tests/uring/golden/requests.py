@@ -19,13 +19,14 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from scripted_kernel import Observing  # noqa: E402
+from scripted_kernel import Observing
 
-from uring.observe import ordered  # noqa: E402
+from uring.observe import ordered
 
 FILE = Path(__file__).with_name("requests.toml")
-HEAD = """# What is asked of a kernel for each capability, and what it is taken for. `python tests/uring/golden/requests.py` writes
-# this file again, but for `answers`: those are written by hand.
+HEAD = """\
+# What is asked of a kernel for each capability, and what it is taken for.
+# `python tests/uring/golden/requests.py` writes this file again, but for `answers`: those are written by hand.
 #   answers  what a made-up kernel answers, one after another; rings are always made
 #   asked    what it was asked, in the words of <linux/io_uring.h>; 16[...] are 16 bytes of memory, in words of 32 bits
 #   found    what was made of it
