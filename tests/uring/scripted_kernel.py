@@ -559,20 +559,36 @@ _ERRORS = (
 )
 
 
-def _others(answer: str, *, is_of_script: bool) -> list[str]:
-    """What could be answered instead: another result, no completion, or the same with one thing less."""
+def _others(answer: str, *, is_of_script: bool) -> dict[str, str]:
+    """What could be answered instead, by what it is called: another result, no completion, or something less."""
     if not is_of_script:
-        return ["EINVAL", "EPERM", "ENOMEM", "EOPNOTSUPP", "ENOTNAM"]
-    first, *rest = answer.split()
-    if first == "later":
-        return [f"later {result} {' '.join(rest[1:])}".strip() for result in (*_NUMBERS, *_ERRORS)] + ["never"]
-    found = [" ".join([result, *rest]) for result in (*_NUMBERS, *_ERRORS) if result != first]
-    found += [" ".join([first, *rest[:at], *rest[at + 1 :]]) for at in range(len(rest)) if rest[at] != "&"]
-    if any(word.startswith(("IORING_CQE_F_", "flags=")) for word in rest):
-        found.append(
-            " ".join([first, *(word for word in rest if "CQE_F_" not in word and "flags=" not in word), "flags=0xffc0"])
-        )
-    return [*found, "never"]
+        return {name: name for name in ("EINVAL", "EPERM", "ENOMEM", "EOPNOTSUPP", "ENOTNAM")}
+    words = answer.split()
+    at = int(words[0] == "later")
+    found = {
+        result: " ".join([*words[:at], result, *words[at + 1 :]])
+        for result in (*_NUMBERS, *_ERRORS)
+        if result != words[at]
+    }
+    for place in range(at + 1, len(words)):
+        if words[place] != "&" and words[place - 1] != "&":
+            found[f"without {words[place]}"] = " ".join(words[:place] + words[place + 1 :])
+    if any(map(_is_flags, words)):
+        found["other flags"] = " ".join([*(word for word in words if not _is_flags(word)), "flags=0xffc0"])
+    return found | {"nothing": "never"}
+
+
+def _is_flags(word: str) -> bool:
+    return word.startswith(("IORING_CQE_F_", "flags="))
+
+
+def _together(names: list[str]) -> str:
+    """Names of answers, all numbers and all errors being one word."""
+    for word, every in (("any number", _NUMBERS), ("any error", _ERRORS)):
+        # All but the one that was given.
+        if sum(name in names for name in every) >= len(every) - 1:
+            names = [word, *(name for name in names if name not in every)]
+    return ", ".join(names)
 
 
 class Observing:
@@ -671,14 +687,10 @@ class Observing:
                 judged.append("")
                 continue
             by_state: dict[str, list[str]] = {}
-            for other in _others(here, is_of_script=is_of_script):
-                state = self.ask(one, script, {step: other}).state
-                by_state.setdefault(state, []).append(other)
-            judged.append(
-                "; ".join(
-                    f"{state}: {', '.join(by_state[state])}" for state in ("has", "lacks", "off") if state in by_state
-                )
-            )
+            for name, other in _others(here, is_of_script=is_of_script).items():
+                by_state.setdefault(self.ask(one, script, {step: other}).state, []).append(name)
+            states = (state for state in ("has", "lacks", "off") if state in by_state)
+            judged.append("; ".join(f"{state}: {_together(by_state[state])}" for state in states))
         return {"answers": script, "asked": asked, "found": f"{found.state}{value}: {found.evidence}", "judged": judged}
 
     def end(self) -> None:
