@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_kernel import NAMES, Observing
+from observing import Observing
+from scripted_kernel import NAMES
 
 from uring.observe import REQUESTS, State, features, limits
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from scripted_kernel import Observing
+from observing import Observing
 
 from uring.observe import ordered
 
