@@ -217,7 +217,7 @@ class Loss:
 
 
 def losses(matrix: Matrix) -> tuple[Loss, ...]:
-    """Find everything that was there and is gone on later kernels, whether somebody expected that or not.
+    """Find everything that was there and is gone on later kernels, but for known issues.
 
     Returns:
         In row order, the oldest loss of a row first.
@@ -239,5 +239,7 @@ def _losses_of(row: Row, known: Sequence[tuple[int, Outcome]]) -> Iterator[Loss]
         places = [index for index, _ in own]
         if is_there:
             before = places[-1]
-        elif before is not None:
+        elif before is not None and any(
+            cell is None or cell.issue is None for cell in map(row.cells.__getitem__, places)
+        ):
             yield Loss(row, before, tuple(places))

@@ -492,7 +492,9 @@ def _grid(results: Results, columns: Sequence[Column]) -> dict[str, list[Cell | 
         if found is None:
             is_clean = row.status is Status.PASS and not row.qualifiers and not is_contradicted
             expectation = judge_beside(row, minimum, version, issues)
-            issue = issues.explaining(row) if expectation is Expectation.KNOWN else None
+            # What nobody documents is known, too, where an older kernel has it, say.
+            is_odd = expectation is Expectation.KNOWN or row.status is Status.UNSUPPORTED
+            issue = issues.explaining(row) if is_odd else None
             found = known[key] = (expectation, is_clean, outcome(row), issue)
         grid[row.test][index] = Cell(row, *found)
     return grid
