@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import observed_run
 import pytest
 import sample
 from msgspec.structs import replace
 
 from reports.diff import diff, gate
 from reports.export.outcomes import Outcome, cells
+from reports.folding import losses
 from reports.keep import with_kept
 from reports.known_issues import Issues, covers_kernel, known_sentence, no_longer_shown
 from reports.matrix import derive
@@ -229,3 +231,15 @@ def test_a_file_that_cannot_be_meant_is_refused(text: str, words: str, tmp_path:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"absent\.toml cannot be read: No such file"):
         read_known_issues([tmp_path / "absent.toml"])
+
+
+def test_a_loss_that_is_known_raises_no_alarm_and_any_other_does() -> None:
+    """A capability that nobody documents came as a backport: the front page had it in red."""
+    run = observed_run.whole()
+    tests = {"rings-without-memlock", "buffer-ring-min-left"}
+    assert {loss.row.test.id for loss in losses(derive(run))} == tests
+    known = knowing(run, *(issue(tests=(name,), series=("6.16..7.1",)) for name in tests))
+    assert losses(derive(known)) == ()
+    # Not of all the kernels that lack it.
+    part = knowing(run, *(issue(tests=(name,), series=("6.16..6.17",)) for name in tests))
+    assert {loss.row.test.id for loss in losses(derive(part))} == tests
