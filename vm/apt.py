@@ -237,8 +237,10 @@ class Archive:
                     if size_bytes > seen_bytes[file]:
                         stage.advance(size_bytes - seen_bytes[file])
                         seen_bytes[file], moved = size_bytes, True
+                    # A link may have come since: it is the archive's file, not ours.
+                    is_ours = not (directory / file).is_symlink()
                     # A full size does not make it whole: the hash does.
-                    if size_bytes == package.size_bytes and _is_right(directory / file, package):
+                    if is_ours and size_bytes == package.size_bytes and _is_right(directory / file, package):
                         del pending[file]
                         if on_file is not None:
                             on_file(package, directory / file)

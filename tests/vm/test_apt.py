@@ -499,6 +499,27 @@ def test_an_archive_on_this_machines_own_disk(
         assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in files] == [one.sha256 for one in packages]
 
 
+def test_a_link_that_apt_makes_while_somebody_looks_is_not_kept(
+    stocked: FakeArchive, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache had a link into an archive on this machine's disk, one time in six."""
+    real, seen = Path.is_symlink, set[Path]()
+
+    def is_symlink(path: Path) -> bool:
+        """As if each link came a moment after the first look."""
+        if not real(path) or path in seen:
+            return real(path)
+        seen.add(path)
+        return False
+
+    source = Source(f"file:{stocked.root}", str(stocked.key))
+    archive = connect("new", sources=Sources(source, source))
+    packages = archive.resolve(["tool"])
+    monkeypatch.setattr(Path, "is_symlink", is_symlink)
+    kept = archive.download(packages)
+    assert [real(path) for path in kept] == [False] * len(packages)
+
+
 def test_a_network_that_falls_silent_is_given_up(
     stocked: FakeArchive, connect: Connect, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
