@@ -4,11 +4,14 @@ import os
 import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uring
 from conformance.diagnosis import diagnose
 from uring import IORING_OP, syscalls
+
+if TYPE_CHECKING:
+    from uring.observe import Observation
 
 
 def features() -> dict[str, Any]:
@@ -81,10 +84,15 @@ def observe(ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     from uring.observe import each  # noqa: PLC0415 - what only wants the kernel's word does not load it
 
     for one in each(ids):
-        said = {"claimed": one.claimed, "value": one.value, "ended": one.ended}
-        yield {"state": one.state.value, "evidence": one.evidence} | {
-            name: value for name, value in said.items() if value is not None
-        }
+        yield _said(one) | ({"ended": one.ended} if one.ended is not None else {})
+
+
+def _said(one: "Observation") -> dict[str, Any]:
+    """An observation in plain data, without what there is nothing to say of."""
+    extra = {"value": one.value, "claimed": one.claimed}
+    return {"state": one.state.value, "evidence": one.evidence} | {
+        name: value for name, value in extra.items() if value is not None
+    }
 
 
 def observed() -> dict[str, Any]:
@@ -96,12 +104,7 @@ def observed() -> dict[str, Any]:
     """
     from uring.observe import observe  # noqa: PLC0415 - what only wants the kernel's word does not load it
 
-    found = {}
-    for one in observe():
-        extra = {"value": one.value, "claimed": one.claimed}
-        found[one.id] = {"state": one.state.value, "evidence": one.evidence} | {
-            name: value for name, value in extra.items() if value is not None
-        }
+    found = {one.id: _said(one) for one in observe()}
     return features() | {"capabilities": found}
 
 

@@ -1,6 +1,5 @@
 """Items of what a suite observes of a kernel in one go, without a test for each: pytest knows them like any others."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from _pytest.mark.expression import Expression
 
 from harness.cells import Cell
 from harness.facts import OBSERVED
-from harness.suites import DEFAULT_MODE, Observation, Suite
+from harness.suites import DEFAULT_MODE, Observation, Suite, load
 from harness.unsupported import Unsupported
 
 # Of `Observation.describe`, what results show as it is.
@@ -116,13 +115,6 @@ def cells_for(collector: pytest.Collector, cells: Sequence[Cell]) -> Sequence[Ce
 def observer_of(item: pytest.Item | None) -> str | None:
     """What an item is observed with, if it is."""
     return item.observer if isinstance(item, ObservedItem) else None
-
-
-def load(name: str) -> Callable[..., Any]:
-    """Import a `module:function`."""
-    module, _, function = name.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return found
 
 
 def _shown(path: Path) -> str:

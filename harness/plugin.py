@@ -224,7 +224,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Collect what suites observe without a test for each."""
-    if not any(file_path == place for place in parent.config.stash[OBSERVED_FILES]):
+    if file_path not in parent.config.stash[OBSERVED_FILES]:
         return None
     from harness.observed import file_of  # noqa: PLC0415 - few sessions have one
 

@@ -8,7 +8,7 @@ A suite registers itself with a hook, in a plugin of its own:
 """
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -83,7 +83,7 @@ def kernel_facts_of(suites: Iterable[Suite]) -> list[str]:
 
 def capabilities_of(suites: Iterable[Suite]) -> list[dict[str, Any]]:
     """Everything that the suites know to look for."""
-    return [one for suite in suites if suite.capabilities is not None for one in _call(suite.capabilities)]
+    return [one for suite in suites if suite.capabilities is not None for one in load(suite.capabilities)()]
 
 
 def facts_of_kernel(functions: Iterable[str]) -> dict[str, Any]:
@@ -94,10 +94,11 @@ def facts_of_kernel(functions: Iterable[str]) -> dict[str, Any]:
     """
     facts: dict[str, Any] = {}
     for name in functions:
-        facts |= cast(Mapping[str, Any], _call(name))
+        facts |= cast(Mapping[str, Any], load(name)())
     return facts
 
 
-def _call(name: str) -> Any:
+def load(name: str) -> Callable[..., Any]:
+    """Import a `module:function` of a suite's."""
     module, _, function = name.partition(":")
-    return getattr(importlib.import_module(module), function)()
+    return cast(Callable[..., Any], getattr(importlib.import_module(module), function))

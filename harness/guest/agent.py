@@ -189,16 +189,17 @@ class Agent(HostSettings):
     def _run(self, session: pytest.Session, wanted: dict[str, Any]) -> None:
         """Have a list of items run, and say how that went."""
         places, is_told, unbegun_count = wanted["items"], False, 0
+        is_observed = "observer" in wanted
         while places:
             runner, before = self._ready(session)
-            name = places[0] if "observer" in wanted else session.items[places[0]].nodeid
+            name = places[0] if is_observed else session.items[places[0]].nodeid
             between, notes = self._log.begin(name), self._take_notes()
             if not is_told or between or notes:
                 self._send("started", between=between, notes=notes)
                 is_told = True
             self._reports, self._is_good = [], True
             (kind, how), message = self._watch(runner, {**wanted, "items": places})
-            if "observer" in wanted:
+            if is_observed:
                 self._tell_observed(runner)
             is_between, done_count = runner.progress.is_between_items, runner.progress.done_count
             before = replace(before, available_kib=before.available_kib - runner.progress.lost_kib)
@@ -212,7 +213,7 @@ class Agent(HostSettings):
                 self._give_up(runner.wait(_END_TIMEOUT_S))
                 continue
             unbegun_count = 0
-            name = places[0] if "observer" in wanted else session.items[places[0]].nodeid
+            name = places[0] if is_observed else session.items[places[0]].nodeid
             if message is None:
                 words = self._last_words(runner, name, session, before)
                 self._send(kind, item=places[0], reports=self._reports, how=how, notes=self._take_notes(), **words)

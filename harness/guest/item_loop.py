@@ -6,7 +6,6 @@ closely, has the last word, and hands over the rest of the list.
 
 import contextlib
 import faulthandler
-import importlib
 import os
 import signal
 import termios
@@ -28,6 +27,7 @@ from harness.guest.progress import Progress
 from harness.guest.quick_check import QuickCheck
 from harness.guest.wire import FIRST_DESCRIPTOR, Wire
 from harness.report_attributes import ADDED_KEYWORDS, FAILED_SUBTESTS, IS_DRAWN
+from harness.suites import load
 
 STACKS_SIGNAL = signal.SIGRTMAX - 1
 # What is larger is the agent's to send: the kernel takes no more at once, and who is killed meanwhile leaves a half.
@@ -199,10 +199,9 @@ class ItemLoop:
         What is found is told together: to wait for a message to leave takes longer than to observe. The agent finds it
         in `Progress`, should this process end; and whoever loses the guest asks for single ones.
         """
-        module, _, function = wanted["observer"].partition(":")
         names, progress = wanted["items"], self._lines.progress
         self._mark(names[0], cell)
-        observations = getattr(importlib.import_module(module), function)(names)
+        observations = load(wanted["observer"])(names)
         for count, name in enumerate(names, 1):
             progress.begin_observing()
             begun_s = time.monotonic()
