@@ -137,8 +137,9 @@ class Guests:
         self._handed_cell: Cell | None = None
         # What it told of items of that list before their turn came here.
         self._told: deque[dict[str, Any]] = deque()
-        # Whether it tells of several of them at once.
+        # Whether it tells of several of them at once; and how it was lost when it did, until one is found to blame.
         self._is_together = False
+        self._unblamed: GuestEnd | None = None
         # How much the console had when they were handed over.
         self._console_size = 0
         # Of the item in hand: what the kernel said since the one before.
@@ -198,12 +199,13 @@ class Guests:
             facts = self._follow(guest, cell, item, attempt)
             if self._is_together and facts.guest_end is not None and facts.guest_end.how not in _ENDED:
                 # Which of those it was that the guest did not tell of yet, asking for one at a time will show.
-                self._note(
-                    key,
-                    f"a guest was lost at {item} or behind it ({facts.guest_end.message}); they were observed singly",
-                )
+                self._unblamed = facts.guest_end.behind(item)
+                self._note(key, f"{self._unblamed.message}; the rest was observed singly")
                 guest = self._begin(cell, item, following, lambda: rest, observer, is_singly=True)
                 facts = self._follow(guest, cell, item, attempt)
+            if self._unblamed is not None and (facts.guest_end is not None or not self._handed_over):
+                # If nobody does it again, the last one has to stand for all: no crash passes.
+                facts, self._unblamed = replace(facts, guest_end=facts.guest_end or self._unblamed), None
             attempt.facts = replace(facts, between=self._between, previous=self._previous_here)
         except SkippedError as error:
             attempt.facts = Facts(guest_end=GuestEnd("skipped", str(error)))

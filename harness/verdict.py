@@ -8,7 +8,7 @@ one is believed, and the evidence holds them all.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from reports.results import Qualifier, Status, severity
 from vm.console import last_traceback
@@ -65,6 +65,10 @@ class GuestEnd:
     console: str = ""
     # Where threads and tasks were, as far as the guest could still say.
     stacks: Sequence[str] = ()
+
+    def behind(self, item: str) -> Self:
+        """The same of a guest that may have been at another item by then."""
+        return replace(self, message=f"a guest was lost at {item} or behind it: {self.message}")
 
 
 @dataclass(frozen=True, slots=True)
