@@ -56,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, and the files that tests were in before they had a folder of their own."""
     config.args = [_moved(argument, config.invocation_params.dir) for argument in config.args]
     config.addinivalue_line("markers", "capability: something that a kernel is seen to have or to lack, and no test")
+    config.addinivalue_line("markers", "needs(*ids): the capabilities that the test needs beside its `symbols`")
     config.addinivalue_line("markers", "zig(title): the test of Zig's std.os.linux.IoUring that this one ports")
 
 

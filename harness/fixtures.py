@@ -14,6 +14,7 @@ from harness.cells import CURRENT, Cell
 MARKERS = (
     "since(version): the documented minimum kernel: an expectation to check against, never a gate",
     "title(words): what the report calls the test",
+    "kind(name): which kind of test it is, among those of its suite",
     "symbols(*names): the names of an API that the test exercises, what it is about first",
     "group(title): the table of the report that the test belongs to",
 )

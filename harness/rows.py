@@ -50,7 +50,7 @@ def describe(item: pytest.Item, recorded: Sequence[str]) -> dict[str, Any]:
     Args:
         item: the test in some cell.
         recorded: the suite's markers whose argument is recorded; the first one that there is says what kind of test
-            it is, and gives the title of one that has no `title` of its own.
+            it is where no `kind` does, and gives the title of one that has no `title` of its own.
     """
     if isinstance(item, ObservedItem):
         return item.describe()
@@ -77,7 +77,7 @@ def describe(item: pytest.Item, recorded: Sequence[str]) -> dict[str, Any]:
         or doc.split("\n", 1)[0].removesuffix(".")
         or item.name.partition("[")[0],
         **told,
-        "kind": kind or "own",
+        "kind": argument("kind") or kind or "own",
         "symbols": arguments("symbols"),
         "group": argument("group") or "",
         "doc": doc,

@@ -84,6 +84,10 @@ class FilePreps(SqeFields):
         """fallocate(2). Since 5.6."""
         self._write(OP.FALLOCATE, fd, offset, len, mode)
 
+    def prep_ftruncate(self, fd: int, len: int) -> None:  # noqa: A002 - the call's name
+        """ftruncate(2). Since 6.9."""
+        self._write(OP.FTRUNCATE, fd, len)
+
     def prep_statx(self, fd: int, path: Path, flags: int, mask: int, buf: Address) -> None:
         """statx(2) into a `Statx`. Since 5.6."""
         address, path_pin = path_of(path)

@@ -111,6 +111,12 @@ class FileOperations(RingCore):
         sqe.prep_fallocate(fd, mode, offset, len)
         return self._take(sqe, user_data)
 
+    def ftruncate(self, user_data: int, fd: int, len: int) -> io_uring_sqe:
+        """Queue ftruncate(2) to `len` bytes. Since 6.9."""
+        sqe = self.sq.vacant()
+        sqe.prep_ftruncate(fd, len)
+        return self._take(sqe, user_data)
+
     def statx(self, user_data: int, fd: int, path: Path, flags: int, mask: int, buf: Address) -> io_uring_sqe:
         """Queue statx(2) into a `Statx`. Since 5.6."""
         sqe = self.sq.vacant()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import uring
-from conformance.zig.support import completion, unsupported_if
+from conformance.support import completion, listening, tcp_socket
+from conformance.zig.support import unsupported_if
 from uring import E
 
 _ACCEPT = 0xAAAAAAAA
@@ -59,18 +59,3 @@ def socket_test_harness(io_uring: uring.IoUring, host: str) -> Iterator[SocketTe
         assert completion(_CONNECT, 0) == cqe_connect
 
         yield SocketTestHarness(listener.fileno(), cqe_accept.res, client.fileno())
-
-
-def tcp_socket() -> socket.socket:
-    """A TCP socket, closed by the `with` that it is used in."""
-    return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-
-
-@contextmanager
-def listening(host: str) -> Iterator[socket.socket]:
-    """A TCP socket that listens on a free port, with a backlog of one."""
-    with tcp_socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, 0))
-        listener.listen(1)
-        yield listener

@@ -1,21 +1,13 @@
-"""What the ported tests share: completions to compare with, Zig's ways to give up, files that are closed."""
+"""Zig's ways to say that a kernel is too old for a test."""
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import uring
 from conformance.fixtures import RingFactory
 from harness.unsupported import unsupported
-
-
-def completion(user_data: int, res: int, flags: int = 0) -> uring.io_uring_cqe:
-    """The completion a test expects, all three fields of it."""
-    return uring.io_uring_cqe(user_data=user_data, res=res, flags=flags)
 
 
 def unsupported_if(cqe: uring.io_uring_cqe, operation: str, *refusals: uring.E) -> None:
@@ -69,33 +61,3 @@ def _probe(ring: RingFactory, operation: uring.IORING_OP) -> str:
         return f"IORING_REGISTER_PROBE: {error}"
     has = "has" if probe.is_supported(operation) else "lacks"
     return f"IORING_REGISTER_PROBE: {has} IORING_OP_{operation.name}, last_op is {probe.last_op}"
-
-
-@contextmanager
-def opened(path: str | os.PathLike[str], flags: int = os.O_RDONLY, mode: int = 0o666) -> Iterator[int]:
-    """A file descriptor for the length of a block."""
-    fd = os.open(path, flags, mode)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def owned_fds() -> Iterator[set[int]]:
-    """File descriptors that requests make or close: those still in the set when the block ends are closed."""
-    fds: set[int] = set()
-    try:
-        yield fds
-    finally:
-        for fd in fds:
-            try:
-                os.close(fd)
-            except OSError as error:
-                # A test that failed between a close through the ring and its completion could not take it out.
-                if error.errno != errno.EBADF:
-                    raise
-
-
-#: How Zig's tests create a file: empty, for reading and writing.
-CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC

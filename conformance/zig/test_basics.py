@@ -8,7 +8,7 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.zig.support import completion
+from conformance.support import completion
 from uring import IORING_OP, IOSQE_IO_DRAIN
 from uring.cqe import CQE_LAYOUT
 

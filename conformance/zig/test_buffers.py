@@ -9,8 +9,9 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
+from conformance.support import completion, opened
 from conformance.zig.sockets import socket_test_harness
-from conformance.zig.support import completion, opened, unsupported_if
+from conformance.zig.support import unsupported_if
 from harness.unsupported import unsupported
 from uring import (
     IORING_CQE_F_BUFFER,

@@ -10,8 +10,8 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.zig.sockets import listening, tcp_socket
-from conformance.zig.support import opened, owned_fds, require_kernel
+from conformance.support import listening, opened, owned_fds, tcp_socket
+from conformance.zig.support import require_kernel
 from uring import IORING_CQE_F_MORE, IORING_FILE_INDEX_ALLOC, IORING_OP, IOSQE_FIXED_FILE, E
 
 pytestmark = pytest.mark.group("Direct descriptors")

@@ -10,7 +10,8 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.zig.support import CREATE, completion, opened, owned_fds, unsupported_if
+from conformance.support import CREATE, completion, opened, owned_fds
+from conformance.zig.support import unsupported_if
 from harness.unsupported import unsupported
 from uring import IORING_OP, IOSQE_FIXED_FILE, IOSQE_IO_LINK, E
 

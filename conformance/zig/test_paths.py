@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from conformance.fixtures import RingFactory
-from conformance.zig.support import CREATE, completion, opened, unsupported_if
+from conformance.support import CREATE, completion, opened
+from conformance.zig.support import unsupported_if
 from uring import IORING_OP, E
 
 pytestmark = pytest.mark.group("Paths")

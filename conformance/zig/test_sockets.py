@@ -10,8 +10,9 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.zig.sockets import listening, socket_test_harness, tcp_socket
-from conformance.zig.support import completion, owned_fds, require_kernel, unsupported_if
+from conformance.support import completion, listening, owned_fds, tcp_socket
+from conformance.zig.sockets import socket_test_harness
+from conformance.zig.support import require_kernel, unsupported_if
 from harness.unsupported import unsupported
 from uring import (
     IORING_CQE_F_MORE,

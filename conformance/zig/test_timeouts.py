@@ -7,8 +7,9 @@ import time
 import pytest
 
 from conformance.fixtures import RingFactory
+from conformance.support import completion
 from conformance.zig.sockets import socket_test_harness
-from conformance.zig.support import completion, unsupported_if
+from conformance.zig.support import unsupported_if
 from uring import IORING_FEAT_RW_CUR_POS, IORING_OP, IOSQE_IO_LINK, E, IoUring, kernel_timespec
 
 pytestmark = pytest.mark.group("Timeouts")

@@ -1,12 +1,13 @@
-"""Write golden.json again: what Zig 0.15.1 and the kernel's newest header say about io_uring's ABI.
+"""Write golden.json again: what Zig 0.15.1, liburing and the kernel's newest headers say about io_uring's ABI.
 
     python tests/uring/golden/regenerate.py            (tox -e golden)
 
-Needs `ziglang==0.15.1` from PyPI beside the running Python. Two programs are compiled and run: dump.zig prints Zig's
+Needs `ziglang==0.15.1` from PyPI beside the running Python. Three programs are compiled and run: dump.zig prints Zig's
 constants, struct layouts and every `prep_*` with a spread of arguments; a C program made here prints every constant of
-<linux/io_uring.h> and the layouts of its structures. The header comes out of Debian's newest linux-libc-dev, fetched
-with apt into a directory of its own (no root; signatures are checked), or from --headers. Nothing of `uring` is
-involved: that is the point of it.
+<linux/io_uring.h> and the layouts of its structures, another what liburing's `io_uring_prep_*` make of the cases in
+liburing_cases.py. The headers come out of Debian's newest linux-libc-dev and liburing-dev, fetched with apt into a
+directory of its own (no root; signatures are checked), or from --headers. Nothing of `uring` is involved: that is the
+point of it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from liburing_cases import CASES, Pointer, Slice
+
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "golden.json"
 ZIG_VERSION = "0.15.1"
 TARGET = "x86_64-linux-musl"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SUITES = ("experimental", "sid")
+# The newest headers are where apt takes nothing from unless it is told to.
+PACKAGES = {"linux-libc-dev": f"/{SUITES[0]}", "liburing-dev": ""}
 
 # Structures whose C layout is compared; the field names are the header's.
 C_STRUCTS = {
@@ -95,8 +100,51 @@ def from_header(work: Path, headers: Path) -> dict[str, Any]:
     return dict(json.loads(run(work / "header").stdout))
 
 
-def debian_headers(work: Path) -> tuple[Path, str]:
-    """The newest kernel headers Debian has, unpacked, and their version; the mirror is the one this machine uses."""
+def from_liburing(work: Path, headers: Path) -> list[dict[str, Any]]:
+    """What its functions write into a cleared entry."""
+    lines = ["#define _GNU_SOURCE", "#include <stdio.h>", "#include <string.h>", "#include <liburing.h>"]
+    lines.append("static struct io_uring_sqe sqe;")
+    lines.append("static void show(void) {")
+    lines.append('for (unsigned i = 0; i < sizeof(sqe); i++) printf("%02x", ((unsigned char *)&sqe)[i]);')
+    lines += ['puts("");', "memset(&sqe, 0, sizeof(sqe));", "}", "int main(void) {"]
+    lines += [
+        f"io_uring_prep_{name}({', '.join(['&sqe', *map(in_c, arguments)])}); show();" for name, *arguments in CASES
+    ]
+    lines += ["return 0;", "}"]
+    source = work / "liburing.c"
+    source.write_text("\n".join(lines), encoding="utf-8")
+    zig("cc", "-target", TARGET, "-w", "-I", headers, source, "-o", work / "liburing")
+    entries = run(work / "liburing").stdout.split()
+    return [
+        {"name": f"prep_{name}", "arguments": [in_json(argument) for argument in arguments], "sqe": entry}
+        for (name, *arguments), entry in zip(CASES, entries, strict=True)
+    ]
+
+
+def in_c(argument: Any) -> str:
+    """An argument in C; a buffer is two of them."""
+    match argument:
+        case Slice(address, length):
+            return f"(void *){address:#x}, {length:#x}"
+        case Pointer(address):
+            return f"(void *){address:#x}"
+        case _:
+            return f"{argument}ll" if argument < 0 else f"{argument:#x}ull"
+
+
+def in_json(argument: Any) -> Any:
+    """An argument as golden.json has them."""
+    match argument:
+        case Slice(address, length):
+            return {"slice": [address, length]}
+        case Pointer(address):
+            return {"pointer": address}
+        case _:
+            return argument
+
+
+def debian_headers(work: Path) -> tuple[Path, dict[str, str]]:
+    """The newest headers Debian has, unpacked, and their versions; the mirror is the one this machine uses."""
     targets = run("apt-get", "indextargets", "--format", "$(SITE) $(ORIGIN)", "Created-By: Packages").stdout
     sites = [line.split()[0] for line in targets.splitlines() if line.endswith(" Debian")]
     if not sites:
@@ -117,17 +165,21 @@ def debian_headers(work: Path) -> tuple[Path, str]:
         "-oAPT::Sandbox::User=root",
     ]
     run("apt-get", *options, "update")
-    run("apt-get", *options, "download", f"linux-libc-dev/{SUITES[0]}", cwd=root)
-    package = next(root.glob("linux-libc-dev_*.deb"))
-    run("dpkg-deb", "-x", package, root / "unpacked")
-    version = run("dpkg-deb", "-f", package, "Version").stdout.strip()
-    return root / "unpacked" / "usr" / "include", version
+    versions = {}
+    for name, suite in PACKAGES.items():
+        run("apt-get", *options, "download", name + suite, cwd=root)
+        package = next(root.glob(f"{name}_*.deb"))
+        run("dpkg-deb", "-x", package, root / "unpacked")
+        versions[name] = run("dpkg-deb", "-f", package, "Version").stdout.strip()
+    return root / "unpacked" / "usr" / "include", versions
 
 
 def main() -> None:
     """Compile, run, write; or compare with --check."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--headers", type=Path, help="directory above linux/io_uring.h, instead of Debian's newest")
+    parser.add_argument(
+        "--headers", type=Path, help="directory above linux/io_uring.h and liburing.h, instead of Debian's"
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; fail when golden.json would change")
     arguments = parser.parse_args()
     version = zig("version").stdout.strip()
@@ -135,10 +187,12 @@ def main() -> None:
         raise SystemExit(f"ziglang {version} is installed, {ZIG_VERSION} is wanted: pip install ziglang=={ZIG_VERSION}")
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        headers, release = (arguments.headers, "given") if arguments.headers else debian_headers(work)
+        headers, versions = (arguments.headers, {}) if arguments.headers else debian_headers(work)
+        libc, liburing = (versions.get(name, "given") for name in PACKAGES)
         golden = {
             "zig": from_zig(work),
-            "linux": {"linux-libc-dev": release, **from_header(work, headers)},
+            "linux": {"linux-libc-dev": libc, **from_header(work, headers)},
+            "liburing": {"liburing-dev": liburing, "cases": from_liburing(work, headers)},
         }
     text = compact(golden)
     before = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else {}
@@ -153,7 +207,8 @@ def main() -> None:
         print("golden.json is up to date")
         return
     GOLDEN.write_text(text, encoding="utf-8")
-    print(f"{GOLDEN.name}: {len(golden['zig']['cases'])} cases, {len(golden['linux']['constants'])} kernel constants")
+    cases = len(golden["zig"]["cases"]) + len(golden["liburing"]["cases"])
+    print(f"{GOLDEN.name}: {cases} cases, {len(golden['linux']['constants'])} kernel constants")
 
 
 def compact(golden: dict[str, Any]) -> str:

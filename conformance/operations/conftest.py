@@ -1,0 +1,71 @@
+"""What holds for every functional test: where a kernel is seen to lack what it needs, it does not run.
+
+The first kernel that should pass it is the newest of those that first had what it needs.
+"""
+
+import re
+from collections.abc import Iterable
+
+import pytest
+
+import uring
+from harness.unsupported import unsupported
+from uring.observe import Observation, State, find
+
+pytest.register_assert_rewrite("conformance.operations.support")
+
+# What was seen of the running kernel, by the names that tests use.
+_SEEN: dict[str, Observation] = {}
+# The first kernel that has io_uring.
+_OLDEST = "5.1"
+_MISSING = {State.LACKS: "is not supported", State.OFF: "is switched off"}
+
+
+def _needs(item: pytest.Item) -> list[str]:
+    """The capabilities that a test needs: the kernel's names in `symbols` that are some, and all in `needs`."""
+    named = [str(name) for marker in item.iter_markers("symbols") for name in marker.args if _is_capability(name)]
+    return named + [str(name) for marker in item.iter_markers("needs") for name in marker.args]
+
+
+def _is_capability(name: str) -> bool:
+    try:
+        find(name)
+    except KeyError:
+        return False
+    return True
+
+
+@pytest.fixture(autouse=True)
+def needed(request: pytest.FixtureRequest) -> None:
+    """End the test as unsupported on a kernel that is seen to lack what it needs.
+
+    Asked for beforehand: a kernel that ignores what it does not know would leave the test waiting. The needs of all
+    tests of a file are observed together, because a process is started for each observation.
+    """
+    needs = _needs(request.node)
+    if any(name not in _SEEN for name in needs):
+        together = {name for item in request.session.items if item.path == request.path for name in _needs(item)}
+        _SEEN.update(uring.capabilities(*sorted(together - _SEEN.keys())))
+    for name in needs:
+        seen = _SEEN[name]
+        if seen.state in _MISSING:
+            unsupported(f"{name} {_MISSING[seen.state]}", seen.evidence)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Say which kind of test it is, and since when kernels have what it needs, unless the test itself says so."""
+    if not hasattr(item.config.hook, "pytest_matrix_suite"):
+        return  # in a guest, where nobody asks
+    item.add_marker(pytest.mark.kind("operation"))
+    if item.get_closest_marker("since") is None:
+        item.add_marker(pytest.mark.since(_newest(_documented(_needs(item)))))
+
+
+def _documented(needs: Iterable[str]) -> list[str]:
+    from conformance.capabilities import BY_ID  # noqa: PLC0415 - guests do without
+
+    return [BY_ID[find(name).id].since or _OLDEST for name in needs]
+
+
+def _newest(versions: Iterable[str]) -> str:
+    return max(versions, key=lambda version: [int(part) for part in re.findall(r"\d+", version)], default=_OLDEST)
