@@ -69,6 +69,12 @@ class kernel_timespec(Structure):  # noqa: N801 - the kernel's name
     _fields_ = (("sec", c_int64), ("nsec", c_int64))
 
 
+class open_how(Structure):  # noqa: N801 - the kernel's name
+    """How openat2(2) opens: os.O_* bits, the mode of what is created, RESOLVE_* bits of <linux/openat2.h>."""
+
+    _fields_ = (("flags", c_uint64), ("mode", c_uint64), ("resolve", c_uint64))
+
+
 class epoll_event(Structure):  # noqa: N801 - the kernel's name
     """Argument of epoll_ctl(2); packed on x86-64 only."""
 
@@ -157,6 +163,32 @@ class io_uring_rsrc_register(Structure):  # noqa: N801 - the kernel's name
     """Argument of REGISTER_FILES2 and REGISTER_BUFFERS2."""
 
     _fields_ = (("nr", c_uint32), ("flags", c_uint32), ("resv2", c_uint64), ("data", c_uint64), ("tags", c_uint64))
+
+
+class io_uring_rsrc_update2(Structure):  # noqa: N801 - the kernel's name
+    """Argument of REGISTER_FILES_UPDATE2 and REGISTER_BUFFERS_UPDATE. Since 5.13."""
+
+    _fields_ = (
+        ("offset", c_uint32),
+        ("resv", c_uint32),
+        ("data", c_uint64),
+        ("tags", c_uint64),
+        ("nr", c_uint32),
+        ("resv2", c_uint32),
+    )
+
+
+class io_uring_clone_buffers(Structure):  # noqa: N801 - the kernel's name
+    """Argument of REGISTER_CLONE_BUFFERS. Since 6.12 (offsets and nr since 6.13)."""
+
+    _fields_ = (
+        ("src_fd", c_uint32),
+        ("flags", c_uint32),
+        ("src_off", c_uint32),
+        ("dst_off", c_uint32),
+        ("nr", c_uint32),
+        ("pad", c_uint32 * 3),
+    )
 
 
 class io_uring_files_update(Structure):  # noqa: N801 - the kernel's name

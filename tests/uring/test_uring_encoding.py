@@ -40,7 +40,7 @@ ENUMS = {
 }
 
 
-def to_python(name: str, position: int, value: Any) -> Any:
+def to_python(name: str, value: Any) -> Any:
     """The argument as a Python caller would pass it, at the address it had in Zig."""
     if not isinstance(value, dict):
         return value
@@ -50,11 +50,12 @@ def to_python(name: str, position: int, value: Any) -> Any:
     if "iovec" in value:
         return uring.iovec(*value["iovec"])
     address, length = value["slice"]
-    if name in ("prep_readv", "prep_writev"):
+    if name.startswith(("prep_readv", "prep_writev")):
         return (uring.iovec * length).from_address(address)
+    if name == "prep_epoll_wait":
+        return (uring.epoll_event * length).from_address(address)
     if name in ("prep_files_update", "prep_files_update_alloc"):
         return (ctypes.c_int32 * length).from_address(address)
-    assert position == 1, f"{name}: where else is a slice?"
     return uring.iovec(address, length)
 
 
@@ -66,7 +67,7 @@ def test_prep_writes_the_same_bytes_as_zig_and_liburing(name: str) -> None:
     for case in cases:
         sqe = uring.io_uring_sqe()
         sqe._view[:] = b"\xa5" * 64
-        arguments = [to_python(name, position, value) for position, value in enumerate(case["arguments"])]
+        arguments = [to_python(name, value) for value in case["arguments"]]
         getattr(sqe, name)(*arguments)
         assert case["sqe"] == bytes(sqe).hex(), case["arguments"]
 
@@ -88,7 +89,7 @@ def test_prep_clears_the_second_half_of_a_128_byte_entry(name: str) -> None:
     owner = Owner()
     memory = memoryview(bytearray(b"\xa5" * 256))
     sqe = uring.io_uring_sqe.at(memory, 128, owner)
-    getattr(sqe, name)(*(to_python(name, at, value) for at, value in enumerate(case["arguments"])))
+    getattr(sqe, name)(*(to_python(name, value) for value in case["arguments"]))
     assert case["sqe"] == bytes(sqe).hex()
     assert bytes(64) == bytes(memory[192:])
     assert bytes(memory[:128]) == b"\xa5" * 128, "wrote outside of the entry"

@@ -44,6 +44,39 @@ POINTERS: list[tuple[str, Callable[[], Any], Prep]] = [
     ("prep_symlinkat target", new_bytes, lambda sqe, it: sqe.prep_symlinkat(it, 1, "x")),
     ("prep_symlinkat link", new_bytes, lambda sqe, it: sqe.prep_symlinkat("x", 1, it)),
     ("prep_epoll_ctl", uring.epoll_event, lambda sqe, it: sqe.prep_epoll_ctl(1, 1, 1, it)),
+    ("prep_open", new_bytes, lambda sqe, it: sqe.prep_open(it, 0, 0)),
+    ("prep_open_direct", new_bytes, lambda sqe, it: sqe.prep_open_direct(it, 0, 0, 0)),
+    ("prep_openat2 path", new_bytes, lambda sqe, it: sqe.prep_openat2(1, it, uring.open_how())),
+    ("prep_openat2 how", uring.open_how, lambda sqe, it: sqe.prep_openat2(1, "x", it)),
+    ("prep_openat2_direct path", new_bytes, lambda sqe, it: sqe.prep_openat2_direct(1, it, uring.open_how(), 0)),
+    ("prep_openat2_direct how", uring.open_how, lambda sqe, it: sqe.prep_openat2_direct(1, "x", it, 0)),
+    ("prep_rename old", new_bytes, lambda sqe, it: sqe.prep_rename(it, "x")),
+    ("prep_rename new", new_bytes, lambda sqe, it: sqe.prep_rename("x", it)),
+    ("prep_link old", new_bytes, lambda sqe, it: sqe.prep_link(it, "x", 0)),
+    ("prep_link new", new_bytes, lambda sqe, it: sqe.prep_link("x", it, 0)),
+    ("prep_unlink", new_bytes, lambda sqe, it: sqe.prep_unlink(it, 0)),
+    ("prep_mkdir", new_bytes, lambda sqe, it: sqe.prep_mkdir(it, 0)),
+    ("prep_symlink target", new_bytes, lambda sqe, it: sqe.prep_symlink(it, "x")),
+    ("prep_symlink link", new_bytes, lambda sqe, it: sqe.prep_symlink("x", it)),
+    ("prep_getxattr name", new_bytes, lambda sqe, it: sqe.prep_getxattr(it, bytearray(8), "x")),
+    ("prep_getxattr value", lambda: bytearray(8), lambda sqe, it: sqe.prep_getxattr("x", it, "x")),
+    ("prep_getxattr path", new_bytes, lambda sqe, it: sqe.prep_getxattr("x", bytearray(8), it)),
+    ("prep_setxattr name", new_bytes, lambda sqe, it: sqe.prep_setxattr(it, b"x", "x", 0)),
+    ("prep_setxattr value", new_bytes, lambda sqe, it: sqe.prep_setxattr("x", it, "x", 0)),
+    ("prep_setxattr path", new_bytes, lambda sqe, it: sqe.prep_setxattr("x", b"x", it, 0)),
+    ("prep_fgetxattr name", new_bytes, lambda sqe, it: sqe.prep_fgetxattr(1, it, bytearray(8))),
+    ("prep_fgetxattr value", lambda: bytearray(8), lambda sqe, it: sqe.prep_fgetxattr(1, "x", it)),
+    ("prep_fsetxattr name", new_bytes, lambda sqe, it: sqe.prep_fsetxattr(1, it, b"x", 0)),
+    ("prep_fsetxattr value", new_bytes, lambda sqe, it: sqe.prep_fsetxattr(1, "x", it, 0)),
+    ("prep_madvise", lambda: bytearray(8), lambda sqe, it: sqe.prep_madvise(it, 0)),
+    ("prep_madvise64", lambda: bytearray(8), lambda sqe, it: sqe.prep_madvise64(it, 0)),
+    ("prep_readv2", lambda: bytearray(8), lambda sqe, it: sqe.prep_readv2(1, [it], 0, 0)),
+    ("prep_writev2", new_bytes, lambda sqe, it: sqe.prep_writev2(1, [it], 0, 0)),
+    ("prep_readv_fixed", lambda: bytearray(8), lambda sqe, it: sqe.prep_readv_fixed(1, [it], 0, 0, 0)),
+    ("prep_writev_fixed", new_bytes, lambda sqe, it: sqe.prep_writev_fixed(1, [it], 0, 0, 0)),
+    ("prep_pipe", ctypes.c_int32 * 2, lambda sqe, it: sqe.prep_pipe(it, 0)),
+    ("prep_pipe_direct", ctypes.c_int32 * 2, lambda sqe, it: sqe.prep_pipe_direct(it, 0, 0)),
+    ("prep_epoll_wait", uring.epoll_event * 2, lambda sqe, it: sqe.prep_epoll_wait(1, it, 0)),
     ("prep_accept addr", uring.sockaddr_in, lambda sqe, it: sqe.prep_accept(1, it, None, 0)),
     ("prep_accept addrlen", ctypes.c_uint32, lambda sqe, it: sqe.prep_accept(1, None, it, 0)),
     ("prep_accept_direct", uring.sockaddr_in, lambda sqe, it: sqe.prep_accept_direct(1, it, None, 0, 0)),
@@ -70,7 +103,8 @@ POINTERS: list[tuple[str, Callable[[], Any], Prep]] = [
     ("prep_waitid", uring.siginfo_t, lambda sqe, it: sqe.prep_waitid(1, 1, it, 0, 0)),
 ]
 # These hold no memory.
-WITHOUT = """nop rw fsync splice close close_direct fallocate listen shutdown socket socket_direct socket_direct_alloc
+WITHOUT = """nop nop128 rw fsync sync_file_range fadvise fadvise64 ftruncate read_multishot fixed_fd_install splice tee
+close close_direct fallocate listen shutdown socket socket_direct socket_direct_alloc
 timeout_remove poll_add poll_remove poll_update cancel cancel_fd remove_buffers"""
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 # Addresses that nothing lies at: entries are compared, never submitted. All of their bytes differ.
 HERE = 0x7F1E_2D3C_4B5A_6970
 THERE = 0x0A1B_2C3D_4E5F_6078
+ELSEWHERE = 0x1122_3344_5566_7788
 U16, U32, U64, I32 = (1 << 16) - 1, (1 << 32) - 1, (1 << 64) - 1, (1 << 31) - 1
 
 
@@ -27,7 +28,59 @@ class Slice(NamedTuple):
     length: int
 
 
+class Split(NamedTuple):
+    """A buffer whose length liburing takes as its last argument."""
+
+    address: int
+    length: int
+
+
+_CWD = -100
+# IORING_FILE_INDEX_ALLOC, and the last slot that can be named.
+_ALLOC, _LAST_SLOT = U32, U32 - 1
+
 CASES: tuple[tuple[Any, ...], ...] = (
+    # names
+    ("open", Pointer(HERE), 0o2101, 0o644),
+    ("open_direct", Pointer(HERE), 0o2101, 0o644, 0),
+    ("open_direct", Pointer(HERE), 0, 0, _ALLOC),
+    ("openat2", _CWD, Pointer(HERE), Pointer(THERE)),
+    ("openat2", I32, Pointer(THERE), Pointer(HERE)),
+    ("openat2_direct", 3, Pointer(HERE), Pointer(THERE), 5),
+    ("openat2_direct", _CWD, Pointer(HERE), Pointer(THERE), _ALLOC),
+    ("openat2_direct", _CWD, Pointer(HERE), Pointer(THERE), _LAST_SLOT - 1),
+    ("rename", Pointer(HERE), Pointer(THERE)),
+    ("unlink", Pointer(HERE), 0x200),
+    ("mkdir", Pointer(HERE), 0o751),
+    ("symlink", Pointer(HERE), Pointer(THERE)),
+    ("link", Pointer(HERE), Pointer(THERE), 0x400),
+    ("getxattr", Pointer(HERE), Split(THERE, 70), Pointer(ELSEWHERE)),
+    ("getxattr", Pointer(HERE), Split(0, 0), Pointer(ELSEWHERE)),
+    ("setxattr", Pointer(HERE), Split(THERE, U32), Pointer(ELSEWHERE), 2),
+    ("fgetxattr", 3, Pointer(HERE), Slice(THERE, 70)),
+    ("fsetxattr", 3, Pointer(HERE), Split(THERE, 70), 1),
+    # open files and memory
+    ("nop128",),
+    ("sync_file_range", 3, U32, U64, 7),
+    ("sync_file_range", I32, 0, 4096, 2),
+    ("fadvise", 3, U64, U32, 4),
+    ("fadvise64", 3, 4096, (1 << 63) - 1, 4),
+    ("madvise", Slice(HERE, U32), 4),
+    ("madvise64", Slice(HERE, (1 << 63) - 1), 4),
     ("ftruncate", 3, 0),
     ("ftruncate", I32, (1 << 63) - 1),
+    ("readv2", 3, Slice(HERE, 2), U64, 8),
+    ("writev2", 3, Slice(HERE, 2), 17, 16),
+    ("readv_fixed", 3, Slice(HERE, 2), U64, 8, U16),
+    ("writev_fixed", 3, Slice(HERE, 2), 17, 16, 1),
+    ("read_multishot", 3, U32, U64, U16),
+    ("read_multishot", I32, 0, 0, 1),
+    ("fixed_fd_install", I32, 1),
+    ("fixed_fd_install", 0, 0),
+    # pipes
+    ("tee", 3, 4, U32, 1 << 31 | 2),
+    ("pipe", Pointer(HERE), 0o2000000),
+    ("pipe_direct", Pointer(HERE), 0, 7),
+    ("pipe_direct", Pointer(HERE), 0, _ALLOC),
+    ("epoll_wait", 3, Slice(HERE, 9), 0),
 )

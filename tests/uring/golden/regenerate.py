@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from liburing_cases import CASES, Pointer, Slice
+from liburing_cases import CASES, Pointer, Slice, Split
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "golden.json"
@@ -41,10 +41,13 @@ C_STRUCTS = {
     "io_sqring_offsets": "head tail ring_mask ring_entries flags dropped array user_addr",
     "io_cqring_offsets": "head tail ring_mask ring_entries overflow cqes flags user_addr",
     "io_uring_rsrc_register": "nr flags resv2 data tags",
+    "io_uring_rsrc_update2": "offset resv data tags nr resv2",
+    "io_uring_clone_buffers": "src_fd flags src_off dst_off nr pad",
     "io_uring_files_update": "offset resv fds",
     "io_uring_file_index_range": "off len resv",
     "io_uring_probe_op": "op resv flags resv2",
     "io_uring_probe": "last_op ops_len resv resv2 ops",
+    "open_how": "flags mode resolve",
     "io_uring_buf": "addr len bid resv",
     "io_uring_buf_ring": "tail",
     "io_uring_buf_reg": "ring_addr ring_entries bgid flags",
@@ -79,7 +82,8 @@ def from_header(work: Path, headers: Path) -> dict[str, Any]:
     text = (headers / "linux" / "io_uring.h").read_text(encoding="utf-8")
     # Include guards and function-like macros have no value.
     names = sorted({*NAME.findall(text), *ENUMERATOR.findall(text)} - {"IORING_RESTRICTION_LAST"})
-    lines = ["#include <stddef.h>", "#include <stdio.h>", "#include <linux/io_uring.h>", "int main(void) {"]
+    lines = ["#include <stddef.h>", "#include <stdio.h>", "#include <linux/io_uring.h>"]
+    lines += ["#include <linux/openat2.h>", "int main(void) {"]
     lines.append('puts("{\\"constants\\": {");')
     lines += [
         f'printf("%s\\"{name}\\": %lld", {int(i > 0)} ? ", " : "", (long long)({name}));'
@@ -107,9 +111,7 @@ def from_liburing(work: Path, headers: Path) -> list[dict[str, Any]]:
     lines.append("static void show(void) {")
     lines.append('for (unsigned i = 0; i < sizeof(sqe); i++) printf("%02x", ((unsigned char *)&sqe)[i]);')
     lines += ['puts("");', "memset(&sqe, 0, sizeof(sqe));", "}", "int main(void) {"]
-    lines += [
-        f"io_uring_prep_{name}({', '.join(['&sqe', *map(in_c, arguments)])}); show();" for name, *arguments in CASES
-    ]
+    lines += [f"io_uring_prep_{name}({arguments_in_c(arguments)}); show();" for name, *arguments in CASES]
     lines += ["return 0;", "}"]
     source = work / "liburing.c"
     source.write_text("\n".join(lines), encoding="utf-8")
@@ -121,12 +123,18 @@ def from_liburing(work: Path, headers: Path) -> list[dict[str, Any]]:
     ]
 
 
+def arguments_in_c(arguments: list[Any]) -> str:
+    """What stands in a call."""
+    lengths = [f"{argument.length:#x}" for argument in arguments if isinstance(argument, Split)]
+    return ", ".join(["&sqe", *map(in_c, arguments), *lengths])
+
+
 def in_c(argument: Any) -> str:
-    """An argument in C; a buffer is two of them."""
+    """An argument in C; a buffer is two of them, unless its length comes last."""
     match argument:
         case Slice(address, length):
             return f"(void *){address:#x}, {length:#x}"
-        case Pointer(address):
+        case Pointer(address) | Split(address):
             return f"(void *){address:#x}"
         case _:
             return f"{argument}ll" if argument < 0 else f"{argument:#x}ull"
@@ -135,7 +143,7 @@ def in_c(argument: Any) -> str:
 def in_json(argument: Any) -> Any:
     """An argument as golden.json has them."""
     match argument:
-        case Slice(address, length):
+        case Slice(address, length) | Split(address, length):
             return {"slice": [address, length]}
         case Pointer(address):
             return {"pointer": address}
