@@ -110,6 +110,25 @@ REGISTER_BUFFERS: Table = {
     errno.EOPNOTSUPP: (errors.BufferNotSupported, "memory that maps a file cannot be registered"),
 }
 
+REGISTER_BUFFERS_UPDATE: Table = {
+    **_ANY_REGISTER,
+    errno.EINVAL: (
+        errors.ArgumentsInvalid,
+        "no buffers, a slot outside of the table, or a kernel before 5.13",
+    ),
+    errno.ENXIO: (errors.BuffersNotRegistered, "register buffers first, perhaps empty ones"),
+    errno.EOPNOTSUPP: (errors.BufferNotSupported, "memory that maps a file cannot be registered"),
+}
+
+REGISTER_CLONE_BUFFERS: Table = {
+    **_ANY_REGISTER,
+    errno.EBUSY: (errors.BuffersAlreadyRegistered, "unregister the present buffers first, or replace them"),
+    errno.EINVAL: (errors.ArgumentsInvalid, "the source has fewer buffers, or the kernel is older than 6.12"),
+    errno.ENXIO: (errors.BuffersNotRegistered, "the other ring has no buffers"),
+    errno.EOPNOTSUPP: (errors.OpcodeNotSupported, "the source is no ring"),
+    errno.EOVERFLOW: (errors.ArgumentsInvalid, "the source has fewer buffers, or the slots do not fit 32 bits"),
+}
+
 UNREGISTER_BUFFERS: Table = {
     **_ANY_REGISTER,
     errno.ENXIO: (errors.BuffersNotRegistered, "no buffers are registered"),

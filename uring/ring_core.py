@@ -143,7 +143,8 @@ class RingCore:
         self._keep_alive = keep_alive
         groups = lifetime.buffer_rings[fd] = {}
         self._in_flight = lifetime.InFlight(groups)
-        self._registered_buffers: object = None
+        # Slot -> what keeps the buffer in it alive.
+        self._registered_buffers: dict[int, object] = {}
         # Completions can be pending where only a system call brings them into view, and without TASKRUN_FLAG nothing
         # in the shared memory tells: polled I/O, and task work that waits until we enter the kernel.
         self._peek_enters = bool(
@@ -203,7 +204,7 @@ class RingCore:
             self._in_flight.clear()
         else:
             self._in_flight.abandon()
-        self._registered_buffers = None
+        self._registered_buffers = {}
 
     def __enter__(self) -> Self:
         self._check_open()

@@ -115,11 +115,12 @@ def io_uring_register_errno(fd: int, opcode: int, address: int, count: int) -> i
     return result if result >= 0 else -ctypes.get_errno()
 
 
-def io_uring_register(fd: int, opcode: int, address: int, count: int, table: tables.Table, call: str) -> None:
+def io_uring_register(fd: int, opcode: int, address: int, count: int, table: tables.Table, call: str) -> int:
     """Register or unregister something with a ring; errors are read from the `table` of the calling function."""
     result = io_uring_register_errno(fd, opcode, address, count)
     if result < 0:
         tables.fail(call, -result, table)
+    return result
 
 
 def mmap(size_bytes: int, flags: int, fd: int, offset: int, call: str) -> int:

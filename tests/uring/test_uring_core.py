@@ -458,4 +458,4 @@ def test_a_buffer_that_is_too_large_is_named(
     assert caught.value.errno == errno.EFAULT
     assert (f"buffer {at} has {size} bytes, and one can have 1 GiB" in str(caught.value)) is is_named
     assert "register_buffers of 2 buffers" in str(caught.value)
-    assert ring._registered_buffers is None
+    assert ring._registered_buffers == {}

@@ -71,12 +71,22 @@ ENXIO FilesNotRegistered*""",
     "register_buffers": """EBUSY BuffersAlreadyRegistered*
 EOPNOTSUPP BufferNotSupported*""",
     "unregister_buffers": "ENXIO BuffersNotRegistered",
+    "register_buffers_update_tag": """ENXIO BuffersNotRegistered
+EOPNOTSUPP BufferNotSupported""",
+    "clone_buffers": """EBUSY BuffersAlreadyRegistered
+ENXIO BuffersNotRegistered
+EOPNOTSUPP OpcodeNotSupported
+EOVERFLOW ArgumentsInvalid""",
     "get_probe": "",
     "register_napi": "EOPNOTSUPP OpcodeNotSupported*",
     "unregister_napi": "EOPNOTSUPP OpcodeNotSupported*",
     "setup_buf_ring": "EEXIST BufferGroupAlreadyRegistered*",
 }
 EXPECTED["submit"] = EXPECTED["enter"]
+EXPECTED["register_files_tags"] = EXPECTED["register_files"]
+EXPECTED["register_files_update_tag"] = EXPECTED["register_files_update"]
+EXPECTED["register_buffers_tags"] = EXPECTED["register_buffers_sparse"] = EXPECTED["register_buffers"]
+EXPECTED["clone_buffers_offset"] = EXPECTED["clone_buffers"]
 CALLS: dict[str, Callable[[uring.IoUring], Any]] = {
     "setup": lambda _: uring.IoUring(1),
     "enter": lambda ring: ring.enter(1, 0, 0),
@@ -94,12 +104,24 @@ CALLS: dict[str, Callable[[uring.IoUring], Any]] = {
     "unregister_eventfd": lambda ring: ring.unregister_eventfd(),
     "register_buffers": lambda ring: ring.register_buffers([bytearray(1)]),
     "unregister_buffers": lambda ring: ring.unregister_buffers(),
+    "register_files_tags": lambda ring: ring.register_files_tags([0], [1]),
+    "register_files_update_tag": lambda ring: ring.register_files_update_tag(0, [0], [1]),
+    "register_buffers_tags": lambda ring: ring.register_buffers_tags([bytearray(1)], [1]),
+    "register_buffers_sparse": lambda ring: ring.register_buffers_sparse(1),
+    "register_buffers_update_tag": lambda ring: ring.register_buffers_update_tag(0, [bytearray(1)], [1]),
+    "clone_buffers": lambda ring: ring.clone_buffers(ring),
+    "clone_buffers_offset": lambda ring: ring.clone_buffers_offset(ring, 0, 0, 1, 0),
     "get_probe": lambda ring: ring.get_probe(),
     "register_napi": lambda ring: ring.register_napi(uring.io_uring_napi()),
     "unregister_napi": lambda ring: ring.unregister_napi(uring.io_uring_napi()),
     "setup_buf_ring": lambda ring: uring.setup_buf_ring(ring.fd, 1, 7, uring.IOU_PBUF_RING_INC),
 }
-IN_MESSAGE = {"setup": "io_uring_setup", "enter": "io_uring_enter", "submit": "io_uring_enter"}
+IN_MESSAGE = {
+    "setup": "io_uring_setup",
+    "enter": "io_uring_enter",
+    "submit": "io_uring_enter",
+    "clone_buffers_offset": "clone_buffers",
+}
 
 
 def expected_of(call: str) -> dict[int, str]:
@@ -150,6 +172,9 @@ ADVICE = {
     ("register_eventfd", errno.EBADF): "the descriptor",
     ("register_eventfd", errno.EINVAL): "eventfd",
     ("register_buffers", errno.EINVAL): "buffers",
+    ("register_buffers_update_tag", errno.EINVAL): "5.13",
+    ("clone_buffers", errno.EINVAL): "6.12",
+    ("clone_buffers", errno.EOVERFLOW): "fewer",
     ("get_probe", errno.EINVAL): "5.6",
     ("register_napi", errno.EINVAL): "6.9",
     ("setup_buf_ring", errno.EINVAL): "5.19",
