@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_uring_encoding import ZIG, to_python
+from test_uring_encoding import CASES, to_python
 
 import uring
 
@@ -23,19 +23,25 @@ PREP_OF = {
     "accept_multishot": "prep_multishot_accept",
     "accept_multishot_direct": "prep_multishot_accept_direct",
 }
-SAME_NAME = """nop fsync write writev splice read_fixed write_fixed openat openat_direct close close_direct fallocate
-statx renameat unlinkat mkdirat symlinkat linkat epoll_ctl accept connect bind listen shutdown socket socket_direct
-socket_direct_alloc send send_zc send_zc_fixed recvmsg sendmsg sendmsg_zc cmd_sock timeout timeout_remove link_timeout
-poll_add poll_remove poll_update cancel provide_buffers remove_buffers waitid"""
-# Two operations take a buffer or a list of them.
-BY_ARGUMENT = [("read", "prep_read"), ("read", "prep_readv"), ("recv", "prep_recv")]
-OPERATIONS = [*((name, f"prep_{name}") for name in SAME_NAME.split()), *PREP_OF.items(), *BY_ARGUMENT]
+# All others have its name.
+OWN = {"accept_direct", "setsockopt", "getsockopt", "forget"}
+METHODS = {
+    name
+    for name in dir(uring.IoUring)
+    if not name.startswith("_")
+    and callable(method := getattr(uring.IoUring, name))
+    and "user_data" in method.__code__.co_varnames[:2]
+}
+SAME_NAME = sorted(name for name in METHODS - OWN if hasattr(uring.io_uring_sqe, f"prep_{name}"))
+# One operation takes a buffer or a list of them.
+BY_ARGUMENT = [("read", "prep_readv")]
+OPERATIONS = [*((name, f"prep_{name}") for name in SAME_NAME), *PREP_OF.items(), *BY_ARGUMENT]
 
 
 @pytest.mark.parametrize(("operation", "prep"), OPERATIONS, ids=lambda name: name)
-def test_operation_queues_what_zig_prepares(ring: uring.IoUring, operation: str, prep: str) -> None:
-    """All of Zig's cases through the ring: the same bytes, and `user_data`; the entry is taken."""
-    cases = [case for case in ZIG["cases"] if case["name"] == prep]
+def test_operation_queues_what_its_prep_writes(ring: uring.IoUring, operation: str, prep: str) -> None:
+    """All of Zig's and liburing's cases through the ring: the same bytes, and `user_data`; the entry is taken."""
+    cases = [case for case in CASES if case["name"] == prep]
     assert cases
     for case in cases:
         arguments = [to_python(prep, position, value) for position, value in enumerate(case["arguments"])]
@@ -50,15 +56,7 @@ def test_operation_queues_what_zig_prepares(ring: uring.IoUring, operation: str,
 
 def test_every_operation_is_compared() -> None:
     """Anything that takes `user_data` first is in the table above or in a test of its own below."""
-    own = {"accept_direct", "setsockopt", "getsockopt", "forget"}
-    methods = {
-        name
-        for name in dir(uring.IoUring)
-        if not name.startswith("_")
-        and callable(method := getattr(uring.IoUring, name))
-        and "user_data" in method.__code__.co_varnames[:2]
-    }
-    assert methods == {name for name, _ in OPERATIONS} | own
+    assert METHODS == {name for name, _ in OPERATIONS} | OWN
 
 
 def test_accept_direct_lets_the_kernel_choose_the_slot(ring: uring.IoUring) -> None:
@@ -106,12 +104,37 @@ def test_socket_options(ring: uring.IoUring, operation: str, command: int) -> No
 
 
 def test_lengths_of_addresses(ring: uring.IoUring) -> None:
-    """connect and bind take the length from the address object when none is given."""
+    """connect, bind and sendto take the length from the address object when none is given."""
     assert ring.connect(1, 5, uring.sockaddr_in("127.0.0.1", 80)).off == 16
     assert ring.bind(1, 5, uring.sockaddr_in6("::1", 80)).off == 28
     assert ring.connect(1, 5, uring.sockaddr_un("/run/x")).off == 2 + 7
     assert ring.connect(1, 5, uring.sockaddr_un(b"\0abstract")).off == 2 + 9
     assert ring.connect(1, 5, bytes(16), 7).off == 7
+    assert ring.sendto(1, 5, b"x", 0, uring.sockaddr_in6("::1", 80)).splice_fd_in == 28
+    sqe = ring.send_zc(1, 5, b"x", 0, 0)
+    sqe.send_set_addr(uring.sockaddr_in("127.0.0.1", 80))
+    assert (sqe.splice_fd_in, bytes(uring.sockaddr_in.from_address(sqe.off))) == (
+        16,
+        bytes(uring.sockaddr_in("127.0.0.1", 80)),
+    )
+
+
+def test_length_of_an_address_on_a_big_endian_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the first 16 bits of its word."""
+    from uring import prep_network
+
+    monkeypatch.setattr(prep_network.sys, "byteorder", "big")
+    sqe = uring.io_uring_sqe()
+    sqe.send_set_addr(bytes(28))
+    assert sqe.splice_fd_in == 28 << 16
+
+
+def test_multishot_receive_selects_a_group(ring: uring.IoUring) -> None:
+    """As IORING_OP_RECV does; the length is the most that a completion brings."""
+    sqe = ring.recv_multishot(7, 5, uring.BufferSelection(3, 9), 1)
+    expected = uring.io_uring_sqe(opcode=27, fd=5, len=9, rw_flags=1, user_data=7, buf_index=3)
+    expected.flags, expected.ioprio = uring.IOSQE_BUFFER_SELECT, uring.IORING_RECV_MULTISHOT
+    assert sqe == expected
 
 
 def test_socket_addresses() -> None:
