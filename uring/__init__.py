@@ -19,6 +19,11 @@ from .addresses import (
 from .asking import (
     capabilities,
 )
+from .buf_ring import (
+    buf_ring_available,
+    buf_ring_cq_advance,
+    buf_ring_head,
+)
 from .buffers import (
     BufferGroup,
     buf_ring_add,
@@ -258,6 +263,12 @@ from .queues import (
     CompletionQueue,
     SubmissionQueue,
 )
+from .recvmsg import (
+    ReceivedMessage,
+    cmsghdr,
+    io_uring_recvmsg_out,
+    recvmsg_validate,
+)
 from .ring import (
     IoUring,
 )
@@ -274,6 +285,7 @@ from .structs import (
     io_sqring_offsets,
     io_uring_buf,
     io_uring_buf_reg,
+    io_uring_buf_status,
     io_uring_clone_buffers,
     io_uring_file_index_range,
     io_uring_files_update,
@@ -289,6 +301,9 @@ from .structs import (
     siginfo_t,
     socklen_t,
     statx_timestamp,
+)
+from .sync_msg import (
+    register_sync_msg,
 )
 
 __all__ = [
@@ -491,6 +506,7 @@ __all__ = [
     "ParamsOutsideAccessibleAddressSpace",
     "PermissionDenied",
     "ProcessFdQuotaExceeded",
+    "ReceivedMessage",
     "RingClosed",
     "RingInherited",
     "RingShuttingDown",
@@ -512,9 +528,13 @@ __all__ = [
     "UserFdQuotaExceeded",
     "buf_ring_add",
     "buf_ring_advance",
+    "buf_ring_available",
+    "buf_ring_cq_advance",
+    "buf_ring_head",
     "buf_ring_init",
     "buf_ring_mask",
     "capabilities",
+    "cmsghdr",
     "epoll_event",
     "free_buf_ring",
     "io_cqring_offsets",
@@ -522,6 +542,7 @@ __all__ = [
     "io_uring_buf",
     "io_uring_buf_reg",
     "io_uring_buf_ring",
+    "io_uring_buf_status",
     "io_uring_clone_buffers",
     "io_uring_cqe",
     "io_uring_file_index_range",
@@ -530,6 +551,7 @@ __all__ = [
     "io_uring_params",
     "io_uring_probe",
     "io_uring_probe_op",
+    "io_uring_recvmsg_out",
     "io_uring_rsrc_register",
     "io_uring_rsrc_update2",
     "io_uring_sqe",
@@ -538,6 +560,8 @@ __all__ = [
     "kernel_timespec",
     "msghdr",
     "open_how",
+    "recvmsg_validate",
+    "register_sync_msg",
     "setup_buf_ring",
     "siginfo_t",
     "sockaddr_in",

@@ -166,6 +166,21 @@ UNREGISTER_PBUF_RING: Table = {
     errno.ENOENT: (errors.BufferGroupNotRegistered, "no buffer ring has this group ID"),
 }
 
+REGISTER_PBUF_STATUS: Table = {
+    **_ANY_REGISTER,
+    errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 6.8, or the group's buffers are in no ring"),
+    errno.ENOENT: (errors.BufferGroupNotRegistered, "no buffer ring has this group ID"),
+}
+
+REGISTER_SEND_MSG_RING: Table = {
+    **_ANY_REGISTER,
+    errno.EBADF: (errors.FileDescriptorInvalid, "the entry's descriptor is not open"),
+    errno.EBADFD: (errors.FileDescriptorInBadState, "the entry's descriptor is no ring, or a disabled one"),
+    errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 6.13, or the entry sends no data"),
+    errno.EOVERFLOW: (errors.CompletionQueueOvercommitted, "the other ring's completion queue is full; reap there"),
+    errno.EOWNERDEAD: (errors.SubmissionThreadDead, "the task of the other ring is gone"),
+}
+
 MMAP: Table = {
     errno.EACCES: (errors.AccessDenied, "the descriptor forbids the mapping"),
     errno.EAGAIN: (errors.LockedMemoryLimitExceeded, "raise RLIMIT_MEMLOCK"),

@@ -1,4 +1,4 @@
-"""`prep_*` of socket operations, in Zig's argument order."""
+"""`prep_*` of socket operations and of messages between rings, in Zig's or liburing's argument order."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from .errors import ArgumentOutOfRange
 from .flags import (
     IORING_ACCEPT_MULTISHOT,
     IORING_FILE_INDEX_ALLOC,
+    IORING_MSG_DATA,
+    IORING_MSG_RING_FLAGS_PASS,
+    IORING_MSG_SEND_FD,
     IORING_RECV_MULTISHOT,
+    IORING_RECVSEND_BUNDLE,
     IORING_RECVSEND_FIXED_BUF,
 )
 from .memory import address_of, readable, writable, writable_address_of
-from .opcodes import OP
+from .opcodes import IO_URING_SOCKET_OP, OP
 from .prep_files import FilePreps
 from .sqe_fields import file_slot, signed32
 
@@ -35,7 +39,7 @@ def _two_words(first: int, second: int) -> int:
 
 
 class NetworkPreps(FilePreps):
-    """Socket operations."""
+    """Socket operations, and messages between rings."""
 
     __slots__ = ()
 
@@ -107,6 +111,31 @@ class NetworkPreps(FilePreps):
         address, size_bytes, pin = readable(buffer)
         self._write(OP.SEND, fd, 0, address, size_bytes, flags, pins=pin)
 
+    def prep_sendto(self, sockfd: int, buffer: Readable, flags: int, addr: Address, addrlen: int | None = None) -> None:
+        """sendto(2); `addrlen` defaults to the length of the address object. Since 6.0."""
+        self.prep_send(sockfd, buffer, flags)
+        self.send_set_addr(addr, addrlen)
+
+    def send_set_addr(self, dest_addr: Address, addr_len: int | None = None) -> None:
+        """Have a filled-in send or zero-copy send go to an address. Since 6.0; liburing's io_uring_prep_send_set_addr.
+
+        Args:
+            dest_addr: the address.
+            addr_len: defaults to the length of the address object.
+        """
+        self.off, pin = address_of(dest_addr)
+        # A field of 16 bits, and 16 that stay zero.
+        length = _length_of(dest_addr, addr_len)
+        self.splice_fd_in = signed32(length if sys.byteorder == "little" else length << 16)
+        self._pins = (self._pins, pin)
+
+    def prep_send_bundle(self, sockfd: int, len: int, flags: int) -> None:  # noqa: A002 - the call's name
+        """Send buffers of a group one after the other, up to `len` bytes or all (0); needs IOSQE_BUFFER_SELECT.
+
+        Since 6.10.
+        """
+        self._write(OP.SEND, sockfd, 0, 0, len, flags, IORING_RECVSEND_BUNDLE)
+
     def prep_send_zc(self, fd: int, buffer: Readable, flags: int, zc_flags: int) -> None:
         """send(2) without a copy; the buffer must not change before the notification. Since 6.0."""
         address, size_bytes, pin = readable(buffer)
@@ -138,6 +167,11 @@ class NetworkPreps(FilePreps):
         address, pin = address_of(msg)
         self._write(OP.SENDMSG_ZC, fd, 0, address, 1, flags, pins=pin)
 
+    def prep_sendmsg_zc_fixed(self, fd: int, msg: Address, flags: int, buf_index: int) -> None:
+        """sendmsg(2) without a copy, of parts of a registered buffer. Since 6.15."""
+        address, pin = address_of(msg)
+        self._write(OP.SENDMSG_ZC, fd, 0, address, 1, flags, IORING_RECVSEND_FIXED_BUF, buf_index, pins=pin)
+
     def prep_cmd_sock(self, cmd_op: int, fd: int, level: int, optname: int, optval: Address, optlen: int) -> None:
         """A socket command (IO_URING_SOCKET_OP); `optval` is an address or a structure. Since 6.7.
 
@@ -154,3 +188,54 @@ class NetworkPreps(FilePreps):
             addr3=address,
             pins=pin,
         )
+
+    def prep_cmd_getsockname(self, fd: int, sockaddr: Address, sockaddr_len: Address, peer: int) -> None:
+        """getsockname(2), or getpeername(2) where `peer` is 1; `sockaddr_len` is a `socklen_t`. Since 6.19."""
+        address, address_pin = writable_address_of(sockaddr)
+        length, length_pin = writable_address_of(sockaddr_len)
+        self._write(
+            OP.URING_CMD,
+            fd,
+            _two_words(IO_URING_SOCKET_OP.GETSOCKNAME, 0),
+            address,
+            splice_fd_in=signed32(peer),
+            addr3=length,
+            pins=(address_pin, length_pin),
+        )
+
+    def prep_msg_ring(self, fd: int, len: int, data: int, flags: int) -> None:  # noqa: A002 - liburing's name
+        """Have a completion posted in the ring of descriptor `fd`: `len` is its result, `data` its user_data.
+
+        Args:
+            fd: another ring's.
+            len: 32 bits.
+            data: 64 bits.
+            flags: IORING_MSG_RING_* bits.
+
+        Since 5.18.
+        """
+        self._write(OP.MSG_RING, fd, data, IORING_MSG_DATA, len, flags)
+
+    def prep_msg_ring_cqe_flags(self, fd: int, len: int, data: int, flags: int, cqe_flags: int) -> None:  # noqa: A002
+        """As `prep_msg_ring`, and the completion has these flags. Since 6.3."""
+        flags |= IORING_MSG_RING_FLAGS_PASS
+        self._write(OP.MSG_RING, fd, data, IORING_MSG_DATA, len, flags, splice_fd_in=signed32(cqe_flags))
+
+    def prep_msg_ring_fd(self, fd: int, source_fd: int, target_fd: int, data: int, flags: int) -> None:
+        """Put a file of this ring's table into the table of another ring, whose completion has `data`.
+
+        Args:
+            fd: the other ring's descriptor.
+            source_fd: slot in this ring's table.
+            target_fd: slot in the other's table; with IORING_FILE_INDEX_ALLOC the result is the kernel's choice.
+            data: user_data of the other ring's completion.
+            flags: IORING_MSG_RING_* bits; with IORING_MSG_RING_CQE_SKIP the other ring gets no completion.
+
+        Since 6.0.
+        """
+        slot = file_slot(target_fd)
+        self._write(OP.MSG_RING, fd, data, IORING_MSG_SEND_FD, 0, flags, splice_fd_in=slot, addr3=source_fd)
+
+    def prep_msg_ring_fd_alloc(self, fd: int, source_fd: int, data: int, flags: int) -> None:
+        """As `prep_msg_ring_fd`, into a slot that the kernel chooses. Since 6.1."""
+        self.prep_msg_ring_fd(fd, source_fd, IORING_FILE_INDEX_ALLOC, data, flags)

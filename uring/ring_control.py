@@ -40,6 +40,12 @@ class ControlOperations(NetworkOperations):
         sqe.prep_poll_add(fd, poll_mask)
         return self._take(sqe, user_data)
 
+    def poll_multishot(self, user_data: int, fd: int, poll_mask: int) -> io_uring_sqe:
+        """Queue waiting for select.POLL* events again and again, while IORING_CQE_F_MORE is set. Since 5.13."""
+        sqe = self.sq.vacant()
+        sqe.prep_poll_multishot(fd, poll_mask)
+        return self._take(sqe, user_data)
+
     def poll_remove(self, user_data: int, target_user_data: int) -> io_uring_sqe:
         """Queue the removal of a poll. Since 5.1."""
         sqe = self.sq.vacant()

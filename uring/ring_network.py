@@ -1,10 +1,10 @@
-# ruff: noqa: D402 - naming a system call as read(2) is no signature
-"""Operations of `IoUring` on sockets: each queues one SQE and returns it."""
+# ruff: noqa: A002, D402 - the argument names are liburing's, and naming a system call as read(2) is no signature
+"""Operations of `IoUring` on sockets and other rings: each queues one SQE and returns it."""
 
 from __future__ import annotations
 
 from .flags import IORING_FILE_INDEX_ALLOC
-from .memory import readable, writable
+from .memory import iovec, readable, writable
 from .opcodes import IO_URING_SOCKET_OP, OP
 from .ring_files import FileOperations
 from .selection import BufferSelection
@@ -108,6 +108,24 @@ class NetworkOperations(FileOperations):
             sqe.prep_recv(fd, buffer, flags)
         return self._take(sqe, user_data)
 
+    def recv_multishot(self, user_data: int, fd: int, buffer: Writable | BufferSelection, flags: int) -> io_uring_sqe:
+        """Queue receiving again and again into provided buffers; IORING_CQE_F_MORE is set while it goes on. Since 6.0.
+
+        Args:
+            user_data: of every completion.
+            fd: socket.
+            buffer: the group; a `len` above 0 is the most that one completion brings (since 6.17). Or an empty buffer,
+                and the group is selected in the entry.
+            flags: MSG_* bits.
+        """
+        sqe = self.sq.vacant()
+        if isinstance(buffer, BufferSelection):
+            sqe.prep_recv_multishot(fd, iovec(0, buffer.len), flags)
+            buffer.select(sqe)
+        else:
+            sqe.prep_recv_multishot(fd, buffer, flags)
+        return self._take(sqe, user_data)
+
     def send(self, user_data: int, fd: int, buffer: Readable | BufferSelection, flags: int) -> io_uring_sqe:
         """Queue send(2), of a readable buffer (since 5.6) or of a provided one (`BufferSelection`, since 6.10)."""
         sqe = self.sq.vacant()
@@ -117,6 +135,23 @@ class NetworkOperations(FileOperations):
             buffer.select(sqe)
         else:
             sqe.prep_send(fd, buffer, flags)
+        return self._take(sqe, user_data)
+
+    def sendto(
+        self, user_data: int, fd: int, buffer: Readable, flags: int, addr: Address, addrlen: int | None = None
+    ) -> io_uring_sqe:
+        """Queue sendto(2); `addrlen` defaults to the length of the address object. Since 6.0."""
+        sqe = self.sq.vacant()
+        sqe.prep_sendto(fd, buffer, flags, addr, addrlen)
+        return self._take(sqe, user_data)
+
+    def send_bundle(self, user_data: int, fd: int, len: int, flags: int) -> io_uring_sqe:
+        """Queue sending several buffers of a group at once; select the group in the entry. Since 6.10.
+
+        The completion names the first buffer that was sent, `io_uring_buf_ring.bundle` the others.
+        """
+        sqe = self.sq.vacant()
+        sqe.prep_send_bundle(fd, len, flags)
         return self._take(sqe, user_data)
 
     def send_zc(self, user_data: int, fd: int, buffer: Readable, send_flags: int, zc_flags: int) -> io_uring_sqe:
@@ -143,6 +178,19 @@ class NetworkOperations(FileOperations):
         sqe.prep_recvmsg(fd, msg, flags)
         return self._take(sqe, user_data)
 
+    def recvmsg_multishot(self, user_data: int, fd: int, msg: Address, flags: int) -> io_uring_sqe:
+        """Queue receiving messages again and again; select a group in the entry, and see `recvmsg_validate`. Since 6.0.
+
+        Args:
+            user_data: of every completion.
+            fd: socket.
+            msg: a `msghdr` whose `namelen` and `controllen` are each buffer's room for name and control data.
+            flags: MSG_* bits.
+        """
+        sqe = self.sq.vacant()
+        sqe.prep_recvmsg_multishot(fd, msg, flags)
+        return self._take(sqe, user_data)
+
     def sendmsg(self, user_data: int, fd: int, msg: Address, flags: int) -> io_uring_sqe:
         """Queue sendmsg(2) with a `msghdr`. Since 5.3."""
         sqe = self.sq.vacant()
@@ -155,12 +203,26 @@ class NetworkOperations(FileOperations):
         sqe.prep_sendmsg_zc(fd, msg, flags)
         return self._take(sqe, user_data)
 
+    def sendmsg_zc_fixed(self, user_data: int, fd: int, msg: Address, flags: int, buf_index: int) -> io_uring_sqe:
+        """Queue sendmsg(2) of parts of a registered buffer without a copy. Since 6.15."""
+        sqe = self.sq.vacant()
+        sqe.prep_sendmsg_zc_fixed(fd, msg, flags, buf_index)
+        return self._take(sqe, user_data)
+
     def cmd_sock(
         self, user_data: int, cmd_op: int, fd: int, level: int, optname: int, optval: Address, optlen: int
     ) -> io_uring_sqe:
         """Queue a socket command (IO_URING_SOCKET_OP). Since 6.7."""
         sqe = self.sq.vacant()
         sqe.prep_cmd_sock(cmd_op, fd, level, optname, optval, optlen)
+        return self._take(sqe, user_data)
+
+    def cmd_getsockname(
+        self, user_data: int, fd: int, sockaddr: Address, sockaddr_len: Address, peer: int
+    ) -> io_uring_sqe:
+        """Queue getsockname(2), or getpeername(2) where `peer` is 1; `sockaddr_len` is a `socklen_t`. Since 6.19."""
+        sqe = self.sq.vacant()
+        sqe.prep_cmd_getsockname(fd, sockaddr, sockaddr_len, peer)
         return self._take(sqe, user_data)
 
     def setsockopt(self, user_data: int, fd: int, level: int, optname: int, opt: Readable) -> io_uring_sqe:
@@ -183,4 +245,35 @@ class NetworkOperations(FileOperations):
         sqe = self.sq.vacant()
         sqe.prep_cmd_sock(op, fd, level, optname, address, size_bytes)
         sqe._pins = pin
+        return self._take(sqe, user_data)
+
+    def msg_ring(self, user_data: int, fd: int, len: int, data: int, flags: int) -> io_uring_sqe:
+        """Queue a message to the ring of descriptor `fd`: a completion there, `len` its result, `data` its user_data.
+
+        Since 5.18.
+        """
+        sqe = self.sq.vacant()
+        sqe.prep_msg_ring(fd, len, data, flags)
+        return self._take(sqe, user_data)
+
+    def msg_ring_cqe_flags(
+        self, user_data: int, fd: int, len: int, data: int, flags: int, cqe_flags: int
+    ) -> io_uring_sqe:
+        """Queue a message to another ring whose completion there has these flags. Since 6.3."""
+        sqe = self.sq.vacant()
+        sqe.prep_msg_ring_cqe_flags(fd, len, data, flags, cqe_flags)
+        return self._take(sqe, user_data)
+
+    def msg_ring_fd(
+        self, user_data: int, fd: int, source_fd: int, target_fd: int, data: int, flags: int
+    ) -> io_uring_sqe:
+        """Queue putting the file of slot `source_fd` into slot `target_fd` of another ring's table. Since 6.0."""
+        sqe = self.sq.vacant()
+        sqe.prep_msg_ring_fd(fd, source_fd, target_fd, data, flags)
+        return self._take(sqe, user_data)
+
+    def msg_ring_fd_alloc(self, user_data: int, fd: int, source_fd: int, data: int, flags: int) -> io_uring_sqe:
+        """Queue putting a file of this ring's table into another's; both completions' result is the slot. Since 6.1."""
+        sqe = self.sq.vacant()
+        sqe.prep_msg_ring_fd_alloc(fd, source_fd, data, flags)
         return self._take(sqe, user_data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from .errors import ArgumentOutOfRange
-from .flags import IORING_ASYNC_CANCEL_FD, IORING_FILE_INDEX_ALLOC
+from .flags import IORING_ASYNC_CANCEL_FD, IORING_FILE_INDEX_ALLOC, IORING_POLL_ADD_MULTI
 from .memory import address_of, fds_of, writable, writable_address_of
 from .opcodes import OP
 from .prep_network import NetworkPreps
@@ -55,6 +55,10 @@ class io_uring_sqe(NetworkPreps):  # noqa: N801 - the kernel's name
     def prep_poll_add(self, fd: int, poll_mask: int) -> None:
         """Complete when one of the select.POLL* events happens. Since 5.1."""
         self._write(OP.POLL_ADD, fd, rw_flags=poll_bits(poll_mask))
+
+    def prep_poll_multishot(self, fd: int, poll_mask: int) -> None:
+        """Complete each time one of the select.POLL* events happens. Since 5.13."""
+        self._write(OP.POLL_ADD, fd, len=IORING_POLL_ADD_MULTI, rw_flags=poll_bits(poll_mask))
 
     def prep_poll_remove(self, target_user_data: int) -> None:
         """Remove the poll with that `user_data`. Since 5.1."""

@@ -234,6 +234,12 @@ class io_uring_buf_reg(Structure):  # noqa: N801 - the kernel's name
     )
 
 
+class io_uring_buf_status(Structure):  # noqa: N801 - the kernel's name
+    """Argument of REGISTER_PBUF_STATUS. Since 6.8."""
+
+    _fields_ = (("buf_group", c_uint32), ("head", c_uint32), ("resv", c_uint32 * 8))
+
+
 class io_uring_sync_cancel_reg(Structure):  # noqa: N801 - the kernel's name
     """Argument of REGISTER_SYNC_CANCEL. Since 6.0."""
 

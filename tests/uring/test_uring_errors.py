@@ -81,6 +81,9 @@ EOVERFLOW ArgumentsInvalid""",
     "register_napi": "EOPNOTSUPP OpcodeNotSupported*",
     "unregister_napi": "EOPNOTSUPP OpcodeNotSupported*",
     "setup_buf_ring": "EEXIST BufferGroupAlreadyRegistered*",
+    "buf_ring_head": "ENOENT BufferGroupNotRegistered*",
+    "register_sync_msg": """EOVERFLOW CompletionQueueOvercommitted*
+EOWNERDEAD SubmissionThreadDead""",
 }
 EXPECTED["submit"] = EXPECTED["enter"]
 EXPECTED["register_files_tags"] = EXPECTED["register_files"]
@@ -115,6 +118,8 @@ CALLS: dict[str, Callable[[uring.IoUring], Any]] = {
     "register_napi": lambda ring: ring.register_napi(uring.io_uring_napi()),
     "unregister_napi": lambda ring: ring.unregister_napi(uring.io_uring_napi()),
     "setup_buf_ring": lambda ring: uring.setup_buf_ring(ring.fd, 1, 7, uring.IOU_PBUF_RING_INC),
+    "buf_ring_head": lambda ring: uring.buf_ring_head(ring.fd, 7),
+    "register_sync_msg": lambda _: uring.register_sync_msg(uring.io_uring_sqe()),
 }
 IN_MESSAGE = {
     "setup": "io_uring_setup",
@@ -178,6 +183,10 @@ ADVICE = {
     ("get_probe", errno.EINVAL): "5.6",
     ("register_napi", errno.EINVAL): "6.9",
     ("setup_buf_ring", errno.EINVAL): "5.19",
+    ("buf_ring_head", errno.EINVAL): "6.8",
+    ("register_sync_msg", errno.EBADF): "the entry's descriptor",
+    ("register_sync_msg", errno.EBADFD): "no ring",
+    ("register_sync_msg", errno.EINVAL): "6.13",
 }
 
 

@@ -99,12 +99,37 @@ def test_socket_options(ring: uring.IoUring, operation: str, command: int) -> No
 
 
 def test_lengths_of_addresses(ring: uring.IoUring) -> None:
-    """connect and bind take the length from the address object when none is given."""
+    """connect, bind and sendto take the length from the address object when none is given."""
     assert ring.connect(1, 5, uring.sockaddr_in("127.0.0.1", 80)).off == 16
     assert ring.bind(1, 5, uring.sockaddr_in6("::1", 80)).off == 28
     assert ring.connect(1, 5, uring.sockaddr_un("/run/x")).off == 2 + 7
     assert ring.connect(1, 5, uring.sockaddr_un(b"\0abstract")).off == 2 + 9
     assert ring.connect(1, 5, bytes(16), 7).off == 7
+    assert ring.sendto(1, 5, b"x", 0, uring.sockaddr_in6("::1", 80)).splice_fd_in == 28
+    sqe = ring.send_zc(1, 5, b"x", 0, 0)
+    sqe.send_set_addr(uring.sockaddr_in("127.0.0.1", 80))
+    assert (sqe.splice_fd_in, bytes(uring.sockaddr_in.from_address(sqe.off))) == (
+        16,
+        bytes(uring.sockaddr_in("127.0.0.1", 80)),
+    )
+
+
+def test_length_of_an_address_on_a_big_endian_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the first 16 bits of its word."""
+    from uring import prep_network
+
+    monkeypatch.setattr(prep_network.sys, "byteorder", "big")
+    sqe = uring.io_uring_sqe()
+    sqe.send_set_addr(bytes(28))
+    assert sqe.splice_fd_in == 28 << 16
+
+
+def test_multishot_receive_selects_a_group(ring: uring.IoUring) -> None:
+    """As IORING_OP_RECV does; the length is the most that a completion brings."""
+    sqe = ring.recv_multishot(7, 5, uring.BufferSelection(3, 9), 1)
+    expected = uring.io_uring_sqe(opcode=27, fd=5, len=9, rw_flags=1, user_data=7, buf_index=3)
+    expected.flags, expected.ioprio = uring.IOSQE_BUFFER_SELECT, uring.IORING_RECV_MULTISHOT
+    assert sqe == expected
 
 
 def test_socket_addresses() -> None:

@@ -94,6 +94,11 @@ POINTERS: list[tuple[str, Callable[[], Any], Prep]] = [
     ("prep_recvmsg_multishot", uring.msghdr, lambda sqe, it: sqe.prep_recvmsg_multishot(1, it, 0)),
     ("prep_sendmsg", uring.msghdr, lambda sqe, it: sqe.prep_sendmsg(1, it, 0)),
     ("prep_sendmsg_zc", uring.msghdr, lambda sqe, it: sqe.prep_sendmsg_zc(1, it, 0)),
+    ("prep_sendto data", new_bytes, lambda sqe, it: sqe.prep_sendto(1, it, 0, uring.sockaddr_in())),
+    ("prep_sendto address", uring.sockaddr_in, lambda sqe, it: sqe.prep_sendto(1, b"x", 0, it)),
+    ("prep_sendmsg_zc_fixed", uring.msghdr, lambda sqe, it: sqe.prep_sendmsg_zc_fixed(1, it, 0, 0)),
+    ("prep_cmd_getsockname name", uring.sockaddr_in, lambda sqe, it: sqe.prep_cmd_getsockname(1, it, None, 0)),
+    ("prep_cmd_getsockname length", ctypes.c_uint32, lambda sqe, it: sqe.prep_cmd_getsockname(1, None, it, 0)),
     ("prep_cmd_sock", ctypes.c_char * 8, lambda sqe, it: sqe.prep_cmd_sock(2, 1, 1, 1, it, 8)),
     ("prep_timeout", uring.kernel_timespec, lambda sqe, it: sqe.prep_timeout(it, 0, 0)),
     ("prep_link_timeout", uring.kernel_timespec, lambda sqe, it: sqe.prep_link_timeout(it, 0)),
@@ -105,7 +110,8 @@ POINTERS: list[tuple[str, Callable[[], Any], Prep]] = [
 # These hold no memory.
 WITHOUT = """nop nop128 rw fsync sync_file_range fadvise fadvise64 ftruncate read_multishot fixed_fd_install splice tee
 close close_direct fallocate listen shutdown socket socket_direct socket_direct_alloc
-timeout_remove poll_add poll_remove poll_update cancel cancel_fd remove_buffers"""
+timeout_remove poll_add poll_remove poll_update cancel cancel_fd remove_buffers
+send_bundle poll_multishot msg_ring msg_ring_cqe_flags msg_ring_fd msg_ring_fd_alloc"""
 
 
 @pytest.mark.parametrize(("name", "make", "prep"), POINTERS, ids=[name for name, _, _ in POINTERS])

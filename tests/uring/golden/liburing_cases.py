@@ -83,4 +83,26 @@ CASES: tuple[tuple[Any, ...], ...] = (
     ("pipe_direct", Pointer(HERE), 0, 7),
     ("pipe_direct", Pointer(HERE), 0, _ALLOC),
     ("epoll_wait", 3, Slice(HERE, 9), 0),
+    # sockets
+    ("sendto", 3, Slice(HERE, 0), 0, Pointer(0), 0),
+    ("sendto", I32, Slice(HERE, U32), I32, Pointer(THERE), U16),
+    ("send_bundle", 3, 0, 0),
+    ("send_bundle", I32, U32, I32),
+    ("sendmsg_zc_fixed", 3, Pointer(HERE), 0, 0),
+    ("sendmsg_zc_fixed", I32, Pointer(HERE), U32, U16),
+    ("cmd_getsockname", 3, Pointer(HERE), Pointer(THERE), 0),
+    ("cmd_getsockname", I32, Pointer(THERE), Pointer(HERE), 1),
+    # polls
+    ("poll_multishot", 3, 0),
+    ("poll_multishot", I32, U32),
+    # messages between rings
+    ("msg_ring", 3, 0, 0, 0),
+    ("msg_ring", I32, U32, U64, U32),
+    ("msg_ring_cqe_flags", 3, 0, 0, 0, 0),
+    ("msg_ring_cqe_flags", I32, U32, U64, 1, U32),
+    ("msg_ring_fd", 3, 0, 0, 0, 0),
+    ("msg_ring_fd", I32, I32, I32 - 1, U64, U32),
+    ("msg_ring_fd", 3, 1, U32, 2, 0),
+    ("msg_ring_fd_alloc", 3, 0, 0, 0),
+    ("msg_ring_fd_alloc", I32, I32, U64, U32),
 )

@@ -51,6 +51,8 @@ C_STRUCTS = {
     "io_uring_buf": "addr len bid resv",
     "io_uring_buf_ring": "tail",
     "io_uring_buf_reg": "ring_addr ring_entries bgid flags",
+    "io_uring_buf_status": "buf_group head resv",
+    "io_uring_recvmsg_out": "namelen controllen payloadlen flags",
     "io_uring_napi": "busy_poll_to prefer_busy_poll opcode pad op_param resv",
     "io_uring_sync_cancel_reg": "addr fd flags timeout opcode pad pad2",
 }
