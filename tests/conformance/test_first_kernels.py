@@ -63,6 +63,14 @@ def test_numbers_were_given_in_the_order_of_kernels(prefixes: str) -> None:
     ] == []
 
 
+@pytest.mark.parametrize(
+    "kind", ["operation", "setup-flag", "feature", "sqe-flag", "cqe-flag", "enter-flag", "registration"]
+)
+def test_what_has_a_number_is_told_in_the_order_of_numbers(kind: str) -> None:
+    numbers = [one.number or 0 for one in CAPABILITIES if one.kind == kind]
+    assert numbers == sorted(numbers) != []
+
+
 @pytest.mark.parametrize("one", DATED, ids=lambda one: one.id)
 def test_nothing_is_older_than_what_it_is_asked_with(one: Capability) -> None:
     assert one.since is not None

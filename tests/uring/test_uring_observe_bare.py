@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ import uring
 from uring import IORING_OP, flags
 from uring.observe.bare import Ring, sqe
 from uring.observe.finding import RefusedError
+from uring.observe.world import World
 
 pytestmark = pytest.mark.skipif(why_no_ring() is not None, reason=f"no io_uring on this machine: {why_no_ring()}")
 
@@ -58,3 +60,22 @@ def test_a_closed_ring_leaves_nothing() -> None:
     assert (open_files(), one.fd) == (before, -1)
     one.close()
     assert open_files() == before
+
+
+def test_who_asks_is_asleep_until_there_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And does not look again and again."""
+    one, entered = World(), 0
+    real = Ring.enter
+
+    def enter(ring: Ring, *arguments: int) -> int:
+        nonlocal entered
+        entered += 1
+        return real(ring, *arguments)
+
+    monkeypatch.setattr(Ring, "enter", enter)
+    assert one.ask(sqe(IORING_OP.TIMEOUT, addr=one.time(0, 50_000_000), size=1)) == -errno.ETIME
+    # To submit, to look, and to look again when it is there.
+    assert entered == 3
+    one.clean()
+    one.ring.close()
+    os.close(one.file)
