@@ -169,15 +169,8 @@ def _steps(steps: Sequence[Step]) -> Iterator[str]:
     yield from _section("From kernel to kernel", "What each has that the one before it lacks, and the other way round.")
     yield ""
     yield from _table(
-        ("from", "to", "gained", "lost", "otherwise changed", "limits changed"),
-        (
-            (
-                _exact(one.older),
-                _exact(one.newer),
-                *(str(len(own)) for own in (one.gained, one.lost, one.other, one.limits)),
-            )
-            for one in steps
-        ),
+        ("from", "to", "capabilities", "tests", "gained", "lost", "otherwise changed", "limits changed"),
+        ((_exact(one.older), _exact(one.newer), *map(str, _counts(one))) for one in steps),
     )
     for one in steps:
         lines = [
@@ -194,6 +187,14 @@ def _steps(steps: Sequence[Step]) -> Iterator[str]:
         ]
         if lines:
             yield from ("", f"### {_exact(one.older)} → {_exact(one.newer)}", "", *lines)
+
+
+def _counts(step: Step) -> tuple[int, ...]:
+    """Capabilities and tests that differ, and how they do."""
+    kinds = step.gained, step.lost, step.other, step.limits
+    capabilities = sum(change.test.kind == "capability" for own in kinds for change in own)
+    counts = tuple(len(own) for own in kinds)
+    return capabilities, sum(counts) - capabilities, *counts
 
 
 def _gained(changes: Iterable[Change]) -> Iterator[str]:

@@ -168,7 +168,7 @@ _SUB_FEATURES: tuple[Row, ...] = (
     (
         "accept-direct",
         "accept into a slot",
-        f"5.5 {_ENTER}; 5.15 {_HISTORY}",
+        f"5.15 {_HISTORY}; 5.5 {_ENTER}",
         "The connection is registered, and no descriptor is used.",
     ),
     ("accept-direct-alloc", "accept into a free slot", f"5.19 {_HISTORY}", "The kernel chooses the slot."),

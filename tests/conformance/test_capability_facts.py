@@ -259,6 +259,7 @@ def test_hardly_anything_cannot_be_determined() -> None:
         ({"5.10": "has", "6.1": "lacks", "6.12": "lacks"}, ("5.10", "6.12")),
         ({"5.10": "off", "6.1": "not-determinable", "6.12": "off"}, ()),
         ({"6.2": "has", "6.3": "lacks"}, ("6.3",)),
+        ({"6.12": "lacks", "6.3": "lacks", "6.2": "has"}, ("6.3", "6.12")),
         ({"6.2": "lacks", "6.3": "has"}, ("6.2",)),
     ],
 )

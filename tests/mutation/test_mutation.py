@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from changes import Source
-from mutate import HERE, choose, read_judgements
+from mutate import HERE, choose, namesakes_first, read_judgements
 from trial import Project, ToolError, judge
 
 ROOT = HERE.parents[1]
@@ -102,6 +102,12 @@ def test_a_seed_chooses_the_same_places_again() -> None:
     assert chosen == choose(sources, 60, 7)
     assert chosen != choose(sources, 60, 8)
     assert len({(change.file, change.start, change.end) for change in chosen}) == 60
+
+
+def test_files_that_are_called_alike_run_first() -> None:
+    quickest_first = ["tests/a/test_uring_core.py", "tests/a/test_observe.py", "tests/a/test_observe_runner.py"]
+    found = namesakes_first("uring/observe/runner.py", [*quickest_first, "tests/a/test_more.py"])
+    assert found == [*reversed(quickest_first[1:]), quickest_first[0], "tests/a/test_more.py"]
 
 
 def test_every_judgement_is_about_a_change_that_can_be_made() -> None:

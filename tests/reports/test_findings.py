@@ -198,6 +198,30 @@ def test_every_pair_of_neighbours_is_counted(results: Results) -> None:
     )
 
 
+def test_how_many_capabilities_differ_is_told_of_each_pair(results: Results) -> None:
+    """In the page that is published, too, which has the tests beside them."""
+    limits = {series: known["values"] for series, known in OBSERVED.items()}
+    states = {
+        series: {name: state for state, names in known["others"].items() for name in names}
+        for series, known in OBSERVED.items()
+    }
+    names = [one.id for one in CAPABILITIES]
+    expected = [
+        sum(
+            states[old].get(name) != states[new].get(name) or limits[old].get(name) != limits[new].get(name)
+            for name in names
+        )
+        for old, new in pairwise(OBSERVED)
+    ]
+    assert expected == [66, 43, 30, 3, 7, 12, 4, 6, 3, 1]
+    published = (Path(__file__).parents[2] / "docs/findings.md").read_text(encoding="utf-8")
+    for document in (of(results), published):
+        rows = re.findall(r"^\| \S+ \| \S+ ((?:\| \d+ ){6})\|$", part(document, "From kernel to kernel"), re.MULTILINE)
+        counts = [[int(number) for number in row.split("|")[1:]] for row in rows]
+        assert [capabilities for capabilities, *_ in counts] == expected
+        assert all(capabilities + tests == sum(rest) for capabilities, tests, *rest in counts)
+
+
 def test_a_test_whose_verdict_changed_is_listed() -> None:
     document = of(with_cell(whole(), "test_nop", "6.16", status=Status.FAIL, reason="no\n# heading"))
     assert "has → fail: `no`" in part(document, "From kernel to kernel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
 import subprocess
@@ -24,6 +25,16 @@ def why_no_ring() -> str | None:
     except (uring.SystemOutdated, uring.PermissionDenied) as error:
         return str(error)
     return None
+
+
+def open_files() -> dict[str, str]:
+    """What each descriptor of this process is, by number."""
+    found = {}
+    for path in Path("/proc/self/fd").iterdir():
+        # The one that lists them is closed by now.
+        with contextlib.suppress(FileNotFoundError):
+            found[path.name] = str(path.readlink())
+    return found
 
 
 @pytest.fixture

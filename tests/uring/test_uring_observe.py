@@ -8,21 +8,18 @@ import json
 import os
 import platform
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import why_no_ring
+from conftest import open_files, why_no_ring
 
 import uring
-from uring import IORING_REGISTER, syscalls
+from uring import syscalls
 from uring.observe import REQUESTS, Observation, State, find, limits, observe, ordered, runner, world
-from uring.observe.bare import Cqe, Ring, sqe
+from uring.observe.bare import Cqe, Ring
 from uring.observe.finding import ANY, Finding, RefusedError, Request, judge, own_id
 from uring.observe.numbers import number_of
 
@@ -139,8 +136,7 @@ def test_observing_leaves_nothing_behind(here: dict[str, Observation]) -> None:
 
 
 def state_of_process() -> tuple[object, ...]:
-    fds = sorted(path.name for path in Path("/proc/self/fd").iterdir())
-    return len(fds), Path.cwd(), os.geteuid(), Path("/proc/self/ns/net").readlink()
+    return open_files(), Path.cwd(), os.geteuid(), Path("/proc/self/ns/net").readlink()
 
 
 @needs_ring
@@ -340,6 +336,18 @@ def test_the_limit_of_files_is_found(
 
 
 @needs_ring
+@pytest.mark.parametrize(("name", "value"), [("limit-sq-entries", 77), ("limit-cq-entries", 78)])
+def test_the_largest_queue_is_what_the_kernel_made_of_a_larger_one(
+    name: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = uring.io_uring_params(sq_entries=77, cq_entries=78)
+    monkeypatch.setattr(world.World, "setup", lambda *_, **__: (0, made))
+    # Not by `observe`, whose own rings would be of this kernel, too.
+    one = find(name).ask(world.World())
+    assert (one.state, one.value, str(value) in one.evidence) == (HAS, value, True)
+
+
+@needs_ring
 def test_what_is_listed_where_no_table_of_free_slots_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels before 5.19 have no sparse tables, and those before 5.13 no empty buffers."""
     asked: list[tuple[int, bytes, int]] = []
@@ -383,6 +391,32 @@ def test_indices_of_rings_are_given_back(name: str, here: dict[str, Observation]
     one = world.World()
     found = {runner.found_by(REQUESTS[name], one).state for _ in range(20)}
     assert found == {here[name].state}
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_who_overlooks_the_slot_closes_no_descriptor_for_good(is_open: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where kernels take no slot to close, it is descriptor 0 that they close."""
+
+    class Overlooking:
+        @staticmethod
+        def ask(entry: list[int]) -> Cqe:
+            if entry[0] == uring.IORING_OP.CLOSE and is_open:
+                os.close(entry[3])
+            return Cqe(1, int(entry[0] == uring.IORING_OP.READ), 0)
+
+    one = world.World()
+    monkeypatch.setattr(one, "with_files", lambda *_: Overlooking)
+    kept = os.dup(0)
+    try:
+        if not is_open:
+            os.close(0)
+        before = open_files()
+        assert find("close-direct").ask(one).state is LACKS
+        assert open_files() == before
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(one.file)
 
 
 # -- kernels that are not there ---------------------------------------------------------------------------------------
@@ -494,207 +528,3 @@ def test_a_nonsensical_answer_tells_nothing(
     # About plain rings, and words of the queue's that only a real one sets.
     words = {"sq-cq-overflow"} | ({"sq-taskrun", "sq-need-wakeup"} if is_open else set())
     assert set(told) - {"rings-without-memlock"} == words
-
-
-# -- processes that die -----------------------------------------------------------------------------------------------
-
-
-def requests(*asks: Callable[[world.World], Finding]) -> list[Request]:
-    return [Request(f"made-up-{place}", ("X",), ask) for place, ask in enumerate(asks)]
-
-
-def fine(w: world.World) -> Finding:
-    return judge("fine", w.ask(sqe(0)), (0,))
-
-
-def killed(w: world.World) -> Finding:
-    del w
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError
-
-
-def hanging(w: world.World) -> Finding:
-    del w
-    time.sleep(1000)
-    raise AssertionError
-
-
-def ending(w: world.World) -> Finding:
-    del w
-    os._exit(0)
-
-
-def mistaken(w: world.World) -> Finding:
-    raise ZeroDivisionError(w.buffer)
-
-
-def unprovided(w: world.World) -> Finding:
-    raise FileNotFoundError(errno.ENOENT, "no such thing", str(w.file))
-
-
-def without_answer(w: world.World) -> Finding:
-    w.fresh().submit(sqe(uring.IORING_OP.READ, w.pipe()[0], addr=w.buffer, size=1))
-    w.ring.reap(1)
-    raise AssertionError
-
-
-@needs_ring
-def test_what_ends_the_process_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("uring.observe.bare.ANSWER_S", 0.05)
-    asks = (fine, killed, fine, hanging, fine, ending, mistaken, unprovided, without_answer, fine)
-    found = list(runner.one_by_one(requests(*asks), deadline_s=0.5))
-    assert [one.id for one in found] == [f"made-up-{place}" for place in range(len(asks))]
-    assert [(one.state, one.evidence) for one in found if one.state is not HAS] == [
-        (UNKNOWN, "the process that observed it died of SIGKILL"),
-        (UNKNOWN, "the process that observed it did not answer in time, and was ended"),
-        (UNKNOWN, "the process that observed it ended without a result"),
-        (UNKNOWN, mistaken_words(found[6])),
-        (UNKNOWN, found[7].evidence),
-        (UNKNOWN, "a request does not complete: 0 of 1 completions within 0.05 s"),
-    ]
-    assert "what the request needs cannot be made here: [Errno 2] no such thing" in found[7].evidence
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
-
-
-def mistaken_words(one: Observation) -> str:
-    assert one.evidence.startswith("the observation itself failed: ZeroDivisionError: ")
-    return one.evidence
-
-
-@needs_ring
-def test_who_stops_listening_leaves_no_process(tmp_path: Path) -> None:
-    listening = runner.one_by_one(requests(fine, hanging))
-    assert next(listening).state is HAS
-    start = time.monotonic()
-    listening.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - start < 60
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
-    assert tmp_path
-
-
-@needs_ring
-def test_memory_that_is_given_back_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr(runner.time, "sleep", pauses.append)
-    one = world.World()
-    results = iter([-errno.ENOMEM, -errno.ENOMEM, 0])
-    (request,) = requests(lambda _: judge("a ring", next(results), (0,)))
-    assert runner.found_by(request, one).state is HAS
-    assert pauses == [0.02, 0.02]
-    (never,) = requests(lambda _: judge("a ring", -errno.ENOMEM, (0,)))
-    assert runner.found_by(never, one).evidence.startswith("a ring: ENOMEM")
-    assert sum(pauses[2:]) == pytest.approx(0.5, abs=0.03)
-    for _ in range(40):
-        assert runner.found_by(never, one).state is UNKNOWN
-    assert sum(pauses) == pytest.approx(15, abs=0.1)
-
-
-@needs_ring
-def test_programs_that_let_the_system_reap_may_ask() -> None:
-    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    try:
-        assert [one.state for one in runner.one_by_one(requests(fine, ending, fine))] == [HAS, UNKNOWN, HAS]
-    finally:
-        signal.signal(signal.SIGCHLD, before)
-
-
-@needs_ring
-@pytest.mark.parametrize(("name", "value"), [("limit-sq-entries", 77), ("limit-cq-entries", 78)])
-def test_the_largest_queue_is_what_the_kernel_made_of_a_larger_one(
-    name: str, value: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = uring.io_uring_params(sq_entries=77, cq_entries=78)
-    monkeypatch.setattr(world.World, "setup", lambda *_, **__: (0, made))
-    # Not by `observe`, whose own rings would be of this kernel, too.
-    one = find(name).ask(world.World())
-    assert (one.state, one.value, str(value) in one.evidence) == (HAS, value, True)
-
-
-# -- where there is no io_uring, or one of no use ---------------------------------------------------------------------
-
-
-def all_alike(monkeypatch: pytest.MonkeyPatch, name: str, answer: Any) -> set[tuple[State, str]]:
-    monkeypatch.setattr(f"uring.observe.runner.{name}", answer)
-    return {(one.state, one.evidence) for one in observe(["op-nop", "setup-sqpoll"])}
-
-
-@pytest.mark.parametrize(
-    ("number", "sysctl", "is_filtered", "state", "words"),
-    [
-        (errno.EPERM, "2", False, OFF, "sysctl kernel.io_uring_disabled is 2; "),
-        (errno.EPERM, "1", True, OFF, "sysctl kernel.io_uring_disabled is 1; "),
-        (errno.EPERM, "0", True, OFF, "seccomp: "),
-        (errno.EPERM, "", False, UNKNOWN, ""),
-        (errno.ENOSYS, "", True, OFF, "seccomp: "),
-        (errno.EINVAL, "", True, OFF, "seccomp: "),
-        (errno.ENOSYS, "", False, LACKS, "no io_uring in this kernel; "),
-        (errno.ENOMEM, "2", True, UNKNOWN, ""),
-    ],
-)
-def test_without_rings_the_reason_is_the_same_for_all(
-    number: int, sysctl: str, is_filtered: bool, state: State, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(syscalls, "io_uring_setup_errno", lambda *_: -number)
-    monkeypatch.setattr(runner, "_is_filtered", lambda: is_filtered)
-    ((found, evidence),) = all_alike(monkeypatch, "_text", lambda _: f"{sysctl}\n")
-    assert (found, evidence.startswith(f"{words}a plain ring of one entry is refused with E")) == (state, True)
-
-
-@needs_ring
-@pytest.mark.parametrize("name", [name for name in REQUESTS if "napi" in name])
-def test_busy_polling_that_was_configured_out_is_off_and_the_symbol_is_named(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As io_uring/napi.h answers without CONFIG_NET_RX_BUSY_POLL."""
-    real = Ring.register
-
-    def without(ring: Ring, opcode: int, *arguments: int) -> int:
-        is_napi = opcode in {IORING_REGISTER.REGISTER_NAPI, IORING_REGISTER.UNREGISTER_NAPI}
-        return -errno.EOPNOTSUPP if is_napi else real(ring, opcode, *arguments)
-
-    monkeypatch.setattr(Ring, "register", without)
-    [one] = observe([name])
-    assert (one.state, "EOPNOTSUPP (CONFIG_NET_RX_BUSY_POLL)" in one.evidence) == (OFF, True)
-
-
-@needs_ring
-@pytest.mark.parametrize("call", ["io_uring_enter", "io_uring_register"])
-@pytest.mark.parametrize("name", ["EPERM", "EACCES", "ENOSYS", "EOPNOTSUPP", "EINVAL"])
-def test_filters_of_single_calls_are_named(call: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_is_filtered", lambda: True)
-    monkeypatch.setattr(Ring, call.removeprefix("io_uring_"), lambda *_: -getattr(errno, name))
-    ((state, evidence),) = {(one.state, one.evidence) for one in observe(["op-nop", "setup-sqpoll"])}
-    assert (state, evidence.startswith(f"seccomp: {call} is refused with {name};")) == (OFF, True)
-
-
-@needs_ring
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        ("ask", "operation 255: 0"),
-        ("register", "registration 250: 0"),
-        ("enter", "flag 31 of io_uring_enter: 0"),
-    ],
-)
-def test_a_kernel_that_refuses_nothing_says_nothing(call: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = getattr(Ring, call)
-    answer = Cqe(1, 0, 0) if call == "ask" else 0
-
-    def careless(ring: Ring, *arguments: Any) -> Any:
-        is_unknown = call != "enter" or arguments == (0, 1 << 31)
-        return answer if is_unknown else real(ring, *arguments)
-
-    monkeypatch.setattr(Ring, call, careless)
-    ((state, evidence),) = {(one.state, one.evidence) for one in observe(["op-nop", "setup-sqpoll"])}
-    assert (state, evidence) == (UNKNOWN, f"this kernel does not refuse what nobody knows ({words})")
-
-
-@needs_ring
-def test_what_cannot_begin_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_: world.World) -> dict[str, bool]:
-        raise LookupError("no claims")
-
-    ((state, evidence),) = all_alike(monkeypatch, "claims", broken)
-    assert (state, evidence) == (UNKNOWN, "observing cannot begin: LookupError: no claims")
