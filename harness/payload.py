@@ -15,6 +15,7 @@ import pluggy
 import py
 import pygments
 import pytest
+from _pytest.config import default_plugins
 
 import harness
 from harness.guest_packages import GuestPackages, find
@@ -44,20 +45,16 @@ PRELOAD = (
     "tempfile",
     "socket",
     "struct",
-    "_pytest.unittest",
-    "_pytest.python",
     "_pytest.assertion.rewrite",
     # What pytest loads when it is configured and collects.
     "_pytest._argcomplete",
-    "_pytest.helpconfig",
-    "_pytest.skipping",
-    "_pytest.threadexception",
     "_pytest.tracemalloc",
-    "_pytest.unraisableexception",
-    "_pytest.warnings",
+    *(f"_pytest.{name}" for name in default_plugins),
     "encodings.unicode_escape",
-    "faulthandler",
+    "packaging.version",
+    "pdb",
     "readline",
+    "tomllib",
 )
 # The modules of ours that a guest needs beside the tests themselves.
 _GUEST_MODULES = (
