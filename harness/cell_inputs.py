@@ -3,7 +3,6 @@
 A column has one word for each of its inputs (the kernel's image, the guest, QEMU, …), and each row one for its test.
 """
 
-import ast
 import dataclasses
 import fnmatch
 import hashlib
@@ -13,12 +12,12 @@ import platform
 import re
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from harness.imports import Imports
 from harness.source_tree import argument_path, package_folders
 from harness.suites import Suite
 from reports.results import GuestConfig
@@ -114,13 +113,14 @@ def of_options(config: pytest.Config) -> str:
     return word(json.dumps(options, sort_keys=True, default=str))
 
 
-def of_sources(files: Mapping[str, Path], config: pytest.Config, suites: Sequence[Suite]) -> str:
+def of_sources(files: Mapping[str, Path], config: pytest.Config, suites: Sequence[Suite], cache: Path) -> str:
     """What tests share: all files that they may read, but for those of tests, which belong to each test's word.
 
     Args:
         files: name to file.
         config: the session's.
         suites: those whose packages are among the files.
+        cache: where it is kept what modules import.
     """
     written = [
         config.invocation_params.dir / name
@@ -130,7 +130,9 @@ def of_sources(files: Mapping[str, Path], config: pytest.Config, suites: Sequenc
     shared = {name: path for name, path in files.items() if not any(path.is_relative_to(place) for place in written)}
     of_tests = {path for path in shared.values() if _is_of_tests(path, config, suites)}
     # A conftest.py may use what a file of tests has.
-    used = {file for path in {*shared.values()} - of_tests for file in _with_imported(path) & of_tests}
+    imports = Imports(cache)
+    used = of_tests & imports.reachable({*shared.values()} - of_tests)
+    imports.keep()
     parts = [
         part for name, path in sorted(shared.items()) if path not in of_tests - used for part in (name, _hash(path))
     ]
@@ -157,11 +159,16 @@ def _named(config: pytest.Config) -> list[Path]:
 
 
 class TestInputs:
-    """A word for each test: its file, the files of tests that this one imports, its name and parameters."""
+    """A word for each test: its file, the files of tests that this one imports, its name and parameters.
+
+    Args:
+        cache: where it is kept what modules import.
+    """
 
     __test__ = False
 
-    def __init__(self) -> None:
+    def __init__(self, cache: Path) -> None:
+        self._imports = Imports(cache)
         self._words: dict[Path, str] = {}
 
     def of(self, item: pytest.Item, node: str) -> str:
@@ -173,63 +180,9 @@ class TestInputs:
         """
         path = item.path
         if path not in self._words:
-            files = sorted(_with_imported(path))
+            files = sorted(self._imports.reachable([path]))
             self._words[path] = word(*(_hash(file) for file in files))
         return word(node, self._words[path])
-
-
-def _with_imported(path: Path) -> set[Path]:
-    """A file, and what it imports of the files beside it, and so on: a test may use another test's helpers."""
-    found: set[Path] = set()
-    pending = [path]
-    while pending:
-        file = pending.pop()
-        if file not in found:
-            found.add(file)
-            pending += _imported(file)
-    return found
-
-
-def _imported(path: Path) -> set[Path]:
-    return {file for name in _imported_names(path) for file in _files_of_module(name, path.parent)}
-
-
-@cache
-def _imported_names(path: Path) -> frozenset[str]:
-    if path.suffix != ".py":
-        return frozenset()
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return frozenset()
-    names: set[str] = set()
-    for node in _statements(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            names |= {module, *(f"{module}.{alias.name}".strip(".") for alias in node.names)}
-    return frozenset(names)
-
-
-def _statements(tree: ast.Module) -> Iterator[ast.AST]:
-    """Every statement, however deep it is in others. Expressions are nine tenths of a tree, and none is in them."""
-    pending: list[ast.AST] = [tree]
-    while pending:
-        node = pending.pop()
-        yield node
-        for name in ("body", "orelse", "handlers", "finalbody", "cases"):
-            pending += getattr(node, name, ())
-
-
-def _files_of_module(name: str, folder: Path) -> Iterator[Path]:
-    """Where a module of the tests' tree lies: beside the file that imports it, or wherever this process has it from."""
-    beside = folder / f"{name.rpartition('.')[2]}.py"
-    if beside.is_file():
-        yield beside
-    origin = Path(getattr(sys.modules.get(name), "__file__", None) or "")
-    if origin.suffix == ".py" and "site-packages" not in origin.parts and not origin.is_relative_to(sys.base_prefix):
-        yield origin
 
 
 def _hash(path: Path) -> str:

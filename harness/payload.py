@@ -15,6 +15,7 @@ import pluggy
 import py
 import pygments
 import pytest
+from _pytest.config import default_plugins
 
 import harness
 from harness.guest_packages import GuestPackages, find
@@ -44,20 +45,16 @@ PRELOAD = (
     "tempfile",
     "socket",
     "struct",
-    "_pytest.unittest",
-    "_pytest.python",
     "_pytest.assertion.rewrite",
     # What pytest loads when it is configured and collects.
     "_pytest._argcomplete",
-    "_pytest.helpconfig",
-    "_pytest.skipping",
-    "_pytest.threadexception",
     "_pytest.tracemalloc",
-    "_pytest.unraisableexception",
-    "_pytest.warnings",
+    *(f"_pytest.{name}" for name in default_plugins),
     "encodings.unicode_escape",
-    "faulthandler",
+    "packaging.version",
+    "pdb",
     "readline",
+    "tomllib",
 )
 # The modules of ours that a guest needs beside the tests themselves.
 _GUEST_MODULES = (
@@ -89,6 +86,8 @@ class Payload:
     kernel_facts: tuple[str, ...]
     # For the tests, beside pytest's own.
     environment: Mapping[str, str]
+    # Whether pytest calls a hook for each assertion that holds.
+    has_pass_hook: bool = False
 
     @property
     def needs_disk(self) -> bool:
@@ -110,12 +109,22 @@ class Payload:
 
     @property
     def recipe(self) -> str:
-        """What shapes the bytecode, beside the files: which of them are collected."""
-        return json.dumps([self.invocation.paths, self.invocation.configuration])
+        """What shapes the bytecode, beside the files: which of them are collected, and how."""
+        return json.dumps([self.invocation.paths, self.invocation.configuration, self.has_pass_hook])
 
-    def prepare(self, runtime: Runtime, directory: Path) -> None:
-        """Add the tests' bytecode with their assertions rewritten, made by the guest's own pytest."""
-        runtime.run_python(["-c", _PRECOMPILE, json.dumps(self.session())], directory)
+    def prepare(self, runtime: Runtime, directory: Path, stale: Sequence[Path] | None) -> None:
+        """Add the tests' bytecode with their assertions rewritten, made by the guest's own pytest.
+
+        Args:
+            runtime: what guests have.
+            directory: where the files are.
+            stale: bytecode of modules that were edited, if all other bytecode is there.
+        """
+        if stale is None:
+            runtime.run_python(["-c", _PRECOMPILE, json.dumps(self.session())], directory)
+        elif tests := [str(path) for path in stale if "-pytest-" in path.name]:
+            program = str(_location(harness.__file__) / "guest" / "rewriting.py")
+            runtime.run_python(["-P", program, json.dumps([tests, self.has_pass_hook])], directory)
 
 
 def trees() -> dict[str, Path]:
@@ -155,6 +164,7 @@ def collect(config: pytest.Config, suites: Sequence[Suite], settings: Settings) 
         tuple(suite.plugin for suite in suites),
         tuple(kernel_facts_of(suites)),
         _environment(settings.env),
+        bool(config.getini("enable_assertion_pass_hook")),
     )
 
 

@@ -245,7 +245,7 @@ def _prepare(
     if is_needed:
         # Everything that tests may read, the same in every guest and here.
         files = payload.files_of_session(config, suites) if sent is None else sent.files
-        inputs[cell_inputs.SOURCES] = cell_inputs.of_sources(files, config, suites)
+        inputs[cell_inputs.SOURCES] = cell_inputs.of_sources(files, config, suites, settings.cache)
     for architecture in architectures:
         setup = Setup(architecture, settings, progress)
         pinned = [pin for pin in pins if pin.arch == architecture.name]

@@ -83,7 +83,11 @@ def _changed(before: Kernel, now: Kernel) -> str:
 
 
 def sort(
-    items: Sequence[pytest.Item], cells: Mapping[str, Cell], names: TestNames, earlier: Iterable[EarlierCell]
+    items: Sequence[pytest.Item],
+    cells: Mapping[str, Cell],
+    names: TestNames,
+    inputs: TestInputs,
+    earlier: Iterable[EarlierCell],
 ) -> Sorted:
     """Say of each item whether its verdict is there.
 
@@ -91,12 +95,12 @@ def sort(
         items: those that were asked for.
         cells: the session's, by id.
         names: names them.
+        inputs: makes the words for what their verdicts are obtained with.
         earlier: what `earlier_cells` returned.
     """
     known: dict[tuple[str, str, str, str], list[EarlierCell]] = {}
     for one in earlier:
         known.setdefault((one.test.node, one.kernel, one.arch, one.mode), []).append(one)
-    inputs = TestInputs()
     found = Sorted()
     for item in items:
         if (split := split_node_id(item.nodeid, cells)) is None:

@@ -87,7 +87,7 @@ class Session:
         # The files of the items that are to run, as guests know them.
         self._paths: list[str] = []
         self._names = TestNames(config, suites, plan.tree)
-        self._inputs = TestInputs()
+        self._inputs = TestInputs(plan.cache)
         # What is the same of a test in each cell, by its id without the cell.
         self._tests: dict[str, _Test] = {}
         self._guest_paths: dict[Path, str] = {}
@@ -180,7 +180,7 @@ class Session:
         """Leave out what a resumed run has verdicts for."""
         if not self.plan.earlier:
             return
-        found = sort(items, self._cells_by_id, self._names, self.plan.earlier)
+        found = sort(items, self._cells_by_id, self._names, self._inputs, self.plan.earlier)
         done = set(found.kept)
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])
         items[:] = [item for item in items if item.nodeid not in done]

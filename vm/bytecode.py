@@ -1,13 +1,17 @@
 """Bytecode that is made on the host for files that are sent: that is added to them, and nothing else.
 
-Who makes it runs the user's code, which may write and change files as it likes, and may fail.
+Who makes it runs the user's code, which may write and change files as it likes, and may fail. Where only the content of
+a few modules differs from what was sent before, the bytecode of all others is taken from there.
 """
 
+import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from vm import cpio
 from vm.errors import VmError
+from vm.guest import window
 from vm.members import Member
 
 _CACHE = "__pycache__"
@@ -39,6 +43,42 @@ def make(sent: Sequence[Member], root: Path, steps: Sequence[Callable[[], None]]
     return list(_added(sent, root, before)), failed
 
 
+def changed(now: Mapping[str, str], before: Mapping[str, str]) -> list[str] | None:
+    """The modules whose content alone differs between two sets of files; None if anything else differs.
+
+    Args:
+        now: name of each file to its digest.
+        before: the same of what was sent before.
+    """
+    names = [name for name, digest in now.items() if before.get(name) != digest]
+    is_content = now.keys() == before.keys() and all(name.endswith(".py") for name in names)
+    return names if is_content else None
+
+
+def of_earlier(archive: Path, edited: Collection[str]) -> tuple[list[cpio.Entry], list[str]]:
+    """Take the bytecode out of an earlier archive.
+
+    Returns:
+        What there is of modules that were not edited, and the names of what there was of those that were.
+    """
+    kept, stale = [], []
+    content = archive.read_bytes()
+    for encoded, mode, modified_s, begin, end in window.members(content):
+        name = os.fsdecode(encoded)
+        *_, folder, last = ("", *PurePosixPath(name).parts)
+        if folder == _CACHE and _source_of(name) in edited:
+            stale.append(name)
+        elif _CACHE in {folder, last}:
+            kept.append(cpio.Entry(name, mode, content[begin:end], modified_s=modified_s))
+    return kept, stale
+
+
+def _source_of(name: str) -> str:
+    """The module that a file of bytecode is of."""
+    path = PurePosixPath(name)
+    return f"{path.parent.parent}/{path.name.partition(_TAG)[0]}.py"
+
+
 def _added(sent: Sequence[Member], root: Path, before: Mapping[str, object]) -> Iterator[Member]:
     names = {member.name for member in sent}
     for parent in sorted({str(PurePosixPath(name).parent) for name in before}):
@@ -47,7 +87,7 @@ def _added(sent: Sequence[Member], root: Path, before: Mapping[str, object]) -> 
             continue
         for path in sorted(cache.glob("*.pyc")):
             name = f"{parent}/{_CACHE}/{path.name}"
-            source = f"{parent}/{path.name.partition(_TAG)[0]}.py"
+            source = _source_of(name)
             is_ours = source in before and _appearance(root / source) == before[source]
             if is_ours and name not in names and stat.S_ISREG(path.lstat().st_mode):
                 if f"{parent}/{_CACHE}" not in names:

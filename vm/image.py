@@ -9,6 +9,7 @@ booting it.
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from vm.apt import Archive
 from vm.apt_text import Package
 from vm.architectures import Architecture
 from vm.archives import extract
-from vm.cache import Cache, digest_of
+from vm.cache import Cache, Entry, digest_of
 from vm.errors import CacheError, FetchError, SignatureError, VmError
 from vm.members import members
 from vm.progress import Progress
@@ -65,6 +66,7 @@ WORK, SITE = "work", "site"
 # How long a program of the guest's may take on the host where it runs the user's code.
 _RUN_TIMEOUT_S = 300.0
 _KIND = "runtime"
+_PAYLOADS, _PAYLOAD = "payload", "payload.cpio"
 _MOUNT_POINTS = ("dev", "proc", "sys", WORK)
 _RECIPE = 4  # count up when the recipe below changes what it makes
 
@@ -312,7 +314,7 @@ def payload(
     *,
     files: Mapping[str, Path],
     site: Mapping[str, Path] = MappingProxyType({}),
-    prepare: Callable[[Runtime, Path], None] | None = None,
+    prepare: Callable[[Runtime, Path, Sequence[Path] | None], None] | None = None,
     recipe: str = "",
 ) -> Path:
     """Make an archive of the files of this run, cached by content; a guest takes it from its window, or `join` it.
@@ -326,31 +328,52 @@ def payload(
         cache: where the result is kept.
         files: name below the guest's ``/work`` to the file on the host.
         site: the same below ``/site``, where third-party packages are: the last directory that modules are looked for.
-        prepare: called with the runtime and the directory the files were copied to (``…/root/work``), to add more
-            bytecode. Nothing else that it makes or changes gets into the guest, and it may fail.
+        prepare: called with the runtime, the directory the files were copied to (``…/root/work``) and None, to add more
+            bytecode; or, where all else is there from an earlier archive, with the files of bytecode to make anew.
+            Nothing else that it makes or changes gets into the guest, and it may fail.
         recipe: whatever else shapes the result.
 
     Raises:
         MemberError: something cannot be sent.
     """
     sent = [*members(WORK, files), *(members(SITE, site) if site else ())]
-    key = _digest([f"recipe {_RECIPE} {recipe} {base.key}"], (member.digest() for member in sent))
+    shaped_by = f"recipe {_RECIPE} {recipe} {base.key}"
+    digests = {member.name: member.digest() for member in sent}
+    key = _digest([shaped_by], digests.values())
 
     def build(directory: Path) -> Mapping[str, object]:
         with cache.temporary() as workspace:
             root = workspace / "root"
             root.mkdir()
-            for member in sent:
+            copied, folders = sent, [root / WORK, root / SITE]
+            kept: list[cpio.Entry] = []
+            stale: list[Path] | None = None
+            earlier = _earlier_payload(cache, shaped_by)
+            if earlier is not None and (edited := bytecode.changed(digests, earlier.meta["files"])) is not None:
+                kept, names = bytecode.of_earlier(earlier.path(_PAYLOAD), edited)
+                stale, folders = [root / name for name in names], [root / name for name in edited]
+                copied = [member for member in sent if stat.S_ISDIR(member.mode) or member.name in edited]
+            for member in copied:
                 member.copy(root)
-            steps = [lambda: add_bytecode(base, [root / WORK, root / SITE], root=root)]
+            steps = [lambda: add_bytecode(base, folders, root=root)]
             if prepare is not None:
-                steps.append(lambda: prepare(base, root / WORK))
-            added, failed = bytecode.make(sent, root, steps)
-            with (directory / "payload.cpio").open("wb") as file:
-                cpio.write_cpio(file, (member.entry() for member in [*sent, *added]))
-        return {"files": [member.name for member in sent], "not compiled": failed}
+                steps.append(lambda: prepare(base, root / WORK, stale))
+            added, failed = bytecode.make(copied, root, steps)
+            made = [*kept, *(member.entry() for member in added)]
+            with (directory / _PAYLOAD).open("wb") as file:
+                cpio.write_cpio(file, itertools.chain((member.entry() for member in sent), made))
+        return {"shaped by": shaped_by, "files": digests, "not compiled": failed}
 
-    return cache.get_or_build("payload", key, build).path("payload.cpio")
+    return cache.get_or_build(_PAYLOADS, key, build).path(_PAYLOAD)
+
+
+def _earlier_payload(cache: Cache, shaped_by: str) -> Entry | None:
+    """The last archive that was made in the same way, if all that there could be of bytecode is in it."""
+    for key in sorted(cache.keys(_PAYLOADS), key=lambda key: cache.unused_for_s(_PAYLOADS, key)):
+        meta = cache.meta(_PAYLOADS, key)
+        if meta.get("shaped by") == shaped_by and not meta["not compiled"]:
+            return cache.get(_PAYLOADS, key)
+    return None
 
 
 def join(initramfs: Path, archive: Path, cache: Cache) -> Path:
@@ -367,15 +390,15 @@ def join(initramfs: Path, archive: Path, cache: Cache) -> Path:
     return cache.get_or_build("image", key, build).path("guest.cpio")
 
 
-def add_bytecode(base: Runtime, directories: Iterable[Path], *, root: Path) -> None:
+def add_bytecode(base: Runtime, paths: Iterable[Path], *, root: Path) -> None:
     """Add bytecode that the guest trusts without looking at the sources' times.
 
     Args:
         base: whose Python compiles.
-        directories: what to compile.
+        paths: modules, and directories of modules, to compile.
         root: the directory on the host that is `/` in the guest.
     """
-    names = [str(directory) for directory in directories if directory.is_dir()]
+    names = [str(path) for path in paths if path.exists()]
     unchecked = ("--invalidation-mode", "unchecked-hash")
     base.run_python(
         ("-S", "-m", "compileall", "-q", *unchecked, "-s", str(root), "-p", "/", *names), root, timeout_s=None

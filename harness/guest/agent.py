@@ -65,10 +65,13 @@ def main(port: Port, argument: dict[str, Any]) -> None:
 def precompile(argument: dict[str, Any]) -> None:
     """Collect and run nothing, so that pytest leaves the rewritten bytecode of every test module behind.
 
-    What cannot be collected here is no matter: the guest says so when it fails there, too.
+    What cannot be collected here is no matter: the guest says so when it fails there, too. But then the bytecode is not
+    all that there could be, which the exit status says.
     """
     words = [*_prepare(argument), "--collect-only", "-p", "no:cacheprovider"]  # nothing is left on this machine
-    pytest.main(words, plugins=[HostSettings(argument), *_plugins(argument)])
+    code = pytest.main(words, plugins=[HostSettings(argument), *_plugins(argument)])
+    if code not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+        sys.exit(f"not everything could be collected: {code!r}")
 
 
 def _plugins(argument: dict[str, Any]) -> list[Any]:

@@ -1,5 +1,7 @@
 """Test modules with their assertions rewritten, kept in our cache: the same code, never an older one's."""
 
+import json
+import marshal
 import os
 import shutil
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.guest import rewriting
 from vm.cache import BYTECODE, Cache
 
 Run = Callable[..., str]
@@ -165,3 +168,19 @@ def test_there_is_an_end_to_it(run: Run, cache: Path) -> None:
     assert len(left) <= bytecode._FILES_MAX // 2 + 2
     assert str(bytecode._FILES_MAX) in left
     assert "0" not in left
+
+
+@pytest.mark.parametrize("has_pass_hook", [False, True])
+def test_an_edited_test_is_rewritten_as_pytest_does(tmp_path: Path, has_pass_hook: bool) -> None:
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\nenable_assertion_pass_hook = {has_pass_hook}\n")
+    (tmp_path / "test_it.py").write_text("def test_it():\n    one = 1\n    assert one == 1\n    assert [one] != []\n")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+    (bytecode,) = (tmp_path / "__pycache__").glob("test_it.*-pytest-*.pyc")
+    by_pytest = bytecode.read_bytes()
+    bytecode.write_bytes(b"of something older")
+    subprocess.run([sys.executable, "-P", rewriting.__file__, json.dumps([[str(bytecode)], has_pass_hook])], check=True)
+    ours = bytecode.read_bytes()
+    assert (ours[:16], marshal.loads(ours[16:])) == (by_pytest[:16], marshal.loads(by_pytest[16:]))
+    assert (b"_call_assertion_pass" in ours) == has_pass_hook

@@ -1,5 +1,6 @@
 """A payload holds what it was given, as it was, and of what is made meanwhile only bytecode."""
 
+import marshal
 import os
 import socket
 import stat
@@ -135,7 +136,7 @@ def test_only_bytecode_is_added(source: Path, unpack: Callable[..., Path]) -> No
     for name in ("data.txt", "kept.py", "written.py"):
         (source / name).write_text("# original\n")
 
-    def prepare(_: image.Runtime, work: Path) -> None:
+    def prepare(_: image.Runtime, work: Path, _stale: Sequence[Path] | None) -> None:
         (work / "data.txt").write_text("changed")
         (work / "data.txt").chmod(0o777)
         (work / "junk").write_text("junk")
@@ -166,7 +167,7 @@ def test_only_bytecode_is_added(source: Path, unpack: Callable[..., Path]) -> No
 
 def test_a_deleted_copy_is_sent_all_the_same(source: Path, unpack: Callable[..., Path]) -> None:
     (source / "mine.py").write_text("")
-    root = unpack(files={"mine.py": source / "mine.py"}, prepare=lambda _, work: (work / "mine.py").unlink())
+    root = unpack(files={"mine.py": source / "mine.py"}, prepare=lambda _, work, _stale: (work / "mine.py").unlink())
     assert [path.name for path in (root / "work").iterdir()] == ["mine.py"]
 
 
@@ -183,13 +184,92 @@ def test_preparing_may_fail(source: Path, unpack: Callable[..., Path]) -> None:
     """It saves time, and no more: what it fails of fails in the guest, too, where it is somebody's business."""
     (source / "sound.py").write_text("")
 
-    def prepare(_: image.Runtime, work: Path) -> None:
+    def prepare(_: image.Runtime, work: Path, _stale: Sequence[Path] | None) -> None:
         (work / "junk").write_text("")
         raise image.ImageError("pytest ended with status 3")
 
     work = unpack(files={"sound.py": source / "sound.py"}, prepare=prepare) / "work"
     assert [path.name for path in (work / "__pycache__").iterdir()] == [f"sound.{sys.implementation.cache_tag}.pyc"]
     assert not (work / "junk").exists()
+
+
+class Rewriter:
+    """Makes bytecode as pytest would; keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str] | None] = []
+
+    def __call__(self, _: image.Runtime, work: Path, stale: Sequence[Path] | None) -> None:
+        self.asked.append(None if stale is None else sorted(str(path.relative_to(work)) for path in stale))
+        for module in work.rglob("test_*.py"):
+            bytecode = module.parent / "__pycache__" / f"{module.stem}.cpython-313-pytest-9.2.0.pyc"
+            bytecode.write_bytes(b"of " + module.read_bytes())
+
+
+def contents(archive: Path) -> dict[str, object]:
+    """What a guest gets; the code of modules instead of their bytecode, which differs with what refers to it."""
+    found: dict[str, object] = {}
+    data = archive.read_bytes()
+    for name, mode, _, begin, end in window.members(data):
+        is_code = name.endswith(f".{sys.implementation.cache_tag}.pyc".encode())
+        found[os.fsdecode(name)] = mode, marshal.loads(data[begin + 16 : end]) if is_code else data[begin:end]
+    return found
+
+
+def test_after_an_edit_only_its_bytecode_is_made_anew(
+    source: Path, base: image.Runtime, cache: Cache, tmp_path: Path
+) -> None:
+    for name in ("test_edited.py", "test_other.py", "helper.py", "folder/test_third.py"):
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text(f"NAME = {name!r}\n")
+    (source / "data.txt").write_text("data")
+    files = {str(path.relative_to(source)): path for path in source.rglob("*") if path.is_file()}
+    rewriter = Rewriter()
+    image.payload(base, cache, files=files, prepare=rewriter)
+    for text in ("NAME = 'edited'\n", "NAME = 'edited again'\n"):
+        (source / "test_edited.py").write_text(text)
+        (source / "helper.py").write_text(text)
+        edited = image.payload(base, cache, files=files, prepare=rewriter)
+        anew = image.payload(base, Cache(tmp_path / "empty"), files=files, prepare=Rewriter())
+        assert contents(edited) == contents(anew)
+    tag = sys.implementation.cache_tag
+    of_test = ["__pycache__/test_edited.cpython-313-pytest-9.2.0.pyc", f"__pycache__/test_edited.{tag}.pyc"]
+    assert rewriter.asked == [None, *[sorted([f"__pycache__/helper.{tag}.pyc", *of_test])] * 2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda source: (source / "test_new.py").write_text(""),
+        lambda source: (source / "test_gone.py").unlink(missing_ok=True),
+        lambda source: (source / "pytest.ini").write_text("[pytest]\npython_files = *.py\n"),
+    ],
+    ids=["added", "removed", "settings"],
+)
+def test_whatever_may_shape_the_rest_has_all_made_anew(
+    source: Path, base: image.Runtime, cache: Cache, change: Callable[[Path], object]
+) -> None:
+    for name in ("test_one.py", "test_gone.py", "pytest.ini"):
+        (source / name).write_text("")
+    rewriter = Rewriter()
+    for _ in range(2):
+        image.payload(base, cache, files={path.name: path for path in source.iterdir()}, prepare=rewriter)
+        change(source)
+    assert rewriter.asked == [None, None]
+
+
+def test_a_module_that_could_not_be_compiled_is_made_good_for(
+    source: Path, base: image.Runtime, cache: Cache, tmp_path: Path
+) -> None:
+    """What lacked bytecode while somebody had it half written is no example for what comes behind."""
+    (source / "sound.py").write_text("")
+    rewriter = Rewriter()
+    for text in ("def (", "ONE = 1", "TWO = 2"):
+        (source / "test_it.py").write_text(text)
+        files = {path.name: path for path in source.iterdir()}
+        made = image.payload(base, cache, files=files, prepare=rewriter)
+    assert contents(made) == contents(image.payload(base, Cache(tmp_path / "empty"), files=files, prepare=Rewriter()))
+    assert [one is None for one in rewriter.asked] == [True, True, False]
 
 
 def test_third_party_packages_lie_beside_the_tests(source: Path, unpack: Callable[..., Path]) -> None:
