@@ -21,9 +21,9 @@ _DEAD = re.compile(
 _INIT_ENDED = "Attempted to kill init"
 # What it prints when something is wrong although it goes on: lib/bug.c, lockdep, KASAN, hung tasks, RCU, allocations.
 _WARNING = re.compile(
-    r"WARNING: |BUG: |possible (?:circular|recursive) locking|INFO: task .* blocked for more than|INFO: rcu|rcu: INFO"
-    r"|self-detected stall|page allocation failure|invoked oom-killer|Out of memory: Kill|UBSAN:|KASAN:|KCSAN:|KFENCE:"
-    r"|soft lockup|kernel BUG|cut here"
+    r"WARNING: |BUG: |possible (?:circular|recursive) locking|INFO: trying to register non-static key"
+    r"|INFO: task .* blocked for more than|INFO: rcu|rcu: INFO|self-detected stall|page allocation failure"
+    r"|invoked oom-killer|Out of memory: Kill|UBSAN:|KASAN:|KCSAN:|KFENCE:|soft lockup|kernel BUG|cut here"
 )
 # A program that the kernel killed or that crashed: mm/oom_kill.c, arch/*/mm/fault.c, arch/*/kernel/traps.c.
 _OUT_OF_MEMORY = re.compile(r"Out of memory: Killed process \d+ \((.+?)\)")

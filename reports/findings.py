@@ -1,5 +1,6 @@
 """What results say that nobody documents: every disagreement, every change from kernel to kernel. Pure functions."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,10 +8,12 @@ from itertools import pairwise
 
 from reports.expectation import OPEN, is_stable, version_of
 from reports.known_issues import Issues
-from reports.records import Documented, Kernel, KnownIssue, Mode, Result, Results, Status, Test
+from reports.records import Documented, Kernel, KnownIssue, Mode, Qualifier, Result, Results, Status, Test
 from reports.versions import parse_series, upstream
 
 HAS, LACKS, OFF, UNDETERMINED = "has", "lacks", "off", "not-determinable"
+# How a row's evidence quotes the kernel's log: with priority and time, which differ in equal complaints.
+_QUOTED = re.compile(r"kernel: (?:<\d+>)?(?:\[ *\d+\.\d+\] )?(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,14 @@ class ModeDifference:
 
 
 @dataclass(frozen=True, slots=True)
+class Complaint:
+    """What kernels wrote into their log while tests ran: KASAN, lockdep, a warning; whatever the tests' verdicts."""
+
+    line: str
+    rows: tuple[tuple[Test, Kernel, Result], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One test on two neighbouring kernels."""
 
@@ -103,6 +114,7 @@ class Findings:
     steps: tuple[Step, ...]
     # Where each known issue shows
     known: tuple[tuple[KnownIssue, tuple[Result, ...]], ...]
+    complaints: tuple[Complaint, ...]
 
 
 def findings(results: Results, explanations: Sequence[Explanation] = ()) -> Findings:
@@ -122,6 +134,7 @@ def findings(results: Results, explanations: Sequence[Explanation] = ()) -> Find
             )
             for issue in results.known_issues
         ),
+        complaints=tuple(seen.complaints()),
     )
 
 
@@ -225,6 +238,17 @@ class _Seen:
                 )
                 if len({verdict for _, verdict in verdicts}) > 1:
                     yield ModeDifference(test, kernel, verdicts)
+
+    def complaints(self) -> Iterable[Complaint]:
+        kernels = {(kernel.id, kernel.arch): kernel for kernel in self.kernels}
+        found: dict[str, list[tuple[Test, Kernel, Result]]] = {}
+        for row in self._results.results:
+            if Qualifier.KERNEL_WARNING in row.qualifiers and (kernel := kernels.get((row.kernel, row.arch))):
+                said = (quoted[1] for line in row.evidence if (quoted := _QUOTED.match(line)))
+                found.setdefault(next(said, "a line that only its log has"), []).append(
+                    (self._tests[row.test], kernel, row)
+                )
+        return (Complaint(line, tuple(rows)) for line, rows in found.items())
 
     def steps(self) -> Iterable[Step]:
         for arch in dict.fromkeys(kernel.arch for kernel in self.kernels):

@@ -15,6 +15,7 @@ _DIRECTIONS = {
 }
 UNEXPLAINED = "Not explained yet"
 _EVIDENCE_CHARACTERS_MAX = 160
+_TESTS_MAX = 3
 
 
 def text(found: Findings, results: Results) -> str:
@@ -30,6 +31,7 @@ def text(found: Findings, results: Results) -> str:
         _contradictions(found),
         _withheld(found),
         _known(found),
+        _complaints(found),
         _modes(found),
         _steps(found.steps),
     ]
@@ -143,6 +145,26 @@ def _known(found: Findings) -> Iterator[str]:
         what = f"{', '.join(map(_code, issue.tests))}, {' or '.join(map(_plain, issue.status))}"
         yield f"- {what}: {_plain(issue.reason)}{link}"
         yield f"  Shows on {_kernels(here)}." if here else "  Shows on none of these kernels."
+
+
+def _complaints(found: Findings) -> Iterator[str]:
+    """A section only where there is something: kernels that are released have their warnings off, as a rule."""
+    if not found.complaints:
+        return
+    yield from _section("What kernels complained of", "In their log while a test ran, whether it passed or not.")
+    yield ""
+    yield from _table(
+        ("the kernel wrote", "during", "kernels"),
+        (
+            (
+                _evidence((one.line,), "").lstrip(": "),
+                ", ".join(f"{_code(test.id)}: {row.status}" for test, _, row in one.rows[:_TESTS_MAX])
+                + (f" and {len(one.rows) - _TESTS_MAX} more" if len(one.rows) > _TESTS_MAX else ""),
+                _kernels({kernel.id: kernel for _, kernel, _ in one.rows}.values()),
+            )
+            for one in found.complaints
+        ),
+    )
 
 
 def _modes(found: Findings) -> Iterator[str]:

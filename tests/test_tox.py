@@ -13,7 +13,7 @@ from tree import ROOT
 
 from toxfile import lower_bounds
 
-PROMISED = {"py", "lowest", "newest", "lint", "typing", "matrix", "report", "golden", "mutation"}
+PROMISED = {"py", "lowest", "newest", "lint", "typing", "matrix", "report", "golden", "mutation", "broken-kernels"}
 
 
 def tox(*arguments: str, work: Path, code: int = 0, **environment: str) -> str:
@@ -72,6 +72,7 @@ def test_what_each_environment_runs(tmp_path: Path) -> None:
     assert found["report"][0].startswith("uring-matrix report matrix --out matrix")
     assert (ROOT / found["golden"][0].split()[1]).is_file()
     assert (ROOT / found["mutation"][0].split()[1]).is_file()
+    assert (ROOT / found["broken-kernels"][0].split()[1]).is_file()
 
 
 def test_the_plugins_entry_point_is_installed_where_tests_run(tmp_path: Path) -> None:

@@ -29,9 +29,10 @@ from vm.sources import Sources, find_sources, without_credentials
 
 # How old an index may be before a run asks the mirror again.
 STALE_AFTER_S = 24 * 60 * 60
-# How the stanzas of a kernel's packages begin.
+# How the stanzas of a kernel's packages begin, and go on: what can be booted, and what can be built.
 _KERNEL = b"\nPackage: linux-"
-_KERNELS = tuple(_KERNEL + part for part in (b"image-", b"binary-", b"modules-", b"base-"))
+IMAGES = ("image-", "binary-", "modules-", "base-")
+SOURCES = ("source-",)
 # So many suites are named in a sentence.
 _NAMES_MAX = 3
 _EMPTY = hashlib.sha256().hexdigest()
@@ -133,12 +134,13 @@ class Archive:
                 self._progress.note(f"package lists are not brought up to date: {error}")
         self._is_refreshed = True
 
-    def kernel_packages(self) -> list[Package]:
-        """List every version of every package that a kernel may be made of, of all suites.
+    def kernel_packages(self, parts: Sequence[str] = IMAGES) -> list[Package]:
+        """List every version of every package that a kernel may be made of (or its `SOURCES`), of all suites.
 
         The result is cached until a list changes.
         """
-        return self._mended(lambda: self._remember("index", "kernels", lambda: list(self._scan())))
+        question = f"kernels {' '.join(parts)}"
+        return self._mended(lambda: self._remember("index", question, lambda: list(self._scan(parts))))
 
     def resolve(self, names: Sequence[str]) -> list[Package]:
         """Find what has to be there so that these packages work, themselves included, from nothing.
@@ -369,14 +371,15 @@ class Archive:
                 found.setdefault(suite, []).append([path.name, file_size(path), identity])
         return found
 
-    def _scan(self) -> Iterator[Package]:
+    def _scan(self, parts: Sequence[str]) -> Iterator[Package]:
         """Read the packages of kernels out of the lists."""
+        beginnings = tuple(_KERNEL + part.encode() for part in parts)
         for suite in self.suites:
             for text in self._read_lists(suite):
                 # Fifty megabytes, twelve times: searching for a plain string is what is fast enough.
                 start = text.find(_KERNEL)
                 while start >= 0:
-                    if text.startswith(_KERNELS, start):
+                    if text.startswith(beginnings, start):
                         end = text.find(b"\n\n", start)
                         yield parse_package(text[start + 1 : end if end >= 0 else len(text)], suite)
                     start = text.find(_KERNEL, start + 1)

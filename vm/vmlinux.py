@@ -17,7 +17,7 @@ from typing import Any
 from vm.cache import Cache, digest_of
 from vm.errors import BootError, UnfitKernel, VmError
 from vm.kernel import Kernel
-from vm.kernelimage import compressed_kernel, inspect
+from vm.kernelimage import compressed_kernel, inspect, is_elf
 from vm.progress import Progress
 
 KIND = "vmlinux"
@@ -61,7 +61,7 @@ def unpacked(kernel: Kernel, cache: Cache, progress: Progress) -> Vmlinux | None
         cache: where it is kept, and, of one that cannot be started this way, why.
         progress: told why, when that is found out.
     """
-    if kernel.ref.arch != "amd64":
+    if kernel.ref.arch != "amd64" or is_elf(kernel.image):  # what its build did not compress
         return None
     key = f"{kernel.sha256}_{_RECIPE}"
     try:

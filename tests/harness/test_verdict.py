@@ -130,6 +130,8 @@ SPLATS = [
     "<3>[1.0] rcu: INFO: rcu_sched self-detected stall on CPU",
     "<0>[1.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s!",
     "<4>[1.0] WARNING: possible circular locking dependency detected",
+    "<4>[1.0] [ BUG: Invalid wait context ]",
+    "<6>[1.0] INFO: trying to register non-static key.",
     "<3>[1.0] BUG: KASAN: slab-use-after-free in io_kill_timeouts",
     "<4>[1.0] python: page allocation failure: order:4",
     "<3>[1.0] Out of memory: Killed process 81 (init)",

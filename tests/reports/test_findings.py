@@ -14,7 +14,18 @@ from conformance.capabilities import CAPABILITIES
 from conformance.capabilities.explanations import explanations
 from reports.findings import Direction, Explanation, findings
 from reports.findings_text import UNEXPLAINED, text
-from reports.results import Kernel, Mode, Results, Status, annotate, exit_code, judge_all, no_longer_shown, write
+from reports.results import (
+    Kernel,
+    Mode,
+    Qualifier,
+    Results,
+    Status,
+    annotate,
+    exit_code,
+    judge_all,
+    no_longer_shown,
+    write,
+)
 
 WHY = [Explanation(**one) for one in explanations()]
 
@@ -253,6 +264,22 @@ def test_known_issues_say_where_they_show(results: Results) -> None:
     section = part(of(results), "Known issues")
     assert section.count("Shows on 6.") == 2
     assert "Shows on 6.16.12, 6.17.13, 6.18.15, 6.19.14, 7.0.13, 7.1.13." in section
+
+
+def test_what_a_kernel_complains_of_is_a_finding_where_the_test_passes(results: Results) -> None:
+    assert "What kernels complained of" not in of(results)
+    lines = ("read -> 5", "kernel: <4>[    3.141592] WARNING: possible circular locking dependency detected")
+    warned = {("op-nop", "6.1"), ("op-nop", "7.1"), ("op-readv", "7.1")}
+    rows = tuple(
+        replace(row, qualifiers=(Qualifier.KERNEL_WARNING,), evidence=lines)
+        if (row.test, row.kernel) in warned
+        else row
+        for row in results.results
+    )
+    (line,) = re.findall(r"\| .*WARNING.*", part(of(replace(results, results=rows)), "What kernels complained of"))
+    assert "`WARNING: possible circular locking dependency detected`" in line
+    assert line.count(": pass") == 3
+    assert line.endswith(" 7.1.13 |")
 
 
 def test_text_of_guests_is_text(results: Results) -> None:

@@ -90,6 +90,15 @@ def test_packages_of_all_suites_are_listed_with_what_is_needed_to_fetch_them(
     assert found[1].installed_bytes == 20_000 * 1024
 
 
+def test_sources_are_listed_apart_from_what_can_be_booted(stocked: FakeArchive, connect: Connect) -> None:
+    stocked.add("new", "linux-source-6.1", "6.1.1-1")
+    stocked.publish("new")
+    archive = connect("new")
+    for _ in range(2):  # the second time as it is remembered
+        assert [package.name for package in archive.kernel_packages(apt.SOURCES)] == ["linux-source-6.1"]
+        assert [package.name for package in archive.kernel_packages()] == [KERNEL]
+
+
 def test_an_archive_on_the_disk_will_do(stocked: FakeArchive, connect: Connect, tmp_path: Path) -> None:
     source = Source(f"file:{stocked.root}", str(stocked.key))
     archive = connect("old", "new", sources=Sources(source, source))

@@ -127,6 +127,17 @@ def test_why_an_image_is_booted_as_it_is_is_said_once(
     assert recorder.notes[0].startswith(f"6.1: its image is booted as it is: {sentence}")
 
 
+def test_a_kernel_that_is_not_compressed_is_booted_as_it_is_without_a_word(
+    tmp_path: Path, cache: Cache, recorder: Any
+) -> None:
+    path = tmp_path / "vmlinux"
+    path.write_bytes(vmlinux())
+    kernel = Kernel(KernelRef("6.1", "6.1", "amd64", "path"), path, hash_file(path), "6.1.0")
+    assert unpacked(kernel, cache, recorder) is None
+    assert recorder.notes == []
+    assert cache.kinds() == []
+
+
 def test_what_this_machine_lacks_is_not_held_against_the_kernel(
     tmp_path: Path, cache: Cache, recorder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,52 @@
+"""Runs the suite in one kernel, as a user would, and reads what it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports.results import Results, ResultsError, read
+
+ROOT = Path(__file__).parents[2]
+# Exit codes of `uring-matrix run` after which there are results.
+_JUDGED = frozenset({0, 1, 3})
+_LINES_MAX = 15
+
+
+class TrialError(Exception):
+    """There are no results; with what the run said."""
+
+
+def run_suite(image: Path, out: Path, arguments: Sequence[str] = ()) -> Results:
+    """Run the suite in a kernel. Verdicts that were obtained in the same way are kept (`--resume`).
+
+    Args:
+        image: the kernel.
+        out: where its results are.
+        arguments: more of `uring-matrix run`.
+
+    Raises:
+        TrialError: it came to nothing.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    options = ["--kernel", str(image), "--out", str(out), "--no-report", "--no-snapshots", "--resume", "-n", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "uring_matrix", "run", *options, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    (out / "run.txt").write_text(done.stdout, encoding="utf-8")
+    try:
+        if done.returncode in _JUDGED:
+            return read(out / "results.json")
+    except ResultsError as error:
+        raise TrialError(str(error)) from error
+    said = "\n".join(done.stdout.splitlines()[-_LINES_MAX:])
+    raise TrialError(f"the run ended with {done.returncode}: {said}")
