@@ -2,11 +2,11 @@
 
 import pytest
 
-from harness.cells import Cell
+from conformance.modes import RingMode
 
 pytest.register_assert_rewrite("conformance.zig.sockets")
 
 
 @pytest.fixture(autouse=True)
-def of_a_cell(matrix_cell: Cell) -> None:
+def of_a_cell(mode: RingMode) -> None:
     """Give every test a cell, also where no kernel is named and no ring is used: ids and results tell the mode."""

@@ -38,45 +38,40 @@ class RingFactory:
                 verdict says whether the environment or the kernel is why (`conformance.diagnosis`).
         """
         __tracebackhide__ = True
-        import uring  # noqa: PLC0415 - every pytest session loads this module, few set up a ring
-
-        try:
-            ring = self._set_up(entries, flags | self._mode.flags, params)
-        except uring.ArgumentsInvalid as error:
-            if not self._mode.flags:
-                raise
-            # Only if the kernel takes the same ring without the mode's flags do the flags explain the refusal.
-            self._set_up(entries, flags, params).deinit()
-            unsupported(
-                f"no ring mode {self._mode.id}",
-                f"{error}, with {' | '.join(self._mode.flag_names)}; the same ring without them is accepted",
-            )
+        ring = self._set_up(entries, flags | self._mode.flags, params)
         self._rings.append(ring)
         return ring
 
-    @staticmethod
-    def _set_up(entries: int, flags: int, params: dict[str, int]) -> uring.IoUring:
-        import uring  # noqa: PLC0415
+    def _set_up(self, entries: int, flags: int, params: dict[str, int]) -> uring.IoUring:
+        import uring  # noqa: PLC0415 - every pytest session loads this module, few set up a ring
 
+        kind = self._mode.ring_class()
+        entries = max(entries, self._mode.entries_min)
         if not params:
-            return uring.IoUring.init(entries, flags)
+            return kind.init(entries, flags)
         record = uring.io_uring_params()
         record.flags = flags
         for name, value in params.items():
             setattr(record, name, value)
-        return uring.IoUring.init_params(entries, record)
+        return kind.init_params(entries, record)
 
     def close(self) -> None:
         """Close every ring that the test left open."""
         for ring in self._rings:
-            if ring.fd >= 0:
-                ring.deinit()
+            ring.deinit()
 
 
 @pytest.fixture(scope="session")
 def mode(matrix_cell: Cell) -> RingMode:
-    """The ring mode of this item: `.id` and `.flags`."""
-    return MODES[matrix_cell.mode]
+    """The ring mode of this item: `.id` and `.flags`. A kernel that is observed to lack it has none of its tests."""
+    mode = MODES[matrix_cell.mode]
+    if mode.flag_names:
+        import uring  # noqa: PLC0415
+
+        for name, seen in uring.capabilities(*mode.flag_names).items():
+            if seen.state in {"lacks", "off"}:
+                unsupported(f"no ring mode {mode.id}", f"{name}: {seen.evidence}")
+    return mode
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ kernels, guests or results comes in only when a session asks for it.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,11 +15,13 @@ import pytest
 from harness import fixtures, hookspecs, options
 from harness.cells import HOST, Cell, native_architecture, parametrize
 from harness.fixtures import loopback, matrix_cell, scratch, scratch_ext4
-from harness.suites import DEFAULT_MODE, modes_of
+from harness.suites import ALL_MODES, DEFAULT_MODE, modes_of, named_modes
 
 __all__ = ["loopback", "matrix_cell", "scratch", "scratch_ext4"]
 
 CELLS = pytest.StashKey[Iterable[Cell]]()
+# By mode, globs of what tests ask for and cannot have in it.
+EXCLUDES = pytest.StashKey[Mapping[str, tuple[str, ...]]]()
 # What suites have things collected from that no test is for.
 OBSERVED_FILES = pytest.StashKey[frozenset[Path]]()
 
@@ -97,7 +99,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="MODE",
-        help="a way to run each test that a suite offers, a ring mode say; may be given several times "
+        help=f"a way to run each test that a suite offers, a ring mode say, or {ALL_MODES}; may be given several times "
         f"(default: {DEFAULT_MODE.id})",
     )
     group.addoption(
@@ -204,10 +206,11 @@ def pytest_configure(config: pytest.Config) -> None:
     suites = config.hook.pytest_matrix_suite()
     config.stash[OBSERVED_FILES] = frozenset(one.observation.file for one in suites if one.observation is not None)
     known = modes_of(suites)
-    modes = list(dict.fromkeys(config.getoption("mode") or [DEFAULT_MODE.id]))
-    for name in modes:
-        if name not in known:
-            raise pytest.UsageError(f"no mode is called {name!r}; there are {', '.join(known)}")
+    try:
+        modes = named_modes(config.getoption("mode"), known)
+    except KeyError as error:
+        raise pytest.UsageError(f"no mode is called {error}; there are {', '.join([*known, ALL_MODES])}") from error
+    config.stash[EXCLUDES] = {name: known[name].excludes for name in modes if known[name].excludes}
     notes = options.check(config)
     if options.names_kernels(config) and not options.wants_no_session(config):
         from harness import markers, packed_reports  # noqa: PLC0415
@@ -233,7 +236,11 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 @pytest.hookimpl(tryfirst=True)  # before pytest lets parts of names choose
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let `-k` choose what is observed by whole names only."""
+    """Leave out tests that a mode cannot have, and let `-k` choose what is observed by whole names only."""
+    if config.stash[EXCLUDES]:
+        from harness.excluded import leave_out  # noqa: PLC0415 - the default mode has every test
+
+        leave_out(config, items, config.stash[EXCLUDES])
     expression = config.getoption("keyword")
     if not expression or not config.stash[OBSERVED_FILES]:
         return

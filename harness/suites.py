@@ -23,9 +23,13 @@ class Mode:
     flag_names: tuple[str, ...] = ()
     # The first kernel that has it.
     since: str | None = None
+    # Globs of what tests ask for (their `symbols`) and cannot have in this mode: those tests have no cell in it.
+    excludes: tuple[str, ...] = ()
 
 
 DEFAULT_MODE = Mode("default")
+# What stands for every mode there is, where modes are named.
+ALL_MODES = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,20 @@ def modes_of(suites: Iterable[Suite]) -> dict[str, Mode]:
     for suite in suites:
         modes |= suite.modes
     return modes
+
+
+def named_modes(names: Iterable[str], known: Mapping[str, Mode]) -> list[str]:
+    """Modes as they were asked for, each once, in that order; the default one if none was.
+
+    Args:
+        names: ids, or `all`.
+        known: every mode there is.
+
+    Raises:
+        KeyError: there is no such mode.
+    """
+    ids = [one for name in names for one in (known if name == ALL_MODES else [known[name].id])]
+    return list(dict.fromkeys(ids)) or [DEFAULT_MODE.id]
 
 
 def kernel_facts_of(suites: Iterable[Suite]) -> list[str]:

@@ -68,6 +68,10 @@ class ModeDifference:
     kernel: Kernel
     # Mode id and verdict, in the order of the modes
     verdicts: tuple[tuple[str, str], ...]
+    # None where nobody explained it
+    why: str | None
+    # Of the first row that differs from the first mode's
+    row: Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,8 @@ class Findings:
     # Why something is switched off or could not be told, and where: by state and reason
     withheld: Mapping[tuple[str, str], tuple[tuple[Test, tuple[Kernel, ...]], ...]]
     modes: tuple[ModeDifference, ...]
+    # Tests that a mode cannot have, by mode id
+    not_in_mode: Mapping[str, tuple[Test, ...]]
     steps: tuple[Step, ...]
     # Where each known issue shows
     known: tuple[tuple[KnownIssue, tuple[Result, ...]], ...]
@@ -126,6 +132,7 @@ def findings(results: Results, explanations: Sequence[Explanation] = ()) -> Find
         contradictions=tuple(one for test in results.tests for one in seen.contradictions(test)),
         withheld=seen.withheld(),
         modes=tuple(seen.mode_differences()),
+        not_in_mode=seen.not_in_mode(),
         steps=tuple(seen.steps()),
         known=tuple(
             (
@@ -236,8 +243,17 @@ class _Seen:
                     for mode in self._results.modes
                     if mode.id in own and own[mode.id].status not in OPEN and _is_offered(mode, kernel, own[mode.id])
                 )
-                if len({verdict for _, verdict in verdicts}) > 1:
-                    yield ModeDifference(test, kernel, verdicts)
+                differing = [own[mode] for mode, verdict in verdicts if verdict != verdicts[0][1]]
+                if differing:
+                    issues = [self._issues.explaining(row) for row in differing]
+                    why = " ".join(dict.fromkeys(issue.reason for issue in issues if issue is not None))
+                    yield ModeDifference(test, kernel, verdicts, None if None in issues else why, differing[0])
+
+    def not_in_mode(self) -> dict[str, tuple[Test, ...]]:
+        there = {(row.test, row.mode) for row in self._results.results}
+        tests = [one for one in self._results.tests if one.kind != "capability" and (one.id, self._mode.id) in there]
+        found = {mode: tuple(one for one in tests if (one.id, mode) not in there) for mode in self.modes}
+        return {mode: own for mode, own in found.items() if own}
 
     def complaints(self) -> Iterable[Complaint]:
         kernels = {(kernel.id, kernel.arch): kernel for kernel in self.kernels}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from reports.findings import OFF, Change, Direction, Disagreement, Findings, Step
-from reports.records import Kernel, Results, Test
+from reports.records import Kernel, Result, Results, Test
 from reports.untrusted import visible
 from reports.versions import upstream
 from reports.wording import count, listed
@@ -33,6 +33,7 @@ def text(found: Findings, results: Results) -> str:
         _known(found),
         _complaints(found),
         _modes(found),
+        _not_in_mode(found),
         _steps(found.steps),
     ]
     return "\n".join(line for part in parts for line in part) + "\n"
@@ -68,6 +69,7 @@ def _head(found: Findings, results: Results) -> Iterator[str]:
     yield f"- of those disagreements not explained yet: {unexplained}"
     yield f"- the kernel's own word against the observation: {len(found.contradictions)}"
     yield f"- differences between modes: {len(found.modes)}"
+    yield f"- of those differences not explained yet: {sum(one.why is None for one in found.modes)}"
     differing = sum(bool(one.gained or one.lost or one.other or one.limits) for one in found.steps)
     yield f"- pairs of neighbouring kernels that differ: {differing} of {len(found.steps)}"
 
@@ -175,16 +177,35 @@ def _modes(found: Findings) -> Iterator[str]:
     if own:
         yield ""
         yield from _table(
-            ("test", "name", "kernel", "by mode"),
+            ("test", "name", "kernel", "by mode", "why"),
             (
                 (
                     *_named(one.test),
                     _exact(one.kernel),
-                    ", ".join(f"{_plain(mode)}: {verdict}" for mode, verdict in one.verdicts),
+                    ", ".join(f"{_plain(mode)}: {verdict}" for mode, verdict in _shortened(one.verdicts)),
+                    _plain(one.why) if one.why is not None else f"**{UNEXPLAINED}**{_evidence(*_said(one.row))}",
                 )
                 for one in own
             ),
         )
+
+
+def _not_in_mode(found: Findings) -> Iterator[str]:
+    if not found.not_in_mode:
+        return
+    yield from ("", "Tests that are about what a mode settles itself have no cell in it:", "")
+    for mode, tests in found.not_in_mode.items():
+        yield f"- {_plain(mode)} ({len(tests)}): {', '.join(_code(one.id) for one in tests)}"
+
+
+def _said(row: Result) -> tuple[Sequence[str], str]:
+    return row.evidence, row.reason
+
+
+def _shortened(verdicts: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The first mode's verdict, and those that differ from it."""
+    yield verdicts[0]
+    yield from (one for one in verdicts[1:] if one[1] != verdicts[0][1])
 
 
 def _steps(steps: Sequence[Step]) -> Iterator[str]:

@@ -27,6 +27,7 @@ SETUP: Table = {
     errno.EMFILE: (errors.ProcessFdQuotaExceeded, "close files or raise RLIMIT_NOFILE"),
     errno.ENFILE: (errors.SystemFdQuotaExceeded, "the system's file table is full"),
     errno.ENOMEM: (errors.SystemResources, "ask for fewer entries or raise RLIMIT_MEMLOCK"),
+    errno.EOVERFLOW: (errors.ArgumentsInvalid, "a queue whose entries have two sizes needs room for a big one: two"),
     errno.EPERM: (
         errors.PermissionDenied,
         "check sysctl kernel.io_uring_disabled, the container's seccomp profile, and privileges for SQPOLL",
@@ -143,6 +144,17 @@ REGISTER_ENABLE_RINGS: Table = {
     **_ANY_REGISTER,
     errno.EBADFD: (errors.FileDescriptorInBadState, "the ring is not disabled: it was made without, or enabled before"),
     errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 5.10"),
+}
+
+REGISTER_RING_FDS: Table = {
+    **_ANY_REGISTER,
+    errno.EBUSY: (errors.ProcessFdQuotaExceeded, "this thread has 16 registered rings, which is the most"),
+    errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 5.18"),
+}
+
+UNREGISTER_RING_FDS: Table = {
+    **_ANY_REGISTER,
+    errno.EINVAL: (errors.ArgumentsInvalid, "the index is another thread's, or the kernel is older than 5.18"),
 }
 
 REGISTER_NAPI: Table = {

@@ -61,6 +61,14 @@ class RingInherited(RingClosed):
     """The ring belongs to the parent process; it was closed here when the process forked."""
 
 
+class RingAlreadyRegistered(UsageError):
+    """The ring has an index already."""
+
+
+class RingNotRegistered(UsageError):
+    """The ring has no index that it could be entered by."""
+
+
 class MachineNotSupported(UsageError):
     """No way to load and store a shared 32-bit index without tearing was found on this machine."""
 

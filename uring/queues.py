@@ -17,6 +17,7 @@ from .flags import (
     IORING_OFF_SQES,
     IORING_SETUP_CQE32,
     IORING_SETUP_CQE_MIXED,
+    IORING_SETUP_NO_MMAP,
     IORING_SETUP_NO_SQARRAY,
     IORING_SETUP_SQE128,
     IORING_SETUP_SQPOLL,
@@ -74,6 +75,7 @@ class SubmissionQueue:
         "_flags_at",
         "_flushed",
         "_head_at",
+        "_is_mapped",
         "_is_polled",
         "_lap",
         "_mapping",
@@ -117,13 +119,17 @@ class SubmissionQueue:
         self._nop = (_NOP128 if flags & IORING_SETUP_SQE128 else _NOP).pack_into
         stride = self.layout.size
 
-        mode = syscalls.MAP_SHARED | syscalls.MAP_POPULATE
-        rings = syscalls.mmap(size_bytes, mode, fd, IORING_OFF_SQ_RING, "the rings")
-        try:
-            sqes = syscalls.mmap(entries * stride, mode, fd, IORING_OFF_SQES, "the submission queue entries")
-        except BaseException:
-            syscalls.munmap(rings, size_bytes)
-            raise
+        # Nothing of it is ours to unmap where the memory is the program's.
+        self._is_mapped = not flags & IORING_SETUP_NO_MMAP
+        rings, sqes = params.cq_off.user_addr, params.sq_off.user_addr
+        if self._is_mapped:
+            mode = syscalls.MAP_SHARED | syscalls.MAP_POPULATE
+            rings = syscalls.mmap(size_bytes, mode, fd, IORING_OFF_SQ_RING, "the rings")
+            try:
+                sqes = syscalls.mmap(entries * stride, mode, fd, IORING_OFF_SQES, "the submission queue entries")
+            except BaseException:
+                syscalls.munmap(rings, size_bytes)
+                raise
         self._mapping: tuple[tuple[int, int], ...] = ((rings, size_bytes), (sqes, entries * stride))
         self._words = machine.words(rings, size_bytes & ~3)
         self._view = memoryview((ctypes.c_ubyte * (entries * stride)).from_address(sqes)).cast("B")
@@ -176,7 +182,7 @@ class SubmissionQueue:
         self._words.release()
         self._user_data.release()
         self._view.release()
-        for address, size_bytes in mapping:
+        for address, size_bytes in mapping if self._is_mapped else ():
             syscalls.munmap(address, size_bytes)
 
     def _check_mapped(self) -> None:

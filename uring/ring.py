@@ -1,4 +1,4 @@
-"""Registrations of the ring itself, and the finished `IoUring`."""
+"""Registrations of eventfds, busy polling and the probe, and the finished `IoUring`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ctypes import addressof, c_int32
 
 from . import errno_tables as tables
 from .opcodes import IORING_REGISTER as R
-from .ring_resources import ResourceRegistrations
+from .ring_registrations import RingRegistrations
 from .structs import io_uring_probe
 
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .structs import io_uring_napi
 
 
-class IoUring(ResourceRegistrations):
+class IoUring(RingRegistrations):
     """A ring: Zig's `std.os.linux.IoUring`, with its names, argument order and errors.
 
     Use it as a context manager, or call `deinit`. One thread at a time may use it. `user_data` comes first in every
@@ -59,20 +59,6 @@ class IoUring(ResourceRegistrations):
     def unregister_napi(self, napi: io_uring_napi) -> None:
         """Stop busy-polling; the settings before are left in `napi`. Since 6.9. Raises as `register_napi`."""
         self._register(R.UNREGISTER_NAPI, addressof(napi), 1, tables.REGISTER_NAPI, "unregister_napi")
-
-    def enable_rings(self) -> None:
-        """Let a ring begin that was made with IORING_SETUP_R_DISABLED, once what restricts it is registered.
-
-        Until then it takes registrations, and `submit` raises FileDescriptorInBadState. With
-        IORING_SETUP_SINGLE_ISSUER the thread that calls this is the one that may submit.
-
-        Raises:
-            FileDescriptorInBadState: EBADFD, the ring is not disabled.
-            ArgumentsInvalid: EINVAL, a kernel older than 5.10.
-
-        Since 5.10. Source: io_uring_register(2), IORING_REGISTER_ENABLE_RINGS.
-        """
-        self._register(R.REGISTER_ENABLE_RINGS, 0, 0, tables.REGISTER_ENABLE_RINGS, "enable_rings")
 
     def get_probe(self) -> io_uring_probe:
         """Ask which operations this kernel has. Since 5.6.

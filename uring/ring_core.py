@@ -5,26 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from ctypes import addressof, c_uint32
-from errno import ENOSYS
 from weakref import WeakSet
 
+from . import errno_tables as tables
 from . import flags as f
 from . import lifetime, syscalls
 from .cqe import CqeArray
 from .errors import (
-    ArgumentOutOfRange,
-    EntriesNotPowerOfTwo,
-    EntriesZero,
-    ParamsInvalid,
     RingClosed,
     RingInherited,
-    SetupFlagNotSupported,
     SyscallError,
-    SystemOutdated,
 )
-from .opcodes import IORING_REGISTER
+from .opcodes import IORING_REGISTER, IORING_REGISTER_USE_REGISTERED_RING
 from .queues import NO_SLOTS, CompletionQueue, SubmissionQueue
-from .structs import io_uring_params, io_uring_sync_cancel_reg
+from .ring_memory import QueueMemory
+from .setup_checks import check_features, check_setup
+from .structs import io_uring_params, io_uring_rsrc_update, io_uring_sync_cancel_reg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,12 +36,6 @@ _SYS_ENTER = syscalls.SYS_IO_URING_ENTER
 _SIGSET_BYTES = syscalls.SIGSET_BYTES
 _GETEVENTS = f.IORING_ENTER_GETEVENTS
 _LATE_WORK = f.IORING_SETUP_COOP_TASKRUN | f.IORING_SETUP_DEFER_TASKRUN
-_REFUSED = {
-    f.IORING_SETUP_NO_MMAP: "the rings would lie in memory of the caller",
-    f.IORING_SETUP_REGISTERED_FD_ONLY: "the ring would have no descriptor",
-    f.IORING_SETUP_SQE_MIXED: "entries would have two sizes in one queue; use IORING_SETUP_SQE128",
-    f.IORING_SETUP_SQ_REWIND: "the queue would have no head and tail",
-}
 # How long deinit() waits for the kernel to end requests that still point to our memory.
 _CANCEL_WAIT_NS = 100_000_000
 
@@ -66,9 +56,12 @@ class RingCore:
     __slots__ = (
         "__weakref__",
         "_closed_by",
+        "_enter_fd",
+        "_enter_flags",
         "_in_flight",
         "_is_polled",
         "_keep_alive",
+        "_memory",
         "_peek_enters",
         "_registered_buffers",
         "_submit_flags",
@@ -120,28 +113,37 @@ class RingCore:
 
     def _open(self, entries: int, params: io_uring_params, keep_alive: bool) -> None:
         # First, so that the finalizer finds a closed ring when anything below fails.
-        self.fd = -1
+        self.fd = self._enter_fd = -1
         self._closed_by: tuple[type[RingClosed], str] = RingClosed, "the ring was never opened"
         check_setup(entries, params)
-        fd = syscalls.io_uring_setup(entries, params)
+        self._memory: QueueMemory | None = None
+        if params.flags & f.IORING_SETUP_NO_MMAP and not params.sq_off.user_addr:
+            self._memory = QueueMemory(entries, params)
+        self._enter_flags = 0
+        if params.flags & f.IORING_SETUP_REGISTERED_FD_ONLY:
+            self._enter_flags = f.IORING_ENTER_REGISTERED_RING
         try:
-            check_features(params.features)
-            self.sq = SubmissionQueue(fd, params)
+            fd = syscalls.io_uring_setup(entries, params)
             try:
-                self.cq = CompletionQueue(fd, params, self.sq)
+                check_features(params.features)
+                self._map(fd, params)
             except BaseException:
-                self.sq.deinit()
+                _unregister_index(fd, -1) if self._enter_flags else syscalls.close(fd)
                 raise
         except BaseException:
-            syscalls.close(fd)
+            if self._memory is not None:
+                self._memory.free()
             raise
-        self.fd = fd
+        self._enter_fd = fd
+        self.fd = -1 if self._enter_flags else fd
         self.flags: int = params.flags
         self.features: int = params.features
         self._is_polled = bool(params.flags & f.IORING_SETUP_SQPOLL)
-        self._submit_flags = _GETEVENTS if params.flags & f.IORING_SETUP_IOPOLL else 0
+        self._submit_flags = self._enter_flags | (_GETEVENTS if params.flags & f.IORING_SETUP_IOPOLL else 0)
         self._keep_alive = keep_alive
-        groups = lifetime.buffer_rings[fd] = {}
+        groups: dict[int, object] = {}
+        if self.fd >= 0:
+            lifetime.buffer_rings[fd] = groups
         self._in_flight = lifetime.InFlight(groups)
         # Slot -> what keeps the buffer in it alive.
         self._registered_buffers: dict[int, object] = {}
@@ -153,6 +155,32 @@ class RingCore:
         )
         _open_rings.add(self)
 
+    def _map(self, fd: int, params: io_uring_params) -> None:
+        self.sq = SubmissionQueue(fd, params)
+        try:
+            self.cq = CompletionQueue(fd, params, self.sq)
+        except BaseException:
+            self.sq.deinit()
+            raise
+
+    # ---- registering
+
+    def _register(self, opcode: int, address: int, count: int, table: tables.Table, call: str) -> int:
+        """Register something; errors are read from the `table` of the calling function."""
+        if self._enter_fd < 0:
+            self._refuse()
+        result = self._register_errno(opcode, address, count)
+        if result < 0:
+            tables.fail(call, -result, table)
+        return result
+
+    def _register_errno(self, opcode: int, address: int, count: int) -> int:
+        """Call io_uring_register(2), by the ring's index where there is one and the kernel takes it."""
+        if self._enter_flags and (self.fd < 0 or self.features & f.IORING_FEAT_REG_REG_RING):
+            opcode |= IORING_REGISTER_USE_REGISTERED_RING
+            return syscalls.io_uring_register_errno(self._enter_fd, opcode, address, count)
+        return syscalls.io_uring_register_errno(self.fd, opcode, address, count)
+
     # ---- closing
 
     def deinit(self) -> None:
@@ -162,7 +190,7 @@ class RingCore:
         that do not end in that time is never freed. Raises nothing for a ring inherited over fork, which was closed
         when the process forked.
         """
-        if self.fd < 0:
+        if self._enter_fd < 0:
             return
         if self._in_flight.pins:
             self._cancel_all()
@@ -178,7 +206,7 @@ class RingCore:
             if not self._in_flight.pins:
                 return
             # ENOENT: nothing to cancel. EINVAL: older than 6.0. ETIME: not all ended in time. All are fine here.
-            syscalls.io_uring_register_errno(self.fd, IORING_REGISTER.REGISTER_SYNC_CANCEL, addressof(request), 1)
+            self._register_errno(IORING_REGISTER.REGISTER_SYNC_CANCEL, addressof(request), 1)
             self._reap_for_close()
         except SyscallError:
             # For example EEXIST: with SINGLE_ISSUER only the ring's own thread may enter.
@@ -186,19 +214,25 @@ class RingCore:
 
     def _reap_for_close(self) -> None:
         if self._peek_enters or self.cq_ring_needs_flush():
-            syscalls.io_uring_enter(self.fd, 0, 0, _GETEVENTS)
+            self.enter(0, 0, _GETEVENTS)
         while self._reap(self.cq.mask + 1):
             pass
 
     def _close(self, kind: type[RingClosed], why: str) -> None:
-        fd, self.fd = self.fd, -1
+        fd, enter_fd = self.fd, self._enter_fd
+        self.fd = self._enter_fd = -1
         self._closed_by = self.sq._closed_by = kind, why
         if lifetime.buffer_rings.get(fd) is self._in_flight.groups:
             del lifetime.buffer_rings[fd]
         _open_rings.discard(self)
         self.cq.deinit()
         self.sq.deinit()
-        syscalls.close(fd)
+        if self._enter_flags and kind is not RingInherited:
+            _unregister_index(enter_fd, fd)
+        if fd >= 0:
+            syscalls.close(fd)
+        if self._memory is not None:
+            self._memory.free()
         if kind is RingInherited:
             # The requests belong to the parent's memory, not to this process's copy of it.
             self._in_flight.clear()
@@ -216,9 +250,9 @@ class RingCore:
         self.deinit()
 
     def __del__(self) -> None:
-        if getattr(self, "fd", -1) < 0:
+        if getattr(self, "_enter_fd", -1) < 0:
             return
-        fd = self.fd
+        fd = self._enter_fd
         self._close(RingClosed, "the ring was dropped")
         if sys.is_finalizing():
             return
@@ -229,7 +263,7 @@ class RingCore:
         )
 
     def _check_open(self) -> None:
-        if self.fd < 0:
+        if self._enter_fd < 0:
             self._refuse()
 
     # ---- submitting
@@ -314,7 +348,7 @@ class RingCore:
             return 0
         if wait_nr > 0:
             flags |= _GETEVENTS
-        consumed: int = syscalls.enter(_SYS_ENTER, self.fd, submitted, wait_nr, flags, None, _SIGSET_BYTES)
+        consumed: int = syscalls.enter(_SYS_ENTER, self._enter_fd, submitted, wait_nr, flags, None, _SIGSET_BYTES)
         if consumed < 0:
             syscalls.enter_failed(submitted, wait_nr, flags)
         sq = self.sq
@@ -354,7 +388,7 @@ class RingCore:
         Source: io_uring_enter(2).
         """
         self._check_open()
-        return syscalls.io_uring_enter(self.fd, to_submit, min_complete, flags)
+        return syscalls.io_uring_enter(self._enter_fd, to_submit, min_complete, flags | self._enter_flags)
 
     def sqring_wait(self) -> int:
         """Wait until the thread of IORING_SETUP_SQPOLL has taken an entry from a full submission queue.
@@ -370,12 +404,12 @@ class RingCore:
         """
         self._check_open()
         if self._is_polled:
-            syscalls.io_uring_enter(self.fd, 0, 0, f.IORING_ENTER_SQ_WAIT)
+            self.enter(0, 0, f.IORING_ENTER_SQ_WAIT)
         return self.sq.mask + 1 - self.sq.pending()
 
     def flush_sq(self) -> int:
         """Make queued SQEs visible to the kernel. Returns how many it has not consumed yet."""
-        if self.fd < 0:
+        if self._enter_fd < 0:
             self._refuse()
         # All in one place, with the usual case of _notice: every call between here and the kernel can be felt.
         sq = self.sq
@@ -418,7 +452,7 @@ class RingCore:
         Args:
             flags: takes IORING_ENTER_SQ_WAKEUP when the thread must be woken (Zig's `*u32`).
         """
-        if self.fd < 0:
+        if self._enter_fd < 0:
             self._refuse()
         if not self._is_polled:
             return True
@@ -429,7 +463,7 @@ class RingCore:
 
     def sq_ready(self) -> int:
         """SQEs the kernel has not consumed, whether visible to it or not."""
-        if self.fd < 0:
+        if self._enter_fd < 0:
             self._refuse()
         return self.sq.pending()
 
@@ -437,7 +471,7 @@ class RingCore:
 
     def cq_ready(self) -> int:
         """Completions ready to be reaped (with IORING_SETUP_CQE_MIXED: 16-byte units of them)."""
-        if self.fd < 0:
+        if self._enter_fd < 0:
             self._refuse()
         return self.cq.ready()
 
@@ -457,7 +491,7 @@ class RingCore:
 
         Raises: see `enter`.
         """
-        if self.fd < 0:
+        if self._enter_fd < 0:
             self._refuse()
         count = self.cq.take_into(cqes)
         if not count:
@@ -479,7 +513,7 @@ class RingCore:
 
         Raises: see `enter`.
         """
-        if self.fd < 0:
+        if self._enter_fd < 0:
             self._refuse()
         while (cqe := self.cq.take_one()) is None:
             self.enter(0, 1, _GETEVENTS)
@@ -512,7 +546,7 @@ class RingCore:
     def cq_advance(self, count: int) -> None:
         """Hand back the slots of the `count` oldest completions; not after `copy_cqe` or `copy_cqes`, which do it."""
         if count > 0:
-            if self.fd < 0:
+            if self._enter_fd < 0:
                 self._refuse()
             self._reap(count)
 
@@ -524,30 +558,13 @@ class RingCore:
         self._in_flight.forget(user_data)
 
 
-def check_setup(entries: int, params: io_uring_params) -> None:
-    """What Zig asserts, as errors, before the kernel is asked."""
-    if entries == 0:
-        raise EntriesZero("a ring needs at least one entry")
-    if entries < 0 or entries & (entries - 1):
-        raise EntriesNotPowerOfTwo(f"entries must be a power of two, not {entries}")
-    # With CLAMP the kernel takes as many as it can.
-    if entries > (0xFFFFFFFF if params.flags & f.IORING_SETUP_CLAMP else 0xFFFF):
-        raise ArgumentOutOfRange(f"entries must be at most 32768, not {entries}; IORING_SETUP_CLAMP takes fewer")
-    flags = params.flags
-    for flag, why in _REFUSED.items():
-        if flags & flag:
-            raise SetupFlagNotSupported(f"{f.IORING_SETUP(flag).name} is not supported: {why}")
-    for field, flag in (("cq_entries", f.IORING_SETUP_CQSIZE), ("wq_fd", f.IORING_SETUP_ATTACH_WQ)):
-        if getattr(params, field) and not flags & flag:
-            raise ParamsInvalid(f"io_uring_params.{field} is set without IORING_SETUP_{f.IORING_SETUP(flag).name}")
-    if params.sq_entries or params.features or any(params.resv):
-        raise ParamsInvalid("sq_entries, features and resv of io_uring_params are the kernel's; use a fresh one")
-
-
-def check_features(features: int) -> None:
-    """Kernels before 5.4 map the two rings apart; Zig does not support that, and neither do we."""
-    if not features & f.IORING_FEAT_SINGLE_MMAP:
-        raise SystemOutdated(ENOSYS, "the kernel has no IORING_FEAT_SINGLE_MMAP; Linux 5.4 or later is needed")
+def _unregister_index(index: int, fd: int) -> None:
+    """Give a registered ring's index back; in another thread than the one that has it, it is none."""
+    update = io_uring_rsrc_update(offset=index)
+    opcode: int = IORING_REGISTER.UNREGISTER_RING_FDS
+    if fd < 0:
+        fd, opcode = index, opcode | IORING_REGISTER_USE_REGISTERED_RING
+    syscalls.io_uring_register_errno(fd, opcode, addressof(update), 1)
 
 
 def _close_inherited() -> None:

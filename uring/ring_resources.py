@@ -6,7 +6,6 @@ from ctypes import Array, addressof, c_uint64, sizeof
 from errno import EFAULT
 
 from . import errno_tables as tables
-from . import syscalls
 from .errors import ArgumentOutOfRange, BufferInvalid
 from .flags import IORING_RSRC_REGISTER_SPARSE
 from .memory import fds_of, iovec, iovecs_of
@@ -38,11 +37,6 @@ class ResourceRegistrations(ControlOperations):
     """
 
     __slots__ = ()
-
-    def _register(self, opcode: int, address: int, count: int, table: tables.Table, call: str) -> int:
-        if self.fd < 0:
-            self._refuse()
-        return syscalls.io_uring_register(self.fd, opcode, address, count, table, call)
 
     # ---- files
 

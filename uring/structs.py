@@ -197,6 +197,12 @@ class io_uring_files_update(Structure):  # noqa: N801 - the kernel's name
     _fields_ = (("offset", c_uint32), ("resv", c_uint32), ("fds", c_uint64))
 
 
+class io_uring_rsrc_update(Structure):  # noqa: N801 - the kernel's name
+    """Argument of REGISTER_RING_FDS and UNREGISTER_RING_FDS: an index, and a descriptor as `data`."""
+
+    _fields_ = (("offset", c_uint32), ("resv", c_uint32), ("data", c_uint64))
+
+
 class io_uring_file_index_range(Structure):  # noqa: N801 - the kernel's name
     """Argument of REGISTER_FILE_ALLOC_RANGE."""
 

@@ -129,7 +129,7 @@ Examples:
     multiple=True,
     metavar="MODE",
     callback=check_modes,
-    help="A ring mode to test in (default, coop-taskrun, …); may be given several times.",
+    help="A ring mode to test in (default, coop-taskrun, …), or all; may be given several times.",
 )
 @click.option(
     "--out",

@@ -171,13 +171,15 @@ arch_option = click.option(
 
 def check_modes(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     """Check modes by name."""
-    if value:
-        from conformance.modes import MODES
+    if not value:
+        return value
+    from conformance.modes import MODES
+    from harness.suites import ALL_MODES, named_modes
 
-        for name in value:
-            if name not in MODES:
-                raise click.BadParameter(f"{name!r} is none of {', '.join(MODES)}")
-    return value
+    try:
+        return tuple(named_modes(value, MODES))
+    except KeyError as error:
+        raise click.BadParameter(f"{error} is none of {', '.join([*MODES, ALL_MODES])}") from error
 
 
 def check_workers(ctx: click.Context, parameter: click.Parameter, value: str) -> str:

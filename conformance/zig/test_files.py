@@ -41,10 +41,15 @@ def test_readv(ring: RingFactory) -> None:
         assert IORING_OP.READV == sqe.opcode
         sqe.flags |= IOSQE_FIXED_FILE
 
+        # None in Zig's ring of one entry; a mode may have larger ones.
+        spare = len(io_uring.sq.sqes) - 1
+        for _ in range(spare):
+            io_uring.nop(0)
         with pytest.raises(uring.SubmissionQueueFull):
             io_uring.nop(0)
-        assert 1 == io_uring.submit()
-        assert completion(0xCCCCCCCC, len(buffer)) == io_uring.copy_cqe()
+        assert 1 + spare == io_uring.submit()
+        *_, cqe = sorted(io_uring.copy_cqe() for _ in range(1 + spare))
+        assert completion(0xCCCCCCCC, len(buffer)) == cqe
         assert bytes(len(buffer)) == buffer
 
         io_uring.unregister_files()

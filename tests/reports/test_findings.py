@@ -14,6 +14,7 @@ from conformance.capabilities import CAPABILITIES
 from conformance.capabilities.explanations import explanations
 from reports.findings import Direction, Explanation, findings
 from reports.findings_text import UNEXPLAINED, text
+from reports.records import KnownIssue
 from reports.results import (
     Kernel,
     Mode,
@@ -248,7 +249,37 @@ def test_modes_that_differ(results: Results) -> None:
     changed = replace(results, modes=(*results.modes, mode), results=(*results.results, *rows))
     (found,) = findings(changed, WHY).modes
     assert (found.kernel.id, found.verdicts) == ("6.1", (("default", "has"), ("defer-taskrun", "lacks")))
-    assert "default: has, defer-taskrun: lacks" in part(of(changed), "Differences between modes")
+    assert "default: has, defer-taskrun: lacks | **Not explained yet**: `" in part(
+        of(changed), "Differences between modes"
+    )
+    assert "of those differences not explained yet: 1" in of(changed)
+
+
+def test_why_modes_differ_is_said_by_known_issues(results: Results) -> None:
+    modes = [Mode(id=name, flags=(name,)) for name in ("fast", "odd")]
+    rows = [
+        replace(row, mode=mode.id, status=Status.FAIL if mode.id == "odd" and row.test == "test_nop" else row.status)
+        for row in whole().results
+        for mode in modes
+        if row.kernel == "6.1" and row.state is None
+    ]
+    issue = KnownIssue(tests=("test_nop",), status=("fail",), reason="Odd ones do.", series=("6.1",), modes=("odd",))
+    changed = replace(whole(), modes=(*whole().modes, *modes), results=(*whole().results, *rows))
+    (found,) = findings(changed).modes
+    assert found.why is None
+    (found,) = findings(replace(changed, known_issues=(issue,))).modes
+    assert (found.why, found.verdicts) == ("Odd ones do.", (("default", "has"), ("fast", "has"), ("odd", "fail")))
+    section = part(of(replace(changed, known_issues=(issue,))), "Differences between modes")
+    assert "| default: has, odd: fail | Odd ones do. |" in section
+    assert "no cell" not in section
+
+
+def test_tests_that_a_mode_cannot_have_are_counted() -> None:
+    results = whole()
+    mode = Mode(id="narrow", flags=("NARROW",))
+    rows = [replace(row, mode="narrow") for row in results.results if row.state is None and row.test != "test_nop"]
+    changed = replace(results, modes=(*results.modes, mode), results=(*results.results, *rows))
+    assert "- narrow (1): `test_nop`" in part(of(changed), "Differences between modes")
 
 
 def test_kernels_without_a_verdict_say_nothing(results: Results) -> None:

@@ -384,7 +384,7 @@ def test_mistakes_are_seen_with_python_optimized(run_python: RunPython) -> None:
     """With -O nothing that checks disappears."""
     done = run_python(
         "import uring\n"
-        "for make in (lambda: uring.IoUring(0), lambda: uring.IoUring(3), lambda: uring.IoUring(1, 1 << 14)):\n"
+        "for make in (lambda: uring.IoUring(0), lambda: uring.IoUring(3), lambda: uring.IoUring(1, 1 << 20)):\n"
         "    try:\n"
         "        make()\n"
         "    except uring.UsageError as error:\n"

@@ -15,7 +15,7 @@ from made_up_kernel import CQ_HEAD, CQ_TAIL, FD, SQ_FLAGS, MadeUpKernel, kernel,
 
 import uring
 from uring import lifetime, syscalls
-from uring.ring_core import check_setup
+from uring.setup_checks import check_setup
 
 __all__ = ["kernel"]
 GETEVENTS, WAKEUP, WAIT = uring.IORING_ENTER_GETEVENTS, uring.IORING_ENTER_SQ_WAKEUP, uring.IORING_ENTER_SQ_WAIT
