@@ -105,7 +105,7 @@ def test_open_direct_refused(ring: RingFactory) -> None:
     "IORING_OP_OPENAT", "IORING_OP_READ", "IOSQE_FIXED_FILE", "IORING_REGISTER_FILES", "IORING_UNREGISTER_FILES"
 )
 @pytest.mark.needs("openat-direct")
-def test_replace(ring: RingFactory, scratch: Path) -> None:
+def test_slot_in_use_is_replaced(ring: RingFactory, scratch: Path) -> None:
     """A file that is opened into it takes the other one's place, which is closed."""
     io_uring = ring(1)
     (scratch / "file").write_bytes(b"content")
@@ -148,7 +148,7 @@ def test_close_direct(ring: RingFactory) -> None:
 
 @pytest.mark.title("close of a descriptor")
 @pytest.mark.symbols("IORING_OP_CLOSE")
-def test_close(ring: RingFactory) -> None:
+def test_close_of_a_descriptor(ring: RingFactory) -> None:
     """The file is closed, as its peer sees; its descriptor is none any more, and a ring is not closed by itself."""
     io_uring = ring(1)
     one, other = socket.socketpair()
@@ -201,7 +201,7 @@ def test_open_read_close(ring: RingFactory, scratch: Path) -> None:
     "IORING_UNREGISTER_FILES",
 )
 @pytest.mark.needs("accept-direct")
-def test_accept_direct(ring: RingFactory, loopback: str) -> None:
+def test_accept_into_a_named_slot(ring: RingFactory, loopback: str) -> None:
     """The connection lies in the slot, is used there, and replaces what was in it."""
     io_uring = ring(1)
     with _only_in_slot(io_uring, 1) as peer, listening(loopback) as listener, tcp_socket() as client:
@@ -230,7 +230,7 @@ def test_accept_direct(ring: RingFactory, loopback: str) -> None:
     "IORING_UNREGISTER_FILES",
 )
 @pytest.mark.needs("socket-direct")
-def test_socket_direct(ring: RingFactory, scratch: Path) -> None:
+def test_socket_into_a_named_slot(ring: RingFactory, scratch: Path) -> None:
     """The socket lies in the slot and is used there; there are no other slots than the table's."""
     io_uring = ring(1)
     io_uring.register_files([-1, -1])

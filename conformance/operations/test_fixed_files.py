@@ -54,8 +54,8 @@ def _contents(io_uring: uring.IoUring, slots: int) -> list[bytes | int]:
     "IOSQE_FIXED_FILE",
 )
 @pytest.mark.needs("files-tags")
-def test_tags(ring: RingFactory, scratch: Path) -> None:
-    """The replaced one's tag is completed, and the new one is used; those of the others when all are given up."""
+def test_file_tags(ring: RingFactory, scratch: Path) -> None:
+    """The replaced one's tag is completed, and the new one is used; the others' when their slots are emptied."""
     io_uring = ring(1)
     with _files(scratch, b"a", b"b", b"c") as (a, b, c):
         io_uring.register_files_tags([a, b], [0xA0, 0xA1])
@@ -63,9 +63,10 @@ def test_tags(ring: RingFactory, scratch: Path) -> None:
         assert 1 == io_uring.register_files_update_tag(1, [c], [0xA2])
         assert [completion(0xA1, 0)] == reap(io_uring, 1, "the tag of a replaced file")
         assert [b"a", b"c"] == _contents(io_uring, 2)
-        io_uring.unregister_files()
-        found = reap(io_uring, 2, "the tags of files that were given up")
+        assert 2 == io_uring.register_files_update_tag(0, [-1, -1], [0, 0])
+        found = reap(io_uring, 2, "the tags of files that were taken away")
         assert [completion(0xA0, 0), completion(0xA2, 0)] == sorted(found)
+        io_uring.unregister_files()
 
 
 @pytest.mark.title("a file in use is not released")
@@ -108,7 +109,7 @@ def test_tag_of_a_file_in_use(ring: RingFactory) -> None:
     "IORING_OP_READ",
     "IOSQE_FIXED_FILE",
 )
-def test_skip(ring: RingFactory, scratch: Path) -> None:
+def test_files_update_skip(ring: RingFactory, scratch: Path) -> None:
     """IORING_REGISTER_FILES_SKIP leaves a slot as it is, -1 empties it."""
     io_uring = ring(1)
     with _files(scratch, b"a", b"b", b"c", b"d") as (a, b, c, d):
@@ -126,7 +127,7 @@ def test_skip(ring: RingFactory, scratch: Path) -> None:
     "IORING_OP_READ",
     "IOSQE_FIXED_FILE",
 )
-def test_update_refused(ring: RingFactory, scratch: Path) -> None:
+def test_files_update_refused(ring: RingFactory, scratch: Path) -> None:
     """An update ends before what is no file, and says how far it got; there are no other slots than the table's."""
     io_uring = ring(1)
     with _files(scratch, b"a", b"b") as (a, b):

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.group("No-ops")
 
 @pytest.mark.title("no-op with a result")
 @pytest.mark.symbols("IORING_NOP_INJECT_RESULT", "IORING_OP_NOP")
-def test_inject_result(ring: RingFactory) -> None:
+def test_nop_inject_result(ring: RingFactory) -> None:
     """The completion has the result that is asked for, an error or not."""
     io_uring = ring(1)
     for res in (0, 12345, -errno.EDOM):
@@ -28,7 +28,7 @@ def test_inject_result(ring: RingFactory) -> None:
 
 @pytest.mark.title("no-op with a file")
 @pytest.mark.symbols("IORING_NOP_FILE", "IORING_OP_NOP")
-def test_file(ring: RingFactory) -> None:
+def test_nop_file(ring: RingFactory) -> None:
     """The descriptor is looked up: one that is closed is no file."""
     io_uring = ring(1)
     with opened("/dev/null") as fd:
@@ -44,7 +44,7 @@ def test_file(ring: RingFactory) -> None:
 @pytest.mark.symbols(
     "IORING_NOP_FIXED_FILE", "IORING_NOP_FILE", "IORING_OP_NOP", "IORING_REGISTER_FILES", "IORING_UNREGISTER_FILES"
 )
-def test_fixed_file(ring: RingFactory) -> None:
+def test_nop_fixed_file(ring: RingFactory) -> None:
     """The slot is looked up: one that is empty has no file."""
     io_uring = ring(1)
     with opened("/dev/null") as fd:
@@ -58,7 +58,7 @@ def test_fixed_file(ring: RingFactory) -> None:
 
 @pytest.mark.title("no-op with a registered buffer")
 @pytest.mark.symbols("IORING_NOP_FIXED_BUFFER", "IORING_OP_NOP", "IORING_REGISTER_BUFFERS", "IORING_UNREGISTER_BUFFERS")
-def test_fixed_buffer(ring: RingFactory) -> None:
+def test_nop_fixed_buffer(ring: RingFactory) -> None:
     """The slot is looked up: one that does not exist has no buffer."""
     io_uring = ring(1)
     io_uring.register_buffers([bytearray(8)])
@@ -71,7 +71,7 @@ def test_fixed_buffer(ring: RingFactory) -> None:
 
 @pytest.mark.title("no-op by task work")
 @pytest.mark.symbols("IORING_NOP_TW", "IORING_NOP_INJECT_RESULT", "IORING_OP_NOP")
-def test_task_work(ring: RingFactory) -> None:
+def test_nop_task_work(ring: RingFactory) -> None:
     """It completes later, with the same result."""
     io_uring = ring(1)
     sqe = io_uring.nop(0x15)
@@ -81,7 +81,7 @@ def test_task_work(ring: RingFactory) -> None:
 
 @pytest.mark.title("no-op with a large completion")
 @pytest.mark.symbols("IORING_NOP_CQE32", "IORING_OP_NOP", "IORING_SETUP_CQE_MIXED", "IORING_CQE_F_32")
-def test_cqe32(ring: RingFactory) -> None:
+def test_nop_cqe32(ring: RingFactory) -> None:
     """In a queue of both sizes one has a completion of 32 bytes, with two more words, and the next one has not."""
     io_uring = ring(2, uring.IORING_SETUP_CQE_MIXED)
     sqe = io_uring.nop(0x16)
@@ -93,8 +93,9 @@ def test_cqe32(ring: RingFactory) -> None:
 
 
 @pytest.mark.title("no-op, refused")
-@pytest.mark.symbols("IORING_NOP_INJECT_RESULT", "IORING_OP_NOP")
-def test_refused(ring: RingFactory) -> None:
+@pytest.mark.symbols("IORING_OP_NOP")
+@pytest.mark.needs("nop-inject-result")
+def test_nop_refused(ring: RingFactory) -> None:
     """Flags that the kernel does not know are refused, once it knows some."""
     io_uring = ring(1)
     io_uring.nop(0x18).rw_flags = 1 << 30
