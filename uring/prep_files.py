@@ -67,7 +67,7 @@ class FilePreps(PathPreps):
         self._write(OP.READ, fd, offset, address, size_bytes, pins=pin)
 
     def prep_read_multishot(self, fd: int, nbytes: int, offset: int, buf_group: int) -> None:
-        """Read again and again into buffers of a group, at most `nbytes` each time. Since 6.7."""
+        """Read again and again into buffers of a group; kernels up to 7.3 want 0 for `nbytes`. Since 6.7."""
         self._write(OP.READ_MULTISHOT, fd, offset, 0, nbytes, buf_index=buf_group)
         self.flags = IOSQE_BUFFER_SELECT
 

@@ -100,7 +100,7 @@ class FileOperations(PathOperations):
         Args:
             user_data: comes back in every completion.
             fd: a pipe or another file that can be polled.
-            nbytes: at most so many each time; 0 is as many as a buffer takes.
+            nbytes: 0, as many as a buffer takes; kernels up to 7.3 refuse another limit.
             offset: -1, or 0 for what has no position.
             buf_group: the group's ID.
 

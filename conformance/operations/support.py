@@ -39,3 +39,10 @@ def reap(ring: uring.IoUring, count: int, what: str, *, deadline_s: float = DEAD
         if left_s <= 0:
             pytest.fail(f"{what}: {count} completions were expected within {deadline_s} s, there are {found}")
         poll.poll(left_s * 1000)
+
+
+def complete(ring: uring.IoUring, count: int, what: str) -> list[uring.io_uring_cqe]:
+    """Submit what is queued, and wait for its completions, as `reap` does."""
+    __tracebackhide__ = True
+    ring.submit()
+    return reap(ring, count, what)

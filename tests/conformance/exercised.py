@@ -4,6 +4,7 @@ What counts is what the kernel was given: operations and flags are read from the
 they become visible, registrations from the system call.
 """
 
+import ctypes
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,21 +25,43 @@ _IOPRIO = {
     uring.IORING_OP.SEND: ("IORING_RECVSEND_",),
     uring.IORING_OP.SEND_ZC: ("IORING_RECVSEND_", "IORING_SEND_ZC_"),
 }
+# Other fields that have flags, by operation.
+_FIELDS = {
+    uring.IORING_OP.NOP: ("rw_flags", ("IORING_NOP_",)),
+    uring.IORING_OP.FSYNC: ("rw_flags", ("IORING_FSYNC_",)),
+    uring.IORING_OP.SPLICE: ("rw_flags", ("SPLICE_F_",)),
+    uring.IORING_OP.TEE: ("rw_flags", ("SPLICE_F_",)),
+    uring.IORING_OP.FIXED_FD_INSTALL: ("rw_flags", ("IORING_FIXED_FD_",)),
+}
+_OF_THE_KERNELS_CHOICE = {
+    uring.IORING_OP.FILES_UPDATE: "off",
+    **dict.fromkeys((uring.IORING_OP.SPLICE, uring.IORING_OP.TEE)),
+}
 
 
 @pytest.fixture(autouse=True)
 def exercised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Listen to one test, and compare."""
     names: set[str] = set()
+    mode = request.getfixturevalue("mode")
     flush, register, deinit = RingCore.flush_sq, syscalls.io_uring_register_errno, RingCore.deinit
+    setup = syscalls.io_uring_setup
 
     def flush_sq(ring: Any) -> int:
         for position in range(ring.sq.sqe_head, ring.sq.sqe_tail):
             names.update(_names_of(ring.sq.sqes[position & ring.sq.mask]))
         return flush(ring)
 
+    def io_uring_setup(entries: int, params: uring.io_uring_params) -> int:
+        # What the mode asks for is not the test's doing.
+        names.update(_flags(params.flags & ~mode.flags, ("IORING_SETUP_",)))
+        return setup(entries, params)
+
     def io_uring_register_errno(fd: int, opcode: int, address: int, count: int) -> int:
-        names.add(f"IORING_{uring.IORING_REGISTER(opcode).name}")
+        # Whether the kernel has what the test needs is asked with made-up numbers, too.
+        if opcode in list(uring.IORING_REGISTER):
+            names.add(f"IORING_{uring.IORING_REGISTER(opcode).name}")
+            names.update(_names_of_registration(uring.IORING_REGISTER(opcode), address, count))
         return register(fd, opcode, address, count)
 
     def close(ring: Any) -> None:
@@ -48,6 +71,7 @@ def exercised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         names.intersection_update(seen)
 
     monkeypatch.setattr(RingCore, "flush_sq", flush_sq)
+    monkeypatch.setattr(syscalls, "io_uring_setup", io_uring_setup)
     monkeypatch.setattr(syscalls, "io_uring_register_errno", io_uring_register_errno)
     monkeypatch.setattr(RingCore, "deinit", close)
     yield
@@ -60,8 +84,25 @@ def _names_of(sqe: uring.io_uring_sqe) -> Iterator[str]:
     yield f"IORING_OP_{operation.name}"
     yield from _flags(sqe.flags, ("IOSQE_",))
     yield from _flags(sqe.ioprio, _IOPRIO.get(operation, ()))
-    if operation is not uring.IORING_OP.SPLICE and sqe.splice_fd_in & 0xFFFFFFFF == uring.IORING_FILE_INDEX_ALLOC:
+    if operation in _FIELDS:
+        field, prefixes = _FIELDS[operation]
+        yield from _flags(getattr(sqe, field), prefixes)
+    slot = _OF_THE_KERNELS_CHOICE.get(operation, "splice_fd_in")
+    if slot and getattr(sqe, slot) & 0xFFFFFFFF == uring.IORING_FILE_INDEX_ALLOC:
         yield "IORING_FILE_INDEX_ALLOC"
+
+
+def _names_of_registration(opcode: uring.IORING_REGISTER, address: int, count: int) -> Iterator[str]:
+    """The flags that a registration's argument has."""
+    if opcode in (uring.IORING_REGISTER.REGISTER_FILES2, uring.IORING_REGISTER.REGISTER_BUFFERS2):
+        yield from _flags(uring.io_uring_rsrc_register.from_address(address).flags, ("IORING_RSRC_REGISTER_",))
+    if opcode is uring.IORING_REGISTER.REGISTER_CLONE_BUFFERS:
+        flags = uring.io_uring_clone_buffers.from_address(address).flags
+        yield from _flags(flags, ("IORING_REGISTER_SRC_", "IORING_REGISTER_DST_"))
+    if opcode is uring.IORING_REGISTER.REGISTER_FILES_UPDATE:
+        fds = (ctypes.c_int32 * count).from_address(uring.io_uring_files_update.from_address(address).fds)
+        if uring.IORING_REGISTER_FILES_SKIP in list(fds):
+            yield "IORING_REGISTER_FILES_SKIP"
 
 
 def _flags(bits: int, prefixes: tuple[str, ...]) -> Iterator[str]:

@@ -1,0 +1,121 @@
+"""No-ops and what they can be told: a result, a file, a buffer, when to complete, how large."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+import uring
+from conformance.fixtures import RingFactory
+from conformance.operations.support import complete
+from conformance.support import completion, opened
+
+pytestmark = pytest.mark.group("No-ops")
+
+
+@pytest.mark.title("no-op with a result")
+@pytest.mark.symbols("IORING_NOP_INJECT_RESULT", "IORING_OP_NOP")
+def test_nop_inject_result(ring: RingFactory) -> None:
+    """The completion has the result that is asked for, an error or not."""
+    io_uring = ring(1)
+    for res in (0, 12345, -errno.EDOM):
+        sqe = io_uring.nop(0x11)
+        sqe.rw_flags, sqe.len = uring.IORING_NOP_INJECT_RESULT, res & 0xFFFFFFFF
+        assert [completion(0x11, res)] == complete(io_uring, 1, "IORING_OP_NOP with IORING_NOP_INJECT_RESULT")
+
+
+@pytest.mark.title("no-op with a file")
+@pytest.mark.symbols("IORING_NOP_FILE", "IORING_OP_NOP")
+def test_nop_file(ring: RingFactory) -> None:
+    """The descriptor is looked up: one that is closed is no file."""
+    io_uring = ring(1)
+    with opened("/dev/null") as fd:
+        closed = os.dup(fd)
+        os.close(closed)
+        for file, res in ((fd, 0), (closed, -errno.EBADF)):
+            sqe = io_uring.nop(0x12)
+            sqe.rw_flags, sqe.fd = uring.IORING_NOP_FILE, file
+            assert [completion(0x12, res)] == complete(io_uring, 1, "IORING_OP_NOP with IORING_NOP_FILE")
+
+
+@pytest.mark.title("no-op with a registered file")
+@pytest.mark.symbols(
+    "IORING_NOP_FIXED_FILE", "IORING_NOP_FILE", "IORING_OP_NOP", "IORING_REGISTER_FILES", "IORING_UNREGISTER_FILES"
+)
+def test_nop_fixed_file(ring: RingFactory) -> None:
+    """The slot is looked up: one that is empty has no file."""
+    io_uring = ring(1)
+    with opened("/dev/null") as fd:
+        io_uring.register_files([fd, -1])
+        for slot, res in ((0, 0), (1, -errno.EBADF), (2, -errno.EBADF)):
+            sqe = io_uring.nop(0x13)
+            sqe.rw_flags, sqe.fd = uring.IORING_NOP_FILE | uring.IORING_NOP_FIXED_FILE, slot
+            assert [completion(0x13, res)] == complete(io_uring, 1, "IORING_OP_NOP with IORING_NOP_FIXED_FILE")
+        io_uring.unregister_files()
+
+
+@pytest.mark.title("no-op with a registered buffer")
+@pytest.mark.symbols("IORING_NOP_FIXED_BUFFER", "IORING_OP_NOP", "IORING_REGISTER_BUFFERS", "IORING_UNREGISTER_BUFFERS")
+def test_nop_fixed_buffer(ring: RingFactory) -> None:
+    """The slot is looked up: one that does not exist has no buffer."""
+    io_uring = ring(1)
+    io_uring.register_buffers([bytearray(8)])
+    for slot, res in ((0, 0), (1, -errno.EFAULT)):
+        sqe = io_uring.nop(0x14)
+        sqe.rw_flags, sqe.buf_index = uring.IORING_NOP_FIXED_BUFFER, slot
+        assert [completion(0x14, res)] == complete(io_uring, 1, "IORING_OP_NOP with IORING_NOP_FIXED_BUFFER")
+    io_uring.unregister_buffers()
+
+
+@pytest.mark.title("no-op by task work")
+@pytest.mark.symbols("IORING_NOP_TW", "IORING_NOP_INJECT_RESULT", "IORING_OP_NOP")
+def test_nop_task_work(ring: RingFactory) -> None:
+    """It completes later, with the same result."""
+    io_uring = ring(1)
+    sqe = io_uring.nop(0x15)
+    sqe.rw_flags, sqe.len = uring.IORING_NOP_TW | uring.IORING_NOP_INJECT_RESULT, 77
+    assert [completion(0x15, 77)] == complete(io_uring, 1, "IORING_OP_NOP with IORING_NOP_TW")
+
+
+@pytest.mark.title("no-op with a large completion")
+@pytest.mark.symbols("IORING_NOP_CQE32", "IORING_OP_NOP", "IORING_SETUP_CQE_MIXED", "IORING_CQE_F_32")
+def test_nop_cqe32(ring: RingFactory) -> None:
+    """In a queue of both sizes one has a completion of 32 bytes, with two more words, and the next one has not."""
+    io_uring = ring(2, uring.IORING_SETUP_CQE_MIXED)
+    sqe = io_uring.nop(0x16)
+    sqe.rw_flags, sqe.off, sqe.addr = uring.IORING_NOP_CQE32, 0x1122334455667788, 0x99AABBCCDDEEFF00
+    (large,) = complete(io_uring, 1, "IORING_OP_NOP with IORING_NOP_CQE32")
+    assert (0x16, 0, uring.IORING_CQE_F_32, 0x1122334455667788, 0x99AABBCCDDEEFF00) == tuple(large)
+    io_uring.nop(0x17)
+    assert [(0x17, 0, 0)] == [tuple(cqe)[:3] for cqe in complete(io_uring, 1, "IORING_OP_NOP")]
+
+
+@pytest.mark.title("no-op, refused")
+@pytest.mark.symbols("IORING_OP_NOP")
+@pytest.mark.needs("nop-inject-result")
+def test_nop_refused(ring: RingFactory) -> None:
+    """Flags that the kernel does not know are refused, once it knows some."""
+    io_uring = ring(1)
+    io_uring.nop(0x18).rw_flags = 1 << 30
+    assert [completion(0x18, -errno.EINVAL)] == complete(io_uring, 1, "IORING_OP_NOP with a flag that does not exist")
+
+
+@pytest.mark.title("no-op of 128 bytes")
+@pytest.mark.symbols("IORING_OP_NOP128", "IORING_SETUP_SQE128")
+def test_nop128(ring: RingFactory) -> None:
+    """It does as little as the other one, one after the other."""
+    io_uring = ring(2, uring.IORING_SETUP_SQE128)
+    for user_data in (0x21, 0x22, 0x23):
+        io_uring.nop128(user_data)
+        assert [completion(user_data, 0)] == complete(io_uring, 1, "IORING_OP_NOP128")
+
+
+@pytest.mark.title("no-op of 128 bytes, refused")
+@pytest.mark.symbols("IORING_OP_NOP128")
+def test_nop128_refused(ring: RingFactory) -> None:
+    """There is no room for it where entries have 64 bytes."""
+    io_uring = ring(2)
+    io_uring.nop128(0x24)
+    assert [completion(0x24, -errno.EINVAL)] == complete(io_uring, 1, "IORING_OP_NOP128 in 64 bytes")
