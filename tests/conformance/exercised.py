@@ -14,7 +14,7 @@ from uring import syscalls
 from uring.ring_core import RingCore
 
 # Names that are not read from requests (offsets, what completions say) are the author's word.
-_NOT_SEEN = ("IORING_CQE_F_", "IORING_OFF_", "IORING_NOTIF_USAGE_")
+_NOT_SEEN = ("IORING_CQE_F_", "IORING_OFF_", "IORING_NOTIF_USAGE_", "IO_URING_NAPI_")
 # What `io_uring_sqe.ioprio` means to each operation that has flags of its own there.
 _RECEIVE = ("IORING_RECV_MULTISHOT", "IORING_RECVSEND_")
 _SEND = ("IORING_RECVSEND_", "IORING_SEND_VECTORIZED")
