@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+import uring
 from conformance.operations.support import DEADLINE_S
 from conformance.support import listening, tcp_socket
 
@@ -75,3 +76,9 @@ def fill(sock: socket.socket) -> int:
             sent += sock.send(bytes(1 << 16), socket.MSG_DONTWAIT)
         except BlockingIOError:
             return sent
+
+
+def expect_result(cqe: uring.io_uring_cqe, user_data: int, result: int) -> None:
+    """The completion of one request on a socket: it may tell that there is more to be had there, and nothing else."""
+    __tracebackhide__ = True
+    assert (user_data, result, 0) == (cqe.user_data, cqe.res, cqe.flags & ~uring.IORING_CQE_F_SOCK_NONEMPTY)

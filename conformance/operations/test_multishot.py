@@ -61,7 +61,7 @@ def test_accept(ring: RingFactory, loopback: str) -> None:
 
 
 @pytest.mark.title("accept, multishot, more than the queue holds")
-@pytest.mark.symbols("IORING_ACCEPT_MULTISHOT", "IORING_OP_ACCEPT", "IORING_CQE_F_MORE")
+@pytest.mark.symbols("IORING_ACCEPT_MULTISHOT", "IORING_OP_ACCEPT", "IORING_CQE_F_MORE", "IORING_OP_ASYNC_CANCEL")
 def test_accept_overflows(ring: RingFactory, loopback: str) -> None:
     """Of five connections none is lost where two completions fit; a request that says it is over is made again."""
     io_uring = ring(1)
@@ -75,18 +75,32 @@ def test_accept_overflows(ring: RingFactory, loopback: str) -> None:
             for client in clients:
                 client.connect(listener.getsockname())
             accepted = []
+            is_over = False
             for _ in clients:
+                if is_over:
+                    io_uring.accept_multishot(0xA3, listener.fileno(), None, None, 0)
                 cqe = finish(io_uring, "multishot IORING_OP_ACCEPT")
                 assert 0xA3 == cqe.user_data
                 assert cqe.res >= 0
                 fds.add(cqe.res)
                 accepted.append(_peer(cqe.res))
-                if not cqe.flags & _MORE:
-                    io_uring.accept_multishot(0xA3, listener.fileno(), None, None, 0)
+                is_over = not cqe.flags & _MORE
+            _expect_requests(io_uring, 0xA3, 0 if is_over else 1)
             assert sorted(client.getsockname() for client in clients) == sorted(accepted)
         finally:
             for client in clients:
                 client.close()
+
+
+def _expect_requests(io_uring: uring.IoUring, user_data: int, count: int) -> None:
+    """Cancel the requests in flight, and see that there were as many as have not said that they are over."""
+    what = "IORING_OP_ASYNC_CANCEL of a multishot request"
+    for _ in range(count):
+        io_uring.cancel(0xFF, user_data, 0)
+        io_uring.submit()
+        assert [completion(user_data, -errno.ECANCELED), completion(0xFF, 0)] == sorted(reap(io_uring, 2, what))
+    io_uring.cancel(0xFF, user_data, 0)
+    assert completion(0xFF, -errno.ENOENT) == finish(io_uring, what)
 
 
 def _peer(fd: int) -> tuple[str, int]:
@@ -177,7 +191,7 @@ def test_recv_into_provided_buffers(ring: RingFactory) -> None:
     with one, other:
         memory = bytearray(16)
         io_uring.provide_buffers(0xB4, memory, 8, 2, _GROUP, 0)
-        assert 0xB4 == finish(io_uring, "IORING_OP_PROVIDE_BUFFERS").user_data
+        assert completion(0xB4, 0) == finish(io_uring, "IORING_OP_PROVIDE_BUFFERS")
         io_uring.recv_multishot(0xB5, other.fileno(), _SELECTION, 0)
         numbers = []
         for text in (b"one", b"two"):
@@ -185,7 +199,7 @@ def test_recv_into_provided_buffers(ring: RingFactory) -> None:
             cqe = finish(io_uring, "multishot IORING_OP_RECV")
             number = cqe.buffer_id()
             _expect_data(cqe, 0xB5, number, 3)
-            assert text == memory[number * 8 :][:3]
+            assert text == bytes(memory[number * 8 :][:3])
             numbers.append(number)
         assert [0, 1] == sorted(numbers)
         one.send(b"three")
@@ -193,7 +207,7 @@ def test_recv_into_provided_buffers(ring: RingFactory) -> None:
 
 
 @pytest.mark.title("recv, multishot, more than the queue holds")
-@pytest.mark.symbols(*_RECV_SYMBOLS)
+@pytest.mark.symbols(*_RECV_SYMBOLS, "IORING_OP_ASYNC_CANCEL")
 def test_recv_overflows(ring: RingFactory) -> None:
     """Of nine messages none is lost, and none comes before another, where two completions fit."""
     io_uring = ring(1)
@@ -206,13 +220,16 @@ def test_recv_overflows(ring: RingFactory) -> None:
         sent = [b"%04d" % number for number in range(9)]
         for text in sent:
             one.send(text)
-        arrived = []
+        arrived: list[bytes] = []
+        is_over = False
         while len(arrived) < len(sent):
+            if is_over:
+                io_uring.recv_multishot(0xB6, other.fileno(), _SELECTION, 0)
             cqe = finish(io_uring, "multishot IORING_OP_RECV")
             assert (0xB6, 4) == (cqe.user_data, cqe.res)
             arrived.append(bytes(memories[cqe.buffer_id()]))
-            if not cqe.flags & _MORE:
-                io_uring.recv_multishot(0xB6, other.fileno(), _SELECTION, 0)
+            is_over = not cqe.flags & _MORE
+        _expect_requests(io_uring, 0xB6, 0 if is_over else 1)
         assert sent == arrived
 
 
@@ -325,6 +342,7 @@ def test_send_bundle(ring: RingFactory, loopback: str) -> None:
             _SELECTION.select(io_uring.send_bundle(0xD1, client.fileno(), 0, 0))
             cqe = finish(io_uring, "IORING_OP_SEND with IORING_RECVSEND_BUNDLE")
             assert (0xD1, 10, 9) == (cqe.user_data, cqe.res, cqe.buffer_id())
+            assert 0 == cqe.flags & _MORE
             assert [(9, 0, 3), (2, 0, 6), (40 + lap, 0, 1)] == br.bundle(9, cqe.res)
             assert b"onesecond3" == received(server, 10, "IORING_OP_SEND with IORING_RECVSEND_BUNDLE")
         _SELECTION.select(io_uring.send_bundle(0xD2, client.fileno(), 0, 0))
@@ -332,7 +350,7 @@ def test_send_bundle(ring: RingFactory, loopback: str) -> None:
 
 
 @pytest.mark.title("recv into several buffers of a group, multishot")
-@pytest.mark.symbols("IORING_RECVSEND_BUNDLE", *_RECV_SYMBOLS)
+@pytest.mark.symbols("IORING_RECVSEND_BUNDLE", *_RECV_SYMBOLS, "IORING_OP_ASYNC_CANCEL")
 def test_recv_bundles(ring: RingFactory, loopback: str) -> None:
     """What waits is received in order, one buffer filled behind the other, with fewer completions than buffers."""
     io_uring = ring(4)
@@ -357,5 +375,6 @@ def test_recv_bundles(ring: RingFactory, loopback: str) -> None:
                 next_number -= 1
                 arrived += memories[number][start : start + size]
             completions += 1
+        _expect_requests(io_uring, 0xD3, 0 if is_over else 1)
         assert text == arrived
         assert completions < len(memories)

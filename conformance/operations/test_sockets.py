@@ -16,7 +16,7 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.sockets import await_event, connection, datagrams, fill, received
+from conformance.operations.sockets import await_event, connection, datagrams, expect_result, fill, received
 from conformance.operations.support import expect_no_more, finish, reap
 from conformance.support import completion, listening, owned_fds, tcp_socket
 
@@ -38,8 +38,8 @@ def test_accept_flags(ring: RingFactory, loopback: str, flags: int) -> None:
         length = uring.socklen_t(len(address))
         io_uring.accept(0xA1, listener.fileno(), address, length, flags)
         cqe = finish(io_uring, "IORING_OP_ACCEPT")
-        assert (0xA1, 0) == (cqe.user_data, cqe.flags)
         assert cqe.res >= 0
+        expect_result(cqe, 0xA1, cqe.res)
         fds.add(cqe.res)
         assert client.getsockname() == (address.host, address.port)
         assert len(address) == length.value
@@ -57,8 +57,8 @@ def test_accept_waits(ring: RingFactory, loopback: str) -> None:
         expect_no_more(io_uring, "IORING_OP_ACCEPT")
         client.connect(listener.getsockname())
         cqe = finish(io_uring, "IORING_OP_ACCEPT")
-        assert 0xA2 == cqe.user_data
         assert cqe.res >= 0
+        expect_result(cqe, 0xA2, cqe.res)
         fds.add(cqe.res)
         client.sendall(b"hello")
         with socket.socket(fileno=os.dup(cqe.res)) as server:
@@ -76,8 +76,8 @@ def test_accept_dontwait(ring: RingFactory, loopback: str) -> None:
         client.connect(listener.getsockname())
         io_uring.accept(0xA4, listener.fileno(), None, None, 0).ioprio = uring.IORING_ACCEPT_DONTWAIT
         cqe = finish(io_uring, "IORING_OP_ACCEPT")
-        assert 0xA4 == cqe.user_data
         assert cqe.res >= 0
+        expect_result(cqe, 0xA4, cqe.res)
         fds.add(cqe.res)
         assert client.getsockname() == _peer(cqe.res)
 
@@ -97,8 +97,8 @@ def test_accept_poll_first(ring: RingFactory, loopback: str) -> None:
                     expect_no_more(io_uring, "IORING_OP_ACCEPT")
                     client.connect(listener.getsockname())
                 cqe = finish(io_uring, "IORING_OP_ACCEPT")
-                assert 0xA5 == cqe.user_data
                 assert cqe.res >= 0
+                expect_result(cqe, 0xA5, cqe.res)
                 fds.add(cqe.res)
                 assert client.getsockname() == _peer(cqe.res)
 
@@ -175,8 +175,8 @@ def test_socket_kinds(ring: RingFactory) -> None:
         for flags in (0, socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK):
             io_uring.socket(0x50, domain, kind | flags, protocol, 0)
             cqe = finish(io_uring, "IORING_OP_SOCKET")
-            assert 0x50 == cqe.user_data
             assert cqe.res >= 0
+            expect_result(cqe, 0x50, cqe.res)
             with socket.socket(fileno=cqe.res) as made:
                 assert (domain, kind, protocol) == tuple(
                     made.getsockopt(socket.SOL_SOCKET, name)
@@ -241,7 +241,8 @@ def test_shutdown_ends_a_receive(ring: RingFactory) -> None:
         io_uring.shutdown(0x55, other.fileno(), socket.SHUT_WR)
         io_uring.submit()
         found = reap(io_uring, 2, "IORING_OP_SHUTDOWN and IORING_OP_RECV")
-        assert [(0x54, 0), (0x55, 0)] == sorted((cqe.user_data, cqe.res) for cqe in found)
+        for cqe, user_data in zip(sorted(found), (0x54, 0x55), strict=True):
+            expect_result(cqe, user_data, 0)
 
 
 # ---- commands
@@ -283,7 +284,7 @@ def test_siocoutq(ring: RingFactory, loopback: str) -> None:
             _siocoutq(io_uring, client.fileno()),
             _outq(client),
         )
-        assert 0xD2 == cqe.user_data
+        assert (0xD2, 0) == (cqe.user_data, cqe.flags)
         assert cqe.res > 0
         assert before >= cqe.res >= after
 

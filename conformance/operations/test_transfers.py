@@ -12,7 +12,7 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.sockets import connection, datagrams, fill, received
+from conformance.operations.sockets import connection, datagrams, expect_result, fill, received
 from conformance.operations.support import expect_no_more, finish
 from conformance.support import completion, owned_fds
 
@@ -50,8 +50,8 @@ def test_messages_have_addresses(ring: RingFactory, loopback: str) -> None:
         message = uring.msghdr(name=address, iov=[first, second])
         io_uring.recvmsg(0x63, receiver.fileno(), message, 0)
         cqe = finish(io_uring, "IORING_OP_RECVMSG")
-        assert (0x63, 6) == (cqe.user_data, cqe.res)
-        assert (b"on", b"etwo????") == (first, second)
+        expect_result(cqe, 0x63, 6)
+        assert [b"on", b"etwo????"] == [first, second]
         assert (ctypes.sizeof(uring.sockaddr_in), 0) == (message.namelen, message.flags)
         name = uring.sockaddr_in.from_buffer(address)
         assert sender.getsockname() == (name.host, name.port)
@@ -75,7 +75,7 @@ def test_messages_carry_descriptors(ring: RingFactory) -> None:
         message = uring.msghdr(iov=[bytearray(1)], control=room)
         io_uring.recvmsg(0x65, other.fileno(), message, 0)
         cqe = finish(io_uring, "IORING_OP_RECVMSG")
-        assert (0x65, 1) == (cqe.user_data, cqe.res)
+        expect_result(cqe, 0x65, 1)
         assert socket.CMSG_SPACE(4) == message.controllen
         header = uring.cmsghdr.from_buffer_copy(room)
         assert (socket.CMSG_LEN(4), socket.SOL_SOCKET, socket.SCM_RIGHTS) == (header.len, header.level, header.type)
@@ -102,8 +102,9 @@ def test_recvmsg_truncates(ring: RingFactory, loopback: str) -> None:
             message = uring.msghdr(iov=[buffer])
             io_uring.recvmsg(0x66, receiver.fileno(), message, 0)
             cqe = finish(io_uring, "IORING_OP_RECVMSG")
-            assert (0x66, 4) == (cqe.user_data, cqe.res)
-            assert (expected, flags) == (buffer, message.flags)
+            expect_result(cqe, 0x66, 4)
+            assert expected == buffer
+            assert flags == message.flags
 
 
 @pytest.mark.title("recv that tells a message's whole length")
@@ -116,7 +117,7 @@ def test_recv_trunc(ring: RingFactory, loopback: str) -> None:
         memory = bytearray(b"\xee" * 8)
         io_uring.recv(0x67, receiver.fileno(), memoryview(memory)[:4], socket.MSG_TRUNC)
         cqe = finish(io_uring, "IORING_OP_RECV with MSG_TRUNC")
-        assert (0x67, 10) == (cqe.user_data, cqe.res)
+        expect_result(cqe, 0x67, 10)
         assert b"0123" + b"\xee" * 4 == memory
 
 
@@ -132,7 +133,7 @@ def test_recv_peek(ring: RingFactory) -> None:
             buffer = bytearray(8)
             io_uring.recv(0x68, other.fileno(), buffer, flags)
             cqe = finish(io_uring, "IORING_OP_RECV")
-            assert (0x68, 4) == (cqe.user_data, cqe.res)
+            expect_result(cqe, 0x68, 4)
             assert b"look\0\0\0\0" == buffer
         with pytest.raises(BlockingIOError):
             other.recv(1, socket.MSG_DONTWAIT)
@@ -182,7 +183,7 @@ def test_recv_waitall(ring: RingFactory) -> None:
         expect_no_more(io_uring, "IORING_OP_RECV with MSG_WAITALL")
         one.send(b"fghij")
         cqe = finish(io_uring, "IORING_OP_RECV with MSG_WAITALL")
-        assert (0x71, 8) == (cqe.user_data, cqe.res)
+        expect_result(cqe, 0x71, 8)
         assert b"abcdefgh" == buffer
         assert b"ij" == received(other, 2, "the rest")
 
@@ -200,7 +201,7 @@ def test_recv_waitall_until_the_end(ring: RingFactory) -> None:
         expect_no_more(io_uring, "IORING_OP_RECV with MSG_WAITALL")
         one.shutdown(socket.SHUT_WR)
         cqe = finish(io_uring, "IORING_OP_RECV with MSG_WAITALL")
-        assert (0x72, 3) == (cqe.user_data, cqe.res)
+        expect_result(cqe, 0x72, 3)
         assert b"abc\0\0\0\0\0" == buffer
 
 
@@ -219,7 +220,7 @@ def test_recvmsg_waitall(ring: RingFactory) -> None:
         expect_no_more(io_uring, "IORING_OP_RECVMSG with MSG_WAITALL")
         one.send(b"fgh")
         cqe = finish(io_uring, "IORING_OP_RECVMSG with MSG_WAITALL")
-        assert (0x73, 8) == (cqe.user_data, cqe.res)
+        expect_result(cqe, 0x73, 8)
         assert [b"abc", b"d", b"efgh"] == buffers
 
 
@@ -273,7 +274,7 @@ def test_recv_poll_first(ring: RingFactory) -> None:
                 expect_no_more(io_uring, "IORING_OP_RECV")
                 one.send(b"data")
             cqe = finish(io_uring, "IORING_OP_RECV")
-            assert (0x76, 4) == (cqe.user_data, cqe.res)
+            expect_result(cqe, 0x76, 4)
             assert b"data" == buffer
 
 
@@ -291,7 +292,7 @@ def test_recvmsg_poll_first(ring: RingFactory) -> None:
         expect_no_more(io_uring, "IORING_OP_RECVMSG")
         one.send(b"data")
         cqe = finish(io_uring, "IORING_OP_RECVMSG")
-        assert (0x77, 4) == (cqe.user_data, cqe.res)
+        expect_result(cqe, 0x77, 4)
         assert b"data" == buffer
 
 
@@ -341,7 +342,7 @@ def test_sock_nonempty(ring: RingFactory, loopback: str) -> None:
             buffer = bytearray(4)
             io_uring.recv(0x79, server.fileno(), buffer, 0)
             cqe = finish(io_uring, "IORING_OP_RECV")
-            assert (0x79, len(part)) == (cqe.user_data, cqe.res)
+            expect_result(cqe, 0x79, len(part))
             assert part == buffer[: cqe.res]
             assert flags == cqe.flags & uring.IORING_CQE_F_SOCK_NONEMPTY
 
