@@ -12,7 +12,7 @@ import uring
 from harness.unsupported import unsupported
 from uring.observe import Observation, State, find
 
-pytest.register_assert_rewrite("conformance.operations.support")
+pytest.register_assert_rewrite("conformance.operations.sockets", "conformance.operations.support")
 
 # What was seen of the running kernel, by the names that tests use.
 _SEEN: dict[str, Observation] = {}

@@ -46,3 +46,27 @@ def complete(ring: uring.IoUring, count: int, what: str) -> list[uring.io_uring_
     __tracebackhide__ = True
     ring.submit()
     return reap(ring, count, what)
+
+
+def finish(ring: uring.IoUring, what: str) -> uring.io_uring_cqe:
+    """Submit what is queued, and wait for the next completion.
+
+    Args:
+        ring: whose.
+        what: the operation, for the message.
+    """
+    __tracebackhide__ = True
+    return complete(ring, 1, what)[0]
+
+
+def expect_no_more(ring: uring.IoUring, what: str) -> None:
+    """Submit what is queued, and see that nothing completes but no-ops behind it.
+
+    The second one is there for what completes while the kernel is left behind the first.
+    """
+    __tracebackhide__ = True
+    for user_data in (0xFFFF_FFF1, 0xFFFF_FFF2):
+        ring.nop(user_data)
+        ring.submit()
+        found = reap(ring, 1, f"a no-op behind {what}")[0]
+        assert (user_data, 0, 0) == found[:3], f"{what}: no completion was expected, there is {found}"

@@ -15,19 +15,25 @@ from uring import syscalls
 from uring.ring_core import RingCore
 
 # Names that are not read from requests (offsets, what completions say) are the author's word.
-_NOT_SEEN = ("IORING_CQE_F_", "IORING_OFF_")
+_NOT_SEEN = ("IORING_CQE_F_", "IORING_OFF_", "IORING_NOTIF_USAGE_", "IO_URING_NAPI_")
 # What `io_uring_sqe.ioprio` means to each operation that has flags of its own there.
 _RECEIVE = ("IORING_RECV_MULTISHOT", "IORING_RECVSEND_")
+_SEND = ("IORING_RECVSEND_", "IORING_SEND_VECTORIZED")
 _IOPRIO = {
     uring.IORING_OP.ACCEPT: ("IORING_ACCEPT_",),
     uring.IORING_OP.RECV: _RECEIVE,
     uring.IORING_OP.RECVMSG: _RECEIVE,
-    uring.IORING_OP.SEND: ("IORING_RECVSEND_",),
-    uring.IORING_OP.SEND_ZC: ("IORING_RECVSEND_", "IORING_SEND_ZC_"),
+    uring.IORING_OP.SEND: _SEND,
+    uring.IORING_OP.SENDMSG: _SEND,
+    uring.IORING_OP.SEND_ZC: (*_SEND, "IORING_SEND_ZC_"),
+    uring.IORING_OP.SENDMSG_ZC: (*_SEND, "IORING_SEND_ZC_"),
 }
 # Other fields that have flags, by operation.
 _FIELDS = {
     uring.IORING_OP.NOP: ("rw_flags", ("IORING_NOP_",)),
+    uring.IORING_OP.POLL_ADD: ("len", ("IORING_POLL_ADD_",)),
+    uring.IORING_OP.POLL_REMOVE: ("len", ("IORING_POLL_",)),
+    uring.IORING_OP.MSG_RING: ("rw_flags", ("IORING_MSG_RING_",)),
     uring.IORING_OP.FSYNC: ("rw_flags", ("IORING_FSYNC_",)),
     uring.IORING_OP.SPLICE: ("rw_flags", ("SPLICE_F_",)),
     uring.IORING_OP.TEE: ("rw_flags", ("SPLICE_F_",)),
@@ -62,6 +68,8 @@ def exercised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         if opcode in list(uring.IORING_REGISTER):
             names.add(f"IORING_{uring.IORING_REGISTER(opcode).name}")
             names.update(_names_of_registration(uring.IORING_REGISTER(opcode), address, count))
+        if opcode == uring.IORING_REGISTER.REGISTER_PBUF_RING:
+            names.update(_flags(uring.io_uring_buf_reg.from_address(address).flags, ("IOU_PBUF_RING_",)))
         return register(fd, opcode, address, count)
 
     def close(ring: Any) -> None:
@@ -87,6 +95,10 @@ def _names_of(sqe: uring.io_uring_sqe) -> Iterator[str]:
     if operation in _FIELDS:
         field, prefixes = _FIELDS[operation]
         yield from _flags(getattr(sqe, field), prefixes)
+    if operation is uring.IORING_OP.MSG_RING:
+        yield ("IORING_MSG_DATA", "IORING_MSG_SEND_FD")[sqe.addr]
+    if operation is uring.IORING_OP.URING_CMD:
+        yield f"SOCKET_URING_OP_{uring.IO_URING_SOCKET_OP(sqe.off & 0xFFFFFFFF).name}"
     slot = _OF_THE_KERNELS_CHOICE.get(operation, "splice_fd_in")
     if slot and getattr(sqe, slot) & 0xFFFFFFFF == uring.IORING_FILE_INDEX_ALLOC:
         yield "IORING_FILE_INDEX_ALLOC"
