@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import time
@@ -101,6 +102,43 @@ def test_who_stops_listening_leaves_no_process(tmp_path: Path) -> None:
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     assert tmp_path
+
+
+@needs_ring
+@pytest.mark.parametrize(
+    ("asks", "listened", "calls"),
+    [
+        # Killed is who has more to say and nobody to say it to, or says nothing; not who has ended or is about to.
+        ((fine, hanging), 1, ["kill", "wait"]),
+        ((hanging,), 1, ["kill", "wait"]),
+        ((fine, fine), None, ["wait"]),
+        ((ending,), None, ["wait"]),
+        ((fine, ending), None, ["wait"]),
+    ],
+)
+def test_only_who_is_not_done_is_killed(
+    asks: tuple[Callable[[world.World], Finding], ...],
+    listened: int | None,
+    calls: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[str] = []
+    real_kill, real_waited = os.kill, runner._waited
+
+    def kill(pid: int, number: int) -> None:
+        found.append("kill")
+        real_kill(pid, number)
+
+    def waited(pid: int, *, kill: bool) -> int | None:
+        found.append("wait")
+        return real_waited(pid, kill=kill)
+
+    monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setattr(runner, "_waited", waited)
+    listening = runner.one_by_one(requests(*asks), deadline_s=0.3)
+    assert len(list(itertools.islice(listening, listened))) == (listened or len(asks))
+    listening.close()  # type: ignore[attr-defined]
+    assert found == calls
 
 
 @needs_ring
