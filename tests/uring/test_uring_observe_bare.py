@@ -74,8 +74,8 @@ def test_who_asks_is_asleep_until_there_is_an_answer(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Ring, "enter", enter)
     assert one.ask(sqe(IORING_OP.TIMEOUT, addr=one.time(0, 50_000_000), size=1)) == -errno.ETIME
-    # To submit, to look, and to look again when it is there.
-    assert entered == 3
+    # To submit, to look, and to look again when it is there, unless it was there at once.
+    assert entered in {2, 3}
     one.clean()
     one.ring.close()
     os.close(one.file)

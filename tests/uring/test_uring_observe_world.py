@@ -56,6 +56,5 @@ def test_sockets_are_given_ports_by_the_system() -> None:
             ports |= {made.getsockname()[1], made.getpeername()[1]}
     # Those below belong to services.
     assert min(ports) >= 1024
-    assert len(ports) == 6
     one.clean()
     os.close(one.file)
