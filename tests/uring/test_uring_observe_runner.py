@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -139,6 +140,17 @@ def test_only_who_is_not_done_is_killed(
     assert len(list(itertools.islice(listening, listened))) == (listened or len(asks))
     listening.close()  # type: ignore[attr-defined]
     assert found == calls
+
+
+def test_who_is_stuck_in_the_kernel_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waited for, killed, waited for once more."""
+    seconds, calls = itertools.count(), []
+    times = {"monotonic": lambda: next(seconds) / 4, "sleep": lambda _: calls.append("sleep")}
+    monkeypatch.setattr(runner, "time", SimpleNamespace(**times))
+    monkeypatch.setattr(os, "waitpid", lambda pid, options: (0, pid * options))
+    monkeypatch.setattr(os, "kill", lambda pid, number: calls.append(f"kill {pid} {signal.Signals(number).name}"))
+    assert runner._waited(77, kill=True) is None
+    assert [name for name, _ in itertools.groupby(calls)] == ["sleep", "kill 77 SIGKILL", "sleep"]
 
 
 @needs_ring
