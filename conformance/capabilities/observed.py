@@ -6,6 +6,7 @@ from typing import Any
 from conformance.capabilities import BY_ID
 from uring.observe import REQUESTS, ordered
 
+# In the order in which readers meet them.
 _GROUPS = {
     "operation": "Operations",
     "setup-flag": "Setup flags",
@@ -14,9 +15,9 @@ _GROUPS = {
     "cqe-flag": "CQE flags",
     "enter-flag": "Enter flags",
     "ring-flag": "Ring flags",
-    "registration": "Registrations",
     "request-flag": "Request flags",
     "sub-feature": "Sub-features",
+    "registration": "Registrations",
     "limit": "Limits",
 }
 

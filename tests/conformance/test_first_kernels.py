@@ -10,6 +10,7 @@ import pytest
 from conformance import zig_index
 from conformance.capabilities import BY_ID, CAPABILITIES, Capability
 from conformance.capabilities.expectation import series_key
+from conformance.capabilities.observed import _GROUPS
 from uring.observe.finding import own_id
 
 # Whose members have their numbers in the order in which they came.
@@ -69,6 +70,10 @@ def test_numbers_were_given_in_the_order_of_kernels(prefixes: str) -> None:
 def test_what_has_a_number_is_told_in_the_order_of_numbers(kind: str) -> None:
     numbers = [one.number or 0 for one in CAPABILITIES if one.kind == kind]
     assert numbers == sorted(numbers) != []
+
+
+def test_groups_are_told_in_their_order() -> None:
+    assert list(dict.fromkeys(one.kind for one in CAPABILITIES)) == list(_GROUPS)
 
 
 @pytest.mark.parametrize("one", DATED, ids=lambda one: one.id)

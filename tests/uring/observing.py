@@ -158,7 +158,10 @@ class Observing:
                 continue
             by_state: dict[str, list[str]] = {}
             for name, other in _others(here, is_of_script=is_of_script).items():
-                by_state.setdefault(self.ask(one, script, {step: other}).state, []).append(name)
+                different = self.ask(one, script, {step: other})
+                # What cannot be told from an answer is not what cannot be made of it.
+                assert "the observation itself failed" not in different.evidence, (asked[step], name, different)
+                by_state.setdefault(different.state, []).append(name)
             states = (state for state in ("has", "lacks", "off") if state in by_state)
             judged.append("; ".join(f"{state}: {_together(by_state[state])}" for state in states))
         return {"answers": script, "asked": asked, "found": f"{found.state}{value}: {found.evidence}", "judged": judged}

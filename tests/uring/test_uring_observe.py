@@ -20,7 +20,7 @@ import uring
 from uring import syscalls
 from uring.observe import REQUESTS, Observation, State, find, limits, observe, ordered, runner, world
 from uring.observe.bare import Cqe, Ring
-from uring.observe.finding import ANY, Finding, RefusedError, Request, judge, own_id
+from uring.observe.finding import ANY, Finding, RefusedError, Request, judge, name_of, own_id
 from uring.observe.numbers import number_of
 
 # What each series of kernels was seen to have, and in which release.
@@ -282,6 +282,18 @@ def test_results_are_judged(result: int, state: State, evidence: str | None) -> 
     found = judge("x", result, (0, range(16, 18)), off={-errno.EOPNOTSUPP: "CONFIG_X"})
     assert found.state is state
     assert evidence is None or found.evidence == evidence
+
+
+@pytest.mark.parametrize(
+    ("result", "name"),
+    [
+        *((16, "16"), (0, "0"), (-errno.EINVAL, "EINVAL"), (-95, "EOPNOTSUPP"), (-4095, "-4095"), (-4096, "-4096")),
+        (-524, "-524"),
+    ],
+)
+def test_results_have_names(result: int, name: str) -> None:
+    """524 is the kernel's own ENOTSUPP, which the C library does not know."""
+    assert name_of(result) == name
 
 
 def test_any_is_every_result_that_is_no_error() -> None:

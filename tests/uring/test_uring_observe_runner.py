@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -101,6 +103,54 @@ def test_who_stops_listening_leaves_no_process(tmp_path: Path) -> None:
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     assert tmp_path
+
+
+@needs_ring
+@pytest.mark.parametrize(
+    ("asks", "listened", "calls"),
+    [
+        # Killed is who has more to say and nobody to say it to, or says nothing; not who has ended or is about to.
+        ((fine, hanging), 1, ["kill", "wait"]),
+        ((hanging,), 1, ["kill", "wait"]),
+        ((fine, fine), None, ["wait"]),
+        ((ending,), None, ["wait"]),
+        ((fine, ending), None, ["wait"]),
+    ],
+)
+def test_only_who_is_not_done_is_killed(
+    asks: tuple[Callable[[world.World], Finding], ...],
+    listened: int | None,
+    calls: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[str] = []
+    real_kill, real_waited = os.kill, runner._waited
+
+    def kill(pid: int, number: int) -> None:
+        found.append("kill")
+        real_kill(pid, number)
+
+    def waited(pid: int, *, kill: bool) -> int | None:
+        found.append("wait")
+        return real_waited(pid, kill=kill)
+
+    monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setattr(runner, "_waited", waited)
+    listening = runner.one_by_one(requests(*asks), deadline_s=0.3 if asks == (hanging,) else 60)
+    assert len(list(itertools.islice(listening, listened))) == (listened or len(asks))
+    listening.close()  # type: ignore[attr-defined]
+    assert found == calls
+
+
+def test_who_is_stuck_in_the_kernel_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waited for, killed, waited for once more."""
+    seconds, calls = itertools.count(), []
+    times = {"monotonic": lambda: next(seconds) / 4, "sleep": lambda _: calls.append("sleep")}
+    monkeypatch.setattr(runner, "time", SimpleNamespace(**times))
+    monkeypatch.setattr(os, "waitpid", lambda pid, options: (0, pid * options))
+    monkeypatch.setattr(os, "kill", lambda pid, number: calls.append(f"kill {pid} {signal.Signals(number).name}"))
+    assert runner._waited(77, kill=True) is None
+    assert [name for name, _ in itertools.groupby(calls)] == ["sleep", "kill 77 SIGKILL", "sleep"]
 
 
 @needs_ring

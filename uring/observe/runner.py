@@ -78,8 +78,8 @@ class _Child:
     def __init__(self, requests: Sequence[Request]) -> None:
         self._count = len(requests)
         self.is_late = False
-        # Nobody listens any more, and there is more to say.
-        self._is_left = False
+        # There is more to say, whether or not anybody listens.
+        self._is_left = True
         self._reading, writing = os.pipe()
         with warnings.catch_warnings():
             # Of threads of ours it needs none, and of locks only the interpreter's.
@@ -93,7 +93,6 @@ class _Child:
         """State, evidence, value and claim, one after another, until it ends or is late."""
         rest = b""
         left = self._count
-        self._is_left = True
         poll = select.poll()
         poll.register(self._reading, select.POLLIN)
         while left:
