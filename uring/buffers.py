@@ -141,7 +141,7 @@ class io_uring_buf_ring:  # noqa: N801 - the kernel's name
             self.free()
 
 
-def setup_buf_ring(fd: int, entries: int, group_id: int, flags: int = 0) -> io_uring_buf_ring:
+def setup_buf_ring(fd: int, entries: int, group_id: int, flags: int = 0, min_left: int = 0) -> io_uring_buf_ring:
     """Map a buffer ring and register it with the io_uring of descriptor `fd`.
 
     Args:
@@ -151,6 +151,7 @@ def setup_buf_ring(fd: int, entries: int, group_id: int, flags: int = 0) -> io_u
         flags: IOU_PBUF_RING_INC asks for incremental consumption (since 6.12); kernels without it get a plain ring,
             see `is_incremental` of the result. IOU_PBUF_RING_MMAP has the kernel allocate the ring's memory, which is
             mapped from it (since 6.4).
+        min_left: with IOU_PBUF_RING_INC, a buffer that has less than that many bytes left is used no more (since 7.1).
 
     Raises:
         EntriesNotInRange, EntriesNotPowerOfTwo: usage.
@@ -165,11 +166,11 @@ def setup_buf_ring(fd: int, entries: int, group_id: int, flags: int = 0) -> io_u
     if entries & (entries - 1):
         raise EntriesNotPowerOfTwo(f"entries must be a power of two, not {entries}")
     if flags & IOU_PBUF_RING_MMAP:
-        br = _mapped_buf_ring(fd, entries, group_id, flags)
+        br = _mapped_buf_ring(fd, entries, group_id, flags, min_left)
     else:
         br = io_uring_buf_ring(entries)
         try:
-            br.is_incremental = _register_buf_ring(fd, br.address, entries, group_id, flags)
+            br.is_incremental = _register_buf_ring(fd, br.address, entries, group_id, flags, min_left)
         except BaseException:
             br.free()
             raise
@@ -178,9 +179,9 @@ def setup_buf_ring(fd: int, entries: int, group_id: int, flags: int = 0) -> io_u
     return br
 
 
-def _mapped_buf_ring(fd: int, entries: int, group_id: int, flags: int) -> io_uring_buf_ring:
+def _mapped_buf_ring(fd: int, entries: int, group_id: int, flags: int, min_left: int) -> io_uring_buf_ring:
     """A buffer ring in memory of the kernel's: registered without an address, then mapped."""
-    is_incremental = _register_buf_ring(fd, 0, entries, group_id, flags)
+    is_incremental = _register_buf_ring(fd, 0, entries, group_id, flags, min_left)
     offset = IORING_OFF_PBUF_RING | group_id << IORING_OFF_PBUF_SHIFT
     try:
         mode = syscalls.MAP_SHARED | syscalls.MAP_POPULATE
@@ -198,11 +199,11 @@ def _unregister_buf_ring(fd: int, group_id: int) -> None:
     syscalls.io_uring_register_errno(fd, IORING_REGISTER.UNREGISTER_PBUF_RING, addressof(request), 1)
 
 
-def _register_buf_ring(fd: int, address: int, entries: int, group_id: int, flags: int) -> bool:
+def _register_buf_ring(fd: int, address: int, entries: int, group_id: int, flags: int, min_left: int) -> bool:
     """Returns whether the kernel consumes incrementally."""
     if not 0 <= group_id <= 0xFFFF:
         raise ArgumentOutOfRange(f"group ID {group_id} does not fit 16 bits")
-    request = io_uring_buf_reg(ring_addr=address, ring_entries=entries, bgid=group_id, flags=flags)
+    request = io_uring_buf_reg(address, entries, group_id, flags, min_left)
     call = f"setup_buf_ring(entries={entries}, group_id={group_id}, flags={flags:#x})"
     result = syscalls.io_uring_register_errno(fd, IORING_REGISTER.REGISTER_PBUF_RING, addressof(request), 1)
     if result == -_EINVAL and flags & IOU_PBUF_RING_INC:

@@ -236,7 +236,8 @@ class io_uring_buf_reg(Structure):  # noqa: N801 - the kernel's name
         ("ring_entries", c_uint32),
         ("bgid", c_uint16),
         ("flags", c_uint16),
-        ("resv", c_uint64 * 3),
+        ("min_left", c_uint32),
+        ("resv", c_uint32 * 5),
     )
 
 

@@ -45,6 +45,18 @@ _FLAGS: tuple[Row, ...] = (
     ),
     ("recv-multishot", "multishot recv", f"6.0 {_RECV}", "One request receives until it is cancelled."),
     (
+        "recv-multishot-length",
+        "multishot recv, a limit for each completion",
+        f"6.17 {_HISTORY}",
+        "No completion brings more than that many bytes.",
+    ),
+    (
+        "recv-multishot-total",
+        "multishot recv, a limit for all completions",
+        f"6.17 {_HISTORY}",
+        "The request ends when that many bytes were received, so that other sockets have their turn.",
+    ),
+    (
         "recvmsg-multishot",
         "multishot recvmsg",
         "6.0 io_uring_prep_recvmsg(3)",

@@ -9,9 +9,11 @@ import uring
 
 
 @contextmanager
-def buffer_ring(io_uring: uring.IoUring, group: int, entries: int, flags: int = 0) -> Iterator[uring.io_uring_buf_ring]:
+def buffer_ring(
+    io_uring: uring.IoUring, group: int, entries: int, flags: int = 0, min_left: int = 0
+) -> Iterator[uring.io_uring_buf_ring]:
     """An empty buffer ring, registered until the block ends or it is freed."""
-    br = uring.setup_buf_ring(io_uring.fd, entries, group, flags)
+    br = uring.setup_buf_ring(io_uring.fd, entries, group, flags, min_left)
     try:
         uring.buf_ring_init(br)
         yield br

@@ -267,6 +267,34 @@ def test_ring_incremental(ring: RingFactory) -> None:
         assert b"next............" == second
 
 
+@pytest.mark.title("buffer ring, part by part, without a small rest")
+@pytest.mark.symbols(
+    "IOU_PBUF_RING_INC",
+    "IORING_REGISTER_PBUF_RING",
+    "IORING_CQE_F_BUF_MORE",
+    "IORING_CQE_F_BUFFER",
+    "IORING_OP_RECV",
+    "IOSQE_BUFFER_SELECT",
+    "IORING_UNREGISTER_PBUF_RING",
+)
+@pytest.mark.needs("buffer-ring-min-left")
+def test_ring_min_left(ring: RingFactory) -> None:
+    """A buffer with less than the named number of bytes left is used no more."""
+    io_uring = ring(1)
+    one, other = socket.socketpair()
+    with buffer_ring(io_uring, _GROUP, 2, uring.IOU_PBUF_RING_INC, min_left=6) as br, one, other:
+        first, second = bytearray(b"." * 16), bytearray(b"." * 16)
+        add(br, (8, first), (9, second))
+        for text, number, more in ((b"Hello", 8, True), (b"World!", 8, False), (b"next", 9, True)):
+            one.send(text)
+            io_uring.recv(0xFA, other.fileno(), uring.BufferSelection(_GROUP, 0), 0)
+            cqe = finish(io_uring, "IORING_OP_RECV into a part of a buffer")
+            assert (0xFA, len(text), number) == (cqe.user_data, cqe.res, cqe.buffer_id())
+            assert more == bool(cqe.flags & uring.IORING_CQE_F_BUF_MORE)
+        assert b"HelloWorld!....." == first
+        assert b"next............" == second
+
+
 @pytest.mark.title("buffer ring, how far the kernel has come")
 @pytest.mark.symbols("IORING_REGISTER_PBUF_STATUS", *_RING_SYMBOLS)
 def test_ring_status(ring: RingFactory) -> None:

@@ -70,7 +70,7 @@ def test_not_a_ring(ring: RingFactory) -> None:
 
 
 @pytest.mark.title("message, to a disabled ring")
-@pytest.mark.symbols("IORING_OP_MSG_RING", "IORING_MSG_DATA", "IORING_REGISTER_ENABLE_RINGS")
+@pytest.mark.symbols("IORING_OP_MSG_RING", "IORING_MSG_DATA", "IORING_SETUP_R_DISABLED", "IORING_REGISTER_ENABLE_RINGS")
 def test_disabled_ring(ring: RingFactory) -> None:
     """It is refused until the ring is enabled."""
     sender, target = ring(1), ring(1, uring.IORING_SETUP_R_DISABLED)

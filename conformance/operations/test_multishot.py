@@ -233,6 +233,47 @@ def test_recv_overflows(ring: RingFactory) -> None:
         assert sent == arrived
 
 
+@pytest.mark.title("recv, multishot, a limit for each completion")
+@pytest.mark.symbols(*_RECV_SYMBOLS)
+@pytest.mark.needs("recv-multishot-length")
+def test_recv_length(ring: RingFactory) -> None:
+    """No completion brings more than was asked for, though each buffer has room for it."""
+    io_uring = ring(4)
+    one, other = socket.socketpair()
+    with one, other, buffer_ring(io_uring, _GROUP, 8) as br:
+        memories = {number: bytearray(b"." * 5) for number in range(6)}
+        add(br, *memories.items())
+        one.send(b"0123456789")
+        io_uring.recv_multishot(0xB7, other.fileno(), uring.BufferSelection(_GROUP, 3), 0)
+        for number, text in enumerate((b"012..", b"345..", b"678..", b"9....")):
+            cqe = finish(io_uring, "multishot IORING_OP_RECV of three bytes at a time")
+            _expect_data(cqe, 0xB7, number, len(text.rstrip(b".")))
+            assert text == memories[number]
+
+
+@pytest.mark.title("recv, multishot, a limit for all completions")
+@pytest.mark.symbols(*_RECV_SYMBOLS, "IORING_OP_NOP")
+@pytest.mark.needs("recv-multishot-total")
+def test_recv_total(ring: RingFactory) -> None:
+    """The completion that reaches the limit is the last; the next request takes up what is left."""
+    io_uring = ring(4)
+    one, other = socket.socketpair()
+    with one, other, buffer_ring(io_uring, _GROUP, 8) as br:
+        memories = {number: bytearray(4) for number in range(8)}
+        add(br, *memories.items())
+        one.send(b"0000111122223333444455")
+        for numbers in (range(3), range(3, 6)):
+            # liburing has no name for it; the kernel takes the limit from `optlen`.
+            io_uring.recv_multishot(0xB8, other.fileno(), _SELECTION, 0).splice_fd_in = 10
+            for number in numbers:
+                cqe = finish(io_uring, "multishot IORING_OP_RECV of ten bytes in all")
+                text = b"55" if number == 5 else b"%d" % number * 4
+                assert (0xB8, len(text), number) == (cqe.user_data, cqe.res, cqe.buffer_id())
+                assert (number != numbers[-1]) == bool(cqe.flags & _MORE)
+                assert text == memories[number][: cqe.res]
+            expect_no_more(io_uring, "multishot IORING_OP_RECV of ten bytes in all, which is over")
+
+
 # ---- recvmsg
 
 _RECVMSG_SYMBOLS = ("IORING_OP_RECVMSG", *(name for name in _RECV_SYMBOLS if name != "IORING_OP_RECV"))

@@ -95,6 +95,19 @@ def test_poll_hangup(ring: RingFactory) -> None:
             assert events | select.POLLHUP == cqe.res & ~select.POLLRDHUP
 
 
+@pytest.mark.title("poll of a socket, no event that did not happen")
+@pytest.mark.symbols("IORING_OP_POLL_ADD", "IORING_OP_NOP")
+def test_poll_of_urgent_data(ring: RingFactory) -> None:
+    """What arrives is data, and no urgent data, which is polled for as well; poll(2) says so."""
+    io_uring = ring(4)
+    one, other = socket.socketpair()
+    with one, other:
+        io_uring.poll_add(0x39, one.fileno(), select.POLLIN | select.POLLPRI)
+        expect_no_more(io_uring, "IORING_OP_POLL_ADD")
+        other.send(b"x")
+        assert completion(0x39, select.POLLIN) == finish(io_uring, "IORING_OP_POLL_ADD")
+
+
 @pytest.mark.title("removing a poll")
 @pytest.mark.symbols("IORING_OP_POLL_REMOVE", "IORING_OP_POLL_ADD", "IORING_OP_NOP")
 def test_poll_remove(ring: RingFactory) -> None:

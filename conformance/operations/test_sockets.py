@@ -356,9 +356,12 @@ _SO_TIMESTAMPING = 37
 
 @pytest.mark.title("time stamps of what was sent")
 @pytest.mark.symbols(
-    "SOCKET_URING_OP_TX_TIMESTAMP", "IORING_OP_URING_CMD", "IORING_CQE_F_MORE", "IORING_OP_ASYNC_CANCEL"
+    "SOCKET_URING_OP_TX_TIMESTAMP",
+    "IORING_OP_URING_CMD",
+    "IORING_SETUP_CQE32",
+    "IORING_CQE_F_MORE",
+    "IORING_OP_ASYNC_CANCEL",
 )
-@pytest.mark.needs("setup-cqe32")
 def test_tx_timestamp(ring: RingFactory, loopback: str) -> None:
     """Each datagram brings a completion with its number and the time at which it was sent, until cancelled."""
     io_uring = ring(4, uring.IORING_SETUP_CQE32)

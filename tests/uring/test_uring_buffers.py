@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -55,17 +56,18 @@ def test_what_is_registered(ring: uring.IoUring, monkeypatch: pytest.MonkeyPatch
 
     def register(fd: int, opcode: int, address: int, count: int) -> int:
         block = uring.io_uring_buf_reg.from_address(address)
-        calls.append((opcode, (block.ring_addr, block.ring_entries, block.bgid, block.flags, *block.resv), count))
+        calls.append((opcode, struct.unpack("=QIHHI5I", block), count))
         return -22 if block.flags else 0
 
     monkeypatch.setattr(syscalls, "io_uring_register_errno", register)
-    br = uring.setup_buf_ring(ring.fd, 4, 9, uring.IOU_PBUF_RING_INC)
+    br = uring.setup_buf_ring(ring.fd, 4, 9, uring.IOU_PBUF_RING_INC, 77)
     address = br.address
-    assert [(22, (address, 4, 9, 2, 0, 0, 0), 1), (22, (address, 4, 9, 0, 0, 0, 0), 1)] == calls
+    rest = (0,) * 5
+    assert [(22, (address, 4, 9, 2, 77, *rest), 1), (22, (address, 4, 9, 0, 77, *rest), 1)] == calls
     assert not br.is_incremental
     del calls[:]
     uring.free_buf_ring(ring.fd, br, 4, 9)
-    assert [(23, (0, 0, 9, 0, 0, 0, 0), 1)] == calls
+    assert [(23, (0, 0, 9, 0, 0, *rest), 1)] == calls
     with pytest.raises(uring.ArgumentsInvalid, match="setup_buf_ring"):
         uring.setup_buf_ring(ring.fd, 4, 9, uring.IOU_PBUF_RING_MMAP)
     with pytest.raises(uring.ArgumentOutOfRange):

@@ -228,11 +228,11 @@ def test_two_mapped_groups_are_two_rings(ring: uring.IoUring, pair: Pair) -> Non
 
 def test_what_is_asked_for_a_mapped_ring(ring: uring.IoUring, monkeypatch: pytest.MonkeyPatch) -> None:
     """No address of ours, the offset of the group; and if mapping fails, the kernel forgets the group again."""
-    registered: list[tuple[int, int, int, int]] = []
+    registered: list[tuple[int, int, int, int, int]] = []
 
     def register(fd: int, opcode: int, address: int, count: int) -> int:
         block = uring.io_uring_buf_reg.from_address(address)
-        registered.append((opcode, block.ring_addr, block.bgid, block.flags))
+        registered.append((opcode, block.ring_addr, block.bgid, block.flags, block.min_left))
         return 0
 
     def mmap(size_bytes: int, flags: int, fd: int, offset: int, call: str) -> int:
@@ -243,6 +243,6 @@ def test_what_is_asked_for_a_mapped_ring(ring: uring.IoUring, monkeypatch: pytes
     monkeypatch.setattr(syscalls, "io_uring_register_errno", register)
     monkeypatch.setattr(syscalls, "mmap", mmap)
     with pytest.raises(uring.OutOfMemory):
-        uring.setup_buf_ring(ring.fd, 4, 9, uring.IOU_PBUF_RING_MMAP)
-    assert registered == [(22, 0, 9, uring.IOU_PBUF_RING_MMAP), (23, 0, 9, 0)]
+        uring.setup_buf_ring(ring.fd, 4, 9, uring.IOU_PBUF_RING_MMAP, 5)
+    assert registered == [(22, 0, 9, uring.IOU_PBUF_RING_MMAP, 5), (23, 0, 9, 0, 0)]
     assert lifetime.buffer_rings[ring.fd] == {}

@@ -25,7 +25,7 @@ STRUCTS = {
 # Zig's field -> ours, where ours says more or keeps it out of sight.
 RENAMED = {
     "kernel_timespec": {},
-    "io_uring_buf_reg": {},
+    "io_uring_buf_reg": {"resv": "min_left"},
     "io_uring_napi": {"_pad": "opcode", "resv": "op_param"},
     "statx_timestamp": {"__pad1": "_reserved"},
     "Statx": {"__pad1": "_pad1", "__pad2": "_reserved"},

@@ -138,6 +138,25 @@ def _recv_multishot(w: World) -> Finding:
     return multishot("multishot recv", _with_buffers(w).ask(entry))
 
 
+@request("recv-multishot-length", "IORING_RECV_MULTISHOT IORING_OP_RECV")
+def _recv_multishot_length(w: World) -> Finding:
+    """Kernels without it refuse a length, because the buffer has one."""
+    entry = sqe(OP.RECV, w.pair(b"abc")[0], size=2, flags=SELECT, buf_index=GROUP, ioprio=f.IORING_RECV_MULTISHOT)
+    return judge("multishot recv of 2 bytes for each completion", _with_buffers(w).ask(entry).res, (2,))
+
+
+@request("recv-multishot-total", "IORING_RECV_MULTISHOT IORING_OP_RECV")
+def _recv_multishot_total(w: World) -> Finding:
+    """Kernels without it refuse what they take for a slot of the file table."""
+    entry = sqe(
+        *(OP.RECV, w.pair(b"abc")[0]), flags=SELECT, buf_index=GROUP, ioprio=f.IORING_RECV_MULTISHOT, file_index=3
+    )
+    cqe = _with_buffers(w).ask(entry)
+    if cqe.res != 3:
+        return judge("multishot recv of 3 bytes in all", cqe.res, ())
+    return seen(not cqe.flags & _MORE, f"multishot recv of 3 bytes in all: res {cqe.res}, flags {cqe.flags:#x}")
+
+
 @request("recvmsg-multishot", "IORING_RECV_MULTISHOT IORING_OP_RECVMSG")
 def _recvmsg_multishot(w: World) -> Finding:
     message = w.put(bytes(56))

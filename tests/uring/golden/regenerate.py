@@ -50,7 +50,7 @@ C_STRUCTS = {
     "open_how": "flags mode resolve",
     "io_uring_buf": "addr len bid resv",
     "io_uring_buf_ring": "tail",
-    "io_uring_buf_reg": "ring_addr ring_entries bgid flags",
+    "io_uring_buf_reg": "ring_addr ring_entries bgid flags min_left resv",
     "io_uring_buf_status": "buf_group head resv",
     "io_uring_recvmsg_out": "namelen controllen payloadlen flags",
     "io_uring_napi": "busy_poll_to prefer_busy_poll opcode pad op_param resv",
