@@ -217,6 +217,7 @@ class ResourceRegistrations(ControlOperations):
 
         Since 6.13. Source: io_uring_clone_buffers(3).
         """
+        self._check_open()
         source._check_open()
         request = io_uring_clone_buffers(src_fd=source.fd, flags=flags, src_off=src_off, dst_off=dst_off, nr=nr)
         call = f"clone_buffers(dst_off={dst_off}, src_off={src_off}, nr={nr}, flags={flags:#x})"
