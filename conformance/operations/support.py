@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 import uring
+from conformance.support import completion
+from uring import kernel_timespec
 
 # How long a kernel may take to complete what completes at once: an emulated one on a busy machine needs its time.
 DEADLINE_S = 10
@@ -70,3 +76,80 @@ def expect_no_more(ring: uring.IoUring, what: str) -> None:
         ring.submit()
         found = reap(ring, 1, f"a no-op behind {what}")[0]
         assert (user_data, 0, 0) == found[:3], f"{what}: no completion was expected, there is {found}"
+
+
+#: `user_data` of the requests that helpers here make themselves.
+_OWN = 0x0123_4567_89AB_CDEF
+
+
+def nothing_more(ring: uring.IoUring, what: str) -> None:
+    """Make sure that no completion is ready, by a no-op whose own is the only one.
+
+    Args:
+        ring: whose.
+        what: of what there must be none, for the message.
+    """
+    __tracebackhide__ = True
+    ring.nop(_OWN)
+    ring.submit()
+    found = reap(ring, 1, f"a no-op behind {what}")
+    assert [completion(_OWN, 0)] == found, f"{what} completed"
+    assert 0 == ring.cq_ready(), f"{what} completed"
+
+
+def settled(
+    ring: uring.IoUring, ask: Callable[[], uring.io_uring_sqe], count: int, what: str
+) -> list[uring.io_uring_cqe]:
+    """Ask about a request in flight, and wait for what comes of it.
+
+    A request may still be on its way to where it can be found, if a thread of the kernel's submits it or a worker has
+    it. So ENOENT is no answer before the deadline.
+
+    Args:
+        ring: whose.
+        ask: queues the question, and can do so again.
+        count: how many completions come of it, its own among them.
+        what: that they are of, for the message.
+
+    Returns:
+        The completions, sorted.
+    """
+    __tracebackhide__ = True
+    until_s = time.monotonic() + DEADLINE_S
+    found: list[uring.io_uring_cqe] = []
+    while True:
+        name = ask().user_data
+        ring.submit()
+        while name not in (cqe.user_data for cqe in found):
+            found += reap(ring, 1, what)
+        answer = next(cqe for cqe in found if cqe.user_data == name)
+        if answer.res != -errno.ENOENT or time.monotonic() > until_s:
+            break
+        found.remove(answer)
+    return sorted(found + reap(ring, count - len(found), what))
+
+
+def milliseconds(count: int) -> kernel_timespec:
+    """A length of time."""
+    return kernel_timespec(*divmod(count * 1_000_000, 10**9))
+
+
+def at_ns(time_ns: int) -> kernel_timespec:
+    """A time of a clock's."""
+    return kernel_timespec(*divmod(time_ns, 10**9))
+
+
+def an_hour() -> kernel_timespec:
+    """A time that no test waits for."""
+    return kernel_timespec(3600, 0)
+
+
+@contextmanager
+def pipe() -> Iterator[tuple[int, int]]:
+    """An empty pipe for the length of a block: the end to read from, the end to write to."""
+    ends = os.pipe()
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            os.close(end)
