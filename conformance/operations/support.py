@@ -44,7 +44,8 @@ def reap(ring: uring.IoUring, count: int, what: str, *, deadline_s: float = DEAD
         left_s = until_s - time.monotonic()
         if left_s <= 0:
             pytest.fail(f"{what}: {count} completions were expected within {deadline_s} s, there are {found}")
-        poll.poll(left_s * 1000)
+        # Nothing wakes who waits for polled I/O: looking for its completions is what brings them.
+        poll.poll(1 if ring.flags & uring.IORING_SETUP_IOPOLL else left_s * 1000)
 
 
 def complete(ring: uring.IoUring, count: int, what: str) -> list[uring.io_uring_cqe]:
@@ -127,6 +128,43 @@ def settled(
             break
         found.remove(answer)
     return sorted(found + reap(ring, count - len(found), what))
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Wait for what another thread of the kernel's does, where nothing but memory tells.
+
+    Args:
+        condition: whether it is so.
+        what: what is waited for, for the message.
+    """
+    __tracebackhide__ = True
+    until_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        if time.monotonic() > until_s:
+            pytest.fail(f"{what}: not within {DEADLINE_S} s")
+        os.sched_yield()
+
+
+def is_cancelled(ring: uring.IoUring, target: int, operation: str, answers: tuple[int, ...] = (0,)) -> None:
+    """Cancel a request that waits, and see it end.
+
+    One that a worker runs is interrupted, and the cancellation says that it came upon it so.
+
+    Args:
+        ring: whose.
+        target: its `user_data`.
+        operation: the request's, for the message.
+        answers: what the cancellation says of one that it found waiting.
+    """
+    __tracebackhide__ = True
+    found = settled(ring, lambda: ring.cancel(_OWN, target, 0), 2, f"IORING_OP_ASYNC_CANCEL of IORING_OP_{operation}")
+    results = {cqe.user_data: cqe.res for cqe in found}
+    assert {target, _OWN} == results.keys(), f"{found} of IORING_OP_{operation} and its cancellation"
+    if results[_OWN] == -errno.EALREADY:
+        assert results[target] in (-errno.ECANCELED, -errno.EINTR), f"IORING_OP_{operation} was to be interrupted"
+    else:
+        assert results[_OWN] in answers, f"IORING_OP_ASYNC_CANCEL of IORING_OP_{operation}"
+        assert -errno.ECANCELED == results[target], f"IORING_OP_{operation} was cancelled"
 
 
 def milliseconds(count: int) -> kernel_timespec:
