@@ -300,7 +300,7 @@ def test_cancel_of_a_read(ring: RingFactory) -> None:
         io_uring.read(FIRST, reading, buffer, -1)
         is_cancelled(io_uring, FIRST, "READ")
         os.write(writing, b"later")
-        assert (b"later", bytes(8)) == (os.read(reading, 9), buffer)
+        assert (b"later", bytes(8)) == (os.read(reading, 9), bytes(buffer))
 
 
 @pytest.mark.title("cancel, accept")
@@ -330,7 +330,7 @@ def test_cancel_of_a_recv(ring: RingFactory) -> None:
         io_uring.recv(FIRST, left.fileno(), buffer, 0)
         is_cancelled(io_uring, FIRST, "RECV")
         right.send(b"later")
-        assert (b"later", bytes(8)) == (left.recv(9), buffer)
+        assert (b"later", bytes(8)) == (left.recv(9), bytes(buffer))
 
 
 @pytest.mark.title("cancel, futex wait")
@@ -355,7 +355,7 @@ def test_cancel_of_a_futex_waitv(ring: RingFactory) -> None:
     words = (ctypes.c_uint32 * 2)(7, 8)
     kind = FUTEX2_SIZE_U32 | FUTEX2_PRIVATE
     start = ctypes.addressof(words)
-    futexes = (uring.futex_waitv * 2)((7, start, kind), (8, start + 4, kind))
+    futexes = (uring.futex_waitv * 2)(uring.futex_waitv(7, start, kind), uring.futex_waitv(8, start + 4, kind))
     io_uring.futex_waitv(FIRST, futexes, 0)
     is_cancelled(io_uring, FIRST, "FUTEX_WAITV", (0, 1))
     for address in (start, start + 4):

@@ -255,9 +255,8 @@ def test_futex_that_is_private(ring: RingFactory) -> None:
 def _several(words: ctypes.Array[ctypes.c_uint32], *expected: int) -> ctypes.Array[uring.futex_waitv]:
     """What is waited for in each word."""
     start = ctypes.addressof(words)
-    return (uring.futex_waitv * len(expected))(
-        *((value, start + 4 * number, PRIVATE) for number, value in enumerate(expected))
-    )
+    waits = [uring.futex_waitv(value, start + 4 * number, PRIVATE) for number, value in enumerate(expected)]
+    return (uring.futex_waitv * len(waits))(*waits)
 
 
 @pytest.mark.title("futexes, one of several")

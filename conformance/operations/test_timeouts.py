@@ -22,6 +22,7 @@ from uring import (
     IOSQE_IO_LINK,
     E,
     IoUring,
+    io_uring_cqe,
 )
 
 pytestmark = pytest.mark.group("Timeouts")
@@ -101,7 +102,7 @@ def test_timeout_counts_completions(ring: RingFactory, mode: RingMode) -> None:
     io_uring = ring(8)
     io_uring.timeout(TIMEOUT, an_hour(), 3, 0)
     io_uring.submit()
-    found = []
+    found: list[io_uring_cqe] = []
     while TIMEOUT not in (cqe.user_data for cqe in found):
         io_uring.nop(BEHIND)
         io_uring.submit()
