@@ -157,6 +157,15 @@ UNREGISTER_RING_FDS: Table = {
     errno.EINVAL: (errors.ArgumentsInvalid, "the index is another thread's, or the kernel is older than 5.18"),
 }
 
+REGISTER_SYNC_CANCEL: Table = {
+    **_ANY_REGISTER,
+    errno.EBADF: (errors.FileDescriptorInvalid, "the descriptor whose requests are meant is not open"),
+    errno.EINTR: (errors.SignalInterrupt, "a signal arrived while waiting; call again"),
+    errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 6.0, or does not know a flag"),
+    errno.ENOENT: (errors.RequestNotFound, "no request in flight matches"),
+    errno.ETIME: (errors.CancellationTimedOut, "a request that runs has not ended in time; it still may"),
+}
+
 REGISTER_NAPI: Table = {
     **_ANY_REGISTER,
     errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 6.9, has no busy polling, or a field is invalid"),

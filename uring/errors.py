@@ -197,6 +197,14 @@ class EventfdNotRegistered(SyscallError):
     """ENXIO from unregister_eventfd."""
 
 
+class RequestNotFound(SyscallError):
+    """ENOENT: nothing that is in flight matches what was to be cancelled."""
+
+
+class CancellationTimedOut(SyscallError):
+    """ETIME: requests that were to be cancelled are still running."""
+
+
 class CompletionInvalid(SyscallError):
     """EPROTO: a completion that no kernel may give, such as one that names a buffer nobody provided."""
 

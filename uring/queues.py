@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+from errno import EOPNOTSUPP
 from struct import Struct
 from struct import error as struct_error
 
 from . import syscalls
 from .barriers import this_machine
 from .cqe import CQE32_LAYOUT, CQE_LAYOUT, CqeArray, io_uring_cqe
-from .errors import ArgumentOutOfRange, RingClosed, SubmissionQueueFull, UsageError
+from .errors import ArgumentOutOfRange, OpcodeNotSupported, RingClosed, SubmissionQueueFull, UsageError
 from .flags import (
     IORING_CQE_F_32,
     IORING_CQE_F_SKIP,
@@ -63,6 +64,7 @@ class SubmissionQueue:
     """The submission side. `head`, `tail`, `flags` and `dropped` read the shared memory.
 
     Attributes:
+        array: which slot has the entry of each position; every position has its own unless the caller writes here.
         mask: number of entries minus one.
         sqes: the entries themselves, one object for each slot.
         is_plain: whether everything queued since the last flush is a no-op that nothing else was made of.
@@ -143,13 +145,15 @@ class SubmissionQueue:
         self._dropped_at = params.sq_off.dropped // 4
         self.mask = self._words[params.sq_off.ring_mask // 4]
         self.sqes = [io_uring_sqe.at(self._view, index * stride, self) for index in range(entries)]
-        self.array = range(entries)
-        if has_array:
-            # Slot and array position are always the same here, so the array is written once. With NO_SQARRAY the
-            # kernel reports offset 0, which is the ring's header: there is nothing to write then.
-            array_at = params.sq_off.array // 4
-            for index in range(entries):
-                self._words[array_at + index] = index
+        # Slot and array position are always the same here, so the array is written once. With NO_SQARRAY the kernel
+        # reports offset 0, which is the ring's header: nothing may be written there.
+        self.array = (
+            machine.words(rings + params.sq_off.array, entries * 4)
+            if has_array
+            else memoryview(bytearray(entries * 4)).cast("I")
+        )
+        for index in range(entries):
+            self.array[index] = index
         # The next entry to be taken lies in slot `_slot`, and `_end` is the slot where the vacant ones end. Positions
         # are ever-growing integers, of slot 0 and of the first entry that is not visible yet; only what is stored in
         # shared memory wraps at 32 bits.
@@ -180,6 +184,7 @@ class SubmissionQueue:
             sqe._pins = None
             sqe.__class__ = _ClosedSqe
         self._words.release()
+        self.array.release()
         self._user_data.release()
         self._view.release()
         for address, size_bytes in mapping if self._is_mapped else ():
@@ -211,7 +216,7 @@ class SubmissionQueue:
 
     @property
     def dropped(self) -> int:
-        """Entries the kernel skipped because their array index was invalid; stays 0 here."""
+        """Entries the kernel skipped because their index in `array` is invalid."""
         return self._word(self._dropped_at)
 
     @property
@@ -294,6 +299,7 @@ class CompletionQueue:
     """
 
     __slots__ = (
+        "_flags_at",
         "_head",
         "_head_at",
         "_is_mixed",
@@ -322,6 +328,8 @@ class CompletionQueue:
         self._head_at = params.cq_off.head // 4
         self._tail_at = params.cq_off.tail // 4
         self._overflow_at = params.cq_off.overflow // 4
+        # 0 before 5.8, which has no such word: the ring's head lies there.
+        self._flags_at = params.cq_off.flags // 4
         self.mask = self._words[params.cq_off.ring_mask // 4]
         self._order = sq._order
         self._head = self._words[self._head_at]
@@ -352,6 +360,18 @@ class CompletionQueue:
     def overflow(self) -> int:
         """Completions the kernel could not post (before 5.5: lost)."""
         return self._sq._word(self._overflow_at)
+
+    @property
+    def flags(self) -> int:
+        """IORING_CQ_* bits, which the program sets and the kernel reads (none before 5.8)."""
+        return self._sq._word(self._flags_at) if self._flags_at else 0
+
+    @flags.setter
+    def flags(self, bits: int) -> None:
+        self._sq._check_mapped()
+        if not self._flags_at:
+            raise OpcodeNotSupported(EOPNOTSUPP, "the completion queue has no flags; Linux 5.8 or later is needed")
+        self._words[self._flags_at] = bits
 
     @property
     def cqes(self) -> CompletionEntries:

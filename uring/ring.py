@@ -5,13 +5,14 @@ from __future__ import annotations
 from ctypes import addressof, c_int32
 
 from . import errno_tables as tables
+from .flags import IORING_CQ_EVENTFD_DISABLED
 from .opcodes import IORING_REGISTER as R
 from .ring_registrations import RingRegistrations
 from .structs import io_uring_probe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .structs import io_uring_napi
+    from .structs import io_uring_napi, io_uring_sync_cancel_reg
 
 
 class IoUring(RingRegistrations):
@@ -47,6 +48,45 @@ class IoUring(RingRegistrations):
             EventfdNotRegistered: there is none.
         """
         self._register(R.UNREGISTER_EVENTFD, 0, 0, tables.UNREGISTER_EVENTFD, "unregister_eventfd")
+
+    def cq_eventfd_enabled(self) -> bool:
+        """Whether completions signal the registered eventfd."""
+        self._check_open()
+        return not self.cq.flags & IORING_CQ_EVENTFD_DISABLED
+
+    def cq_eventfd_toggle(self, enabled: bool) -> None:
+        """Let completions signal the registered eventfd, or not, without a system call.
+
+        Raises:
+            OpcodeNotSupported: EOPNOTSUPP, a kernel older than 5.8.
+
+        Since 5.8. Source: io_uring_register(2), IORING_CQ_EVENTFD_DISABLED.
+        """
+        self._check_open()
+        if enabled != self.cq_eventfd_enabled():
+            self.cq.flags ^= IORING_CQ_EVENTFD_DISABLED
+
+    def register_sync_cancel(self, reg: io_uring_sync_cancel_reg) -> int:
+        """Cancel requests in flight, and wait until those that are running have ended.
+
+        Args:
+            reg: `flags` are IORING_ASYNC_CANCEL_* bits, `addr` a `user_data`, `fd` a descriptor or slot, `opcode` an
+                operation (since 6.6), as far as the flags ask for them; `timeout` limits the wait, -1 in both of its
+                fields stands for no limit.
+
+        Returns:
+            Requests that were cancelled at once, if the flags allow several; else 0.
+
+        Raises:
+            RequestNotFound: ENOENT, no request matches.
+            CancellationTimedOut: ETIME, a request that runs did not end in time.
+            FileDescriptorInvalid, ArgumentsInvalid: EBADF, EINVAL.
+
+        Since 6.0. Source: io_uring_register_sync_cancel(3).
+        """
+        return self._register(
+            R.REGISTER_SYNC_CANCEL, addressof(reg), 1, tables.REGISTER_SYNC_CANCEL, "register_sync_cancel"
+        )
 
     def register_napi(self, napi: io_uring_napi) -> None:
         """Busy-poll network queues; the settings before are left in `napi`. Since 6.9.

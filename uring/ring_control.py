@@ -7,8 +7,11 @@ from .ring_network import NetworkOperations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ctypes import Array
+
     from .memory import Address, Writable
     from .sqe import io_uring_sqe
+    from .structs import futex_waitv
 
 
 class ControlOperations(NetworkOperations):
@@ -17,7 +20,11 @@ class ControlOperations(NetworkOperations):
     __slots__ = ()
 
     def timeout(self, user_data: int, ts: Address, count: int, flags: int) -> io_uring_sqe:
-        """Queue a timeout (`kernel_timespec`), over early after `count` completions if that is not 0. Since 5.4."""
+        """Queue a timeout (`kernel_timespec`), over early after `count` completions if that is not 0. Since 5.4.
+
+        With IORING_TIMEOUT_IMMEDIATE_ARG (since 7.1) `ts` is a number of nanoseconds; with IORING_TIMEOUT_MULTISHOT
+        (since 6.4) `count` is how often it repeats, 0 for ever.
+        """
         sqe = self.sq.vacant()
         sqe.prep_timeout(ts, count, flags)
         return self._take(sqe, user_data)
@@ -26,6 +33,12 @@ class ControlOperations(NetworkOperations):
         """Queue the removal of a timeout. Since 5.5."""
         sqe = self.sq.vacant()
         sqe.prep_timeout_remove(timeout_user_data, flags)
+        return self._take(sqe, user_data)
+
+    def timeout_update(self, user_data: int, ts: Address, timeout_user_data: int, flags: int) -> io_uring_sqe:
+        """Queue giving a timeout another time, a linked one with IORING_LINK_TIMEOUT_UPDATE. Since 5.11."""
+        sqe = self.sq.vacant()
+        sqe.prep_timeout_update(ts, timeout_user_data, flags)
         return self._take(sqe, user_data)
 
     def link_timeout(self, user_data: int, ts: Address, flags: int) -> io_uring_sqe:
@@ -66,6 +79,12 @@ class ControlOperations(NetworkOperations):
         sqe.prep_cancel(cancel_user_data, flags)
         return self._take(sqe, user_data)
 
+    def cancel_fd(self, user_data: int, fd: int, flags: int) -> io_uring_sqe:
+        """Queue cancelling a request on a descriptor, a slot with IORING_ASYNC_CANCEL_FD_FIXED. Since 5.19."""
+        sqe = self.sq.vacant()
+        sqe.prep_cancel_fd(fd, flags)
+        return self._take(sqe, user_data)
+
     def provide_buffers(
         self, user_data: int, buffers: Writable, buffer_size: int, buffers_count: int, group_id: int, buffer_id: int
     ) -> io_uring_sqe:
@@ -84,4 +103,35 @@ class ControlOperations(NetworkOperations):
         """Queue waitid(2) into a `siginfo_t`. Since 6.7."""
         sqe = self.sq.vacant()
         sqe.prep_waitid(id_type, id, infop, options, flags)
+        return self._take(sqe, user_data)
+
+    def futex_wait(
+        self, user_data: int, futex: Address, val: int, mask: int, futex_flags: int, flags: int
+    ) -> io_uring_sqe:
+        """Queue waiting at a futex while its word is `val`; EAGAIN if it is not. Since 6.7.
+
+        Args:
+            user_data: comes back in the completion.
+            futex: the 32-bit word.
+            val: what is expected there.
+            mask: bits of which a wake must have one, FUTEX_BITSET_MATCH_ANY for any wake.
+            futex_flags: FUTEX2_SIZE_U32, with FUTEX2_PRIVATE if no other process wakes.
+            flags: 0.
+        """
+        sqe = self.sq.vacant()
+        sqe.prep_futex_wait(futex, val, mask, futex_flags, flags)
+        return self._take(sqe, user_data)
+
+    def futex_wake(
+        self, user_data: int, futex: Address, val: int, mask: int, futex_flags: int, flags: int
+    ) -> io_uring_sqe:
+        """Queue waking up to `val` of those who wait at a futex; the result is how many. Since 6.7."""
+        sqe = self.sq.vacant()
+        sqe.prep_futex_wake(futex, val, mask, futex_flags, flags)
+        return self._take(sqe, user_data)
+
+    def futex_waitv(self, user_data: int, futexes: Array[futex_waitv], flags: int) -> io_uring_sqe:
+        """Queue waiting at several futexes; the result is the index of one that was woken. Since 6.7."""
+        sqe = self.sq.vacant()
+        sqe.prep_futex_waitv(futexes, flags)
         return self._take(sqe, user_data)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from ctypes import addressof
 
 from .errors import ArgumentOutOfRange
-from .flags import IORING_ASYNC_CANCEL_FD, IORING_FILE_INDEX_ALLOC, IORING_POLL_ADD_MULTI
+from .flags import IORING_ASYNC_CANCEL_FD, IORING_FILE_INDEX_ALLOC, IORING_POLL_ADD_MULTI, IORING_TIMEOUT_UPDATE
 from .memory import address_of, fds_of, writable, writable_address_of
 from .opcodes import OP
 from .prep_network import NetworkPreps
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ctypes import Array, c_int32
 
     from .memory import Address, Fds, Writable
+    from .structs import futex_waitv
 
 
 def poll_bits(poll_mask: int) -> int:
@@ -39,13 +41,24 @@ class io_uring_sqe(NetworkPreps):  # noqa: N801 - the kernel's name
     __slots__ = ()
 
     def prep_timeout(self, ts: Address, count: int, flags: int) -> None:
-        """Complete after a time (`kernel_timespec`) or `count` completions, whichever is first. Since 5.4."""
+        """Complete after a time (`kernel_timespec`) or `count` completions, whichever is first. Since 5.4.
+
+        With IORING_TIMEOUT_IMMEDIATE_ARG (since 7.1) `ts` is a number of nanoseconds.
+        """
         address, pin = address_of(ts)
         self._write(OP.TIMEOUT, -1, count, address, 1, flags, pins=pin)
 
     def prep_timeout_remove(self, timeout_user_data: int, flags: int) -> None:
         """Remove the timeout with that `user_data`. Since 5.5."""
         self._write(OP.TIMEOUT_REMOVE, -1, 0, timeout_user_data, 0, flags)
+
+    def prep_timeout_update(self, ts: Address, timeout_user_data: int, flags: int) -> None:
+        """Give the timeout with that `user_data` another time (`kernel_timespec`), and no count.
+
+        IORING_LINK_TIMEOUT_UPDATE is for a linked one (since 5.15), IORING_TIMEOUT_ABS for a time of day. Since 5.11.
+        """
+        address, pin = address_of(ts)
+        self._write(OP.TIMEOUT_REMOVE, -1, address, timeout_user_data, 0, flags | IORING_TIMEOUT_UPDATE, pins=pin)
 
     def prep_link_timeout(self, ts: Address, flags: int) -> None:
         """Cancel the entry before, which must be linked to this one, when the time is over. Since 5.5."""
@@ -101,3 +114,23 @@ class io_uring_sqe(NetworkPreps):  # noqa: N801 - the kernel's name
         """waitid(2) into a `siginfo_t`. Since 6.7."""
         address, pin = writable_address_of(infop)
         self._write(OP.WAITID, id, address, 0, id_type, flags, splice_fd_in=signed32(options), pins=pin)
+
+    def prep_futex_wait(self, futex: Address, val: int, mask: int, futex_flags: int, flags: int) -> None:
+        """Wait while the word at `futex` is `val`, for a wake whose mask has a bit of `mask`. Since 6.7.
+
+        `futex_flags` are FUTEX2_* bits, `flags` must be 0. Source: io_uring_prep_futex_wait(3).
+        """
+        address, pin = writable_address_of(futex)
+        self._write(OP.FUTEX_WAIT, futex_flags, val, address, 0, flags, addr3=mask, pins=pin)
+
+    def prep_futex_wake(self, futex: Address, val: int, mask: int, futex_flags: int, flags: int) -> None:
+        """Wake up to `val` of those who wait at `futex` with a bit of `mask`; the result is how many. Since 6.7."""
+        address, pin = writable_address_of(futex)
+        self._write(OP.FUTEX_WAKE, futex_flags, val, address, 0, flags, addr3=mask, pins=pin)
+
+    def prep_futex_waitv(self, futexes: Array[futex_waitv], flags: int) -> None:
+        """Wait at up to 128 futexes; the result is the index of one that was woken. Since 6.7.
+
+        The array is held, the words that it names are not.
+        """
+        self._write(OP.FUTEX_WAITV, 0, 0, addressof(futexes), len(futexes), flags, pins=futexes)

@@ -75,6 +75,12 @@ class open_how(Structure):  # noqa: N801 - the kernel's name
     _fields_ = (("flags", c_uint64), ("mode", c_uint64), ("resolve", c_uint64))
 
 
+class futex_waitv(Structure):  # noqa: N801 - the kernel's name
+    """One futex of several to wait for: its expected value, its address, FUTEX2_* bits; keeps no memory alive."""
+
+    _fields_ = (("val", c_uint64), ("uaddr", c_uint64), ("flags", c_uint32), ("__reserved", c_uint32))
+
+
 class epoll_event(Structure):  # noqa: N801 - the kernel's name
     """Argument of epoll_ctl(2); packed on x86-64 only."""
 

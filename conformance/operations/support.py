@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 import uring
+from conformance.support import completion
+from uring import kernel_timespec
 
 # How long a kernel may take to complete what completes at once: an emulated one on a busy machine needs its time.
 DEADLINE_S = 10
@@ -38,7 +44,8 @@ def reap(ring: uring.IoUring, count: int, what: str, *, deadline_s: float = DEAD
         left_s = until_s - time.monotonic()
         if left_s <= 0:
             pytest.fail(f"{what}: {count} completions were expected within {deadline_s} s, there are {found}")
-        poll.poll(left_s * 1000)
+        # Nothing wakes who waits for polled I/O: looking for its completions is what brings them.
+        poll.poll(1 if ring.flags & uring.IORING_SETUP_IOPOLL else left_s * 1000)
 
 
 def complete(ring: uring.IoUring, count: int, what: str) -> list[uring.io_uring_cqe]:
@@ -70,3 +77,117 @@ def expect_no_more(ring: uring.IoUring, what: str) -> None:
         ring.submit()
         found = reap(ring, 1, f"a no-op behind {what}")[0]
         assert (user_data, 0, 0) == found[:3], f"{what}: no completion was expected, there is {found}"
+
+
+#: `user_data` of the requests that helpers here make themselves.
+_OWN = 0x0123_4567_89AB_CDEF
+
+
+def nothing_more(ring: uring.IoUring, what: str) -> None:
+    """Make sure that no completion is ready, by a no-op whose own is the only one.
+
+    Args:
+        ring: whose.
+        what: of what there must be none, for the message.
+    """
+    __tracebackhide__ = True
+    ring.nop(_OWN)
+    ring.submit()
+    found = reap(ring, 1, f"a no-op behind {what}")
+    assert [completion(_OWN, 0)] == found, f"{what} completed"
+    assert 0 == ring.cq_ready(), f"{what} completed"
+
+
+def settled(
+    ring: uring.IoUring, ask: Callable[[], uring.io_uring_sqe], count: int, what: str
+) -> list[uring.io_uring_cqe]:
+    """Ask about a request in flight, and wait for what comes of it.
+
+    A request may still be on its way to where it can be found, if a thread of the kernel's submits it or a worker has
+    it. So ENOENT is no answer before the deadline.
+
+    Args:
+        ring: whose.
+        ask: queues the question, and can do so again.
+        count: how many completions come of it, its own among them.
+        what: that they are of, for the message.
+
+    Returns:
+        The completions, sorted.
+    """
+    __tracebackhide__ = True
+    until_s = time.monotonic() + DEADLINE_S
+    found: list[uring.io_uring_cqe] = []
+    while True:
+        name = ask().user_data
+        ring.submit()
+        while name not in (cqe.user_data for cqe in found):
+            found += reap(ring, 1, what)
+        answer = next(cqe for cqe in found if cqe.user_data == name)
+        if answer.res != -errno.ENOENT or time.monotonic() > until_s:
+            break
+        found.remove(answer)
+    return sorted(found + reap(ring, count - len(found), what))
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Wait for what another thread of the kernel's does, where nothing but memory tells.
+
+    Args:
+        condition: whether it is so.
+        what: what is waited for, for the message.
+    """
+    __tracebackhide__ = True
+    until_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        if time.monotonic() > until_s:
+            pytest.fail(f"{what}: not within {DEADLINE_S} s")
+        os.sched_yield()
+
+
+def is_cancelled(ring: uring.IoUring, target: int, operation: str, answers: tuple[int, ...] = (0,)) -> None:
+    """Cancel a request that waits, and see it end.
+
+    One that a worker runs is interrupted, and the cancellation says that it came upon it so.
+
+    Args:
+        ring: whose.
+        target: its `user_data`.
+        operation: the request's, for the message.
+        answers: what the cancellation says of one that it found waiting.
+    """
+    __tracebackhide__ = True
+    found = settled(ring, lambda: ring.cancel(_OWN, target, 0), 2, f"IORING_OP_ASYNC_CANCEL of IORING_OP_{operation}")
+    results = {cqe.user_data: cqe.res for cqe in found}
+    assert {target, _OWN} == results.keys(), f"{found} of IORING_OP_{operation} and its cancellation"
+    if results[_OWN] == -errno.EALREADY:
+        assert results[target] in (-errno.ECANCELED, -errno.EINTR), f"IORING_OP_{operation} was to be interrupted"
+    else:
+        assert results[_OWN] in answers, f"IORING_OP_ASYNC_CANCEL of IORING_OP_{operation}"
+        assert -errno.ECANCELED == results[target], f"IORING_OP_{operation} was cancelled"
+
+
+def milliseconds(count: int) -> kernel_timespec:
+    """A length of time."""
+    return kernel_timespec(*divmod(count * 1_000_000, 10**9))
+
+
+def at_ns(time_ns: int) -> kernel_timespec:
+    """A time of a clock's."""
+    return kernel_timespec(*divmod(time_ns, 10**9))
+
+
+def an_hour() -> kernel_timespec:
+    """A time that no test waits for."""
+    return kernel_timespec(3600, 0)
+
+
+@contextmanager
+def pipe() -> Iterator[tuple[int, int]]:
+    """An empty pipe for the length of a block: the end to read from, the end to write to."""
+    ends = os.pipe()
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            os.close(end)

@@ -17,7 +17,7 @@ from uring import syscalls
 
 FD = 1_000_007
 SQ_HEAD, SQ_TAIL, SQ_MASK, SQ_FLAGS, SQ_DROPPED = 132, 140, 148, 156, 164
-CQ_HEAD, CQ_TAIL, CQ_MASK, CQ_OVERFLOW = 172, 180, 188, 196
+CQ_HEAD, CQ_TAIL, CQ_MASK, CQ_OVERFLOW, CQ_FLAGS = 172, 180, 188, 196, 204
 CQES, SQ_ARRAY = 256, 8192
 
 
@@ -45,6 +45,7 @@ class MadeUpKernel:
     fd: int = FD
     features: int = uring.IORING_FEAT_SINGLE_MMAP | uring.IORING_FEAT_NODROP
     array_at: int = SQ_ARRAY
+    cq_flags_at: int = CQ_FLAGS
     entered: list[tuple[int, int, int]] = field(default_factory=list)
     mapped: list[tuple[int, int, int, int]] = field(default_factory=list)
     unmapped: list[tuple[int, int]] = field(default_factory=list)
@@ -71,6 +72,7 @@ class MadeUpKernel:
         sq.head, sq.tail, sq.ring_mask, sq.flags, sq.dropped = SQ_HEAD, SQ_TAIL, SQ_MASK, SQ_FLAGS, SQ_DROPPED
         sq.array = self.array_at
         cq.head, cq.tail, cq.ring_mask, cq.overflow, cq.cqes = CQ_HEAD, CQ_TAIL, CQ_MASK, CQ_OVERFLOW, CQES
+        cq.flags = self.cq_flags_at
         return self.fd
 
     def mmap(self, size_bytes: int, flags: int, fd: int, offset: int, call: str) -> int:

@@ -28,6 +28,7 @@ VALUES: dict[str, Any] = {
     "cqes": [None],
     "ev": None,
     "fds": [0],
+    "futexes": (uring.futex_waitv * 1)(),
     "infop": uring.siginfo_t(),
     "buf": uring.Statx(),
     "iovecs": [bytearray(4)],
@@ -38,6 +39,7 @@ VALUES: dict[str, Any] = {
     "old_path": "x",
     "opt": bytearray(4),
     "path": "x",
+    "reg": uring.io_uring_sync_cancel_reg(),
     "target": "x",
     "ts": uring.kernel_timespec(),
 }

@@ -56,6 +56,8 @@ def to_python(name: str, value: Any) -> Any:
         return (uring.epoll_event * length).from_address(address)
     if name in ("prep_files_update", "prep_files_update_alloc"):
         return (ctypes.c_int32 * length).from_address(address)
+    if name == "prep_futex_waitv":
+        return (uring.futex_waitv * length).from_address(address)
     return uring.iovec(address, length)
 
 

@@ -105,6 +105,10 @@ POINTERS: list[tuple[str, Callable[[], Any], Prep]] = [
     ("prep_files_update", ctypes.c_int32 * 2, lambda sqe, it: sqe.prep_files_update(it, 0)),
     ("prep_files_update_alloc", ctypes.c_int32 * 2, lambda sqe, it: sqe.prep_files_update_alloc(it)),
     ("prep_provide_buffers", lambda: bytearray(8), lambda sqe, it: sqe.prep_provide_buffers(it, 4, 2, 0, 0)),
+    ("prep_timeout_update", uring.kernel_timespec, lambda sqe, it: sqe.prep_timeout_update(it, 0, 0)),
+    ("prep_futex_wait", ctypes.c_uint32, lambda sqe, it: sqe.prep_futex_wait(it, 0, 1, 2, 0)),
+    ("prep_futex_wake", ctypes.c_uint32, lambda sqe, it: sqe.prep_futex_wake(it, 0, 1, 2, 0)),
+    ("prep_futex_waitv", uring.futex_waitv * 2, lambda sqe, it: sqe.prep_futex_waitv(it, 0)),
     ("prep_waitid", uring.siginfo_t, lambda sqe, it: sqe.prep_waitid(1, 1, it, 0, 0)),
 ]
 # These hold no memory.

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from made_up_kernel import (
+    CQ_FLAGS,
     CQ_HEAD,
     CQ_MASK,
     CQ_OVERFLOW,
@@ -48,13 +49,13 @@ def names(rows: list[Any]) -> list[int]:
 
 
 def test_every_position_is_read_where_the_kernel_put_it(kernel: MadeUpKernel) -> None:
-    """Seven words, each at its own offset; the masks are read once."""
+    """Eight words, each at its own offset; the masks are read once."""
     ring = kernel.ring(4)
-    for value, at in enumerate((SQ_HEAD, SQ_TAIL, SQ_FLAGS, SQ_DROPPED, CQ_HEAD, CQ_TAIL, CQ_OVERFLOW), 100):
+    for value, at in enumerate((SQ_HEAD, SQ_TAIL, SQ_FLAGS, SQ_DROPPED, CQ_HEAD, CQ_TAIL, CQ_OVERFLOW, CQ_FLAGS), 100):
         kernel.write(at, value)
     sq, cq = ring.sq, ring.cq
     assert [100, 101, 102, 103] == [sq.head, sq.tail, sq.flags, sq.dropped]
-    assert [104, 105, 106] == [cq.head, cq.tail, cq.overflow]
+    assert [104, 105, 106, 107] == [cq.head, cq.tail, cq.overflow, cq.flags]
     kernel.write(SQ_MASK, 1)
     kernel.write(CQ_MASK, 1)
     assert (sq.mask, cq.mask, len(sq.sqes), len(cq.cqes), list(sq.array)) == (3, 7, 4, 8, [0, 1, 2, 3])
@@ -110,7 +111,7 @@ def test_no_view_of_memory_outlives_its_mapping(kernel: MadeUpKernel) -> None:
     ring = kernel.ring(4)
     sq, cq = ring.sq, ring.cq
     ring.deinit()
-    for view in (sq._words, sq._view, sq._user_data, cq._words, cq._view):
+    for view in (sq._words, sq._view, sq._user_data, sq.array, cq._words, cq._view):
         with pytest.raises(ValueError, match="released"):
             _ = view[0]
     sq.deinit()
@@ -122,6 +123,34 @@ def test_no_view_of_memory_outlives_its_mapping(kernel: MadeUpKernel) -> None:
 def test_the_array_names_each_slot_once_where_there_is_one(kernel: MadeUpKernel, flags: int) -> None:
     ring = kernel.ring(4, flags)
     assert [kernel.read(SQ_ARRAY + 4 * index) for index in range(5)] == ([0] * 5 if flags else [0, 1, 2, 3, 0])
+    ring.sq.array[3] = 9
+    assert (kernel.read(SQ_ARRAY + 4 * 3), list(ring.sq.array)) == (0 if flags else 9, [0, 1, 2, 9])
+    ring.deinit()
+
+
+def test_the_eventfd_is_switched_in_the_completion_queues_flags(kernel: MadeUpKernel) -> None:
+    """Only that bit changes, and nothing is written where it is as it should be."""
+    ring = kernel.ring(4)
+    kernel.write(CQ_FLAGS, 6)
+    assert ring.cq_eventfd_enabled()
+    for enabled, word in ((True, 6), (False, 7), (False, 7), (True, 6)):
+        ring.cq_eventfd_toggle(enabled)
+        assert (kernel.read(CQ_FLAGS), ring.cq_eventfd_enabled()) == (word, enabled)
+    ring.deinit()
+    with pytest.raises(uring.RingClosed):
+        ring.cq.flags = 0
+
+
+def test_before_5_8_the_eventfd_cannot_be_switched(kernel: MadeUpKernel) -> None:
+    """There the offset is 0, where something else lies."""
+    kernel.cq_flags_at = 0
+    ring = kernel.ring(4)
+    kernel.write(0, 1)
+    assert (ring.cq.flags, ring.cq_eventfd_enabled()) == (0, True)
+    ring.cq_eventfd_toggle(True)
+    with pytest.raises(uring.OpcodeNotSupported, match=r"5\.8"):
+        ring.cq_eventfd_toggle(False)
+    assert kernel.read(0) == 1
     ring.deinit()
 
 

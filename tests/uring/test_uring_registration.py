@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Callable
 from typing import Any
@@ -80,6 +81,36 @@ def test_what_each_registration_passes(ring: uring.IoUring, passed: list[tuple[i
     ):
         call()
         assert passed.pop() == (number, b"", 0)
+
+
+def test_sync_cancel_passes_its_argument(ring: uring.IoUring, passed: list[tuple[int, bytes, int]]) -> None:
+    ring.register_sync_cancel(uring.io_uring_sync_cancel_reg(addr=7, fd=-1, flags=3, timeout=(4, 5)))
+    opcode, request, count = passed.pop()
+    assert (opcode, count) == (24, 1)
+    assert words(request, 8, 4, 4, 8, 8) == (7, -1, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EBADF, uring.FileDescriptorInvalid),
+        (errno.EINTR, uring.SignalInterrupt),
+        (errno.EINVAL, uring.ArgumentsInvalid),
+        (errno.ENOENT, uring.RequestNotFound),
+        (errno.ETIME, uring.CancellationTimedOut),
+    ],
+)
+def test_sync_cancel_errors(
+    ring: uring.IoUring, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    monkeypatch.setattr(syscalls, "io_uring_register_errno", lambda *_: -number)
+    with pytest.raises(kind, match="register_sync_cancel"):
+        ring.register_sync_cancel(uring.io_uring_sync_cancel_reg())
+
+
+def test_sync_cancel_says_how_many(ring: uring.IoUring, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syscalls, "io_uring_register_errno", lambda *_: 3)
+    assert ring.register_sync_cancel(uring.io_uring_sync_cancel_reg()) == 3
 
 
 def test_file_alloc_range_passes_a_count_of_zero(ring: uring.IoUring, passed: list[tuple[int, bytes, int]]) -> None:

@@ -54,9 +54,11 @@ C_STRUCTS = {
     "io_uring_buf_status": "buf_group head resv",
     "io_uring_recvmsg_out": "namelen controllen payloadlen flags",
     "io_uring_napi": "busy_poll_to prefer_busy_poll opcode pad op_param resv",
+    "futex_waitv": "val uaddr flags __reserved",
     "io_uring_sync_cancel_reg": "addr fd flags timeout opcode pad pad2",
 }
 NAME = re.compile(r"^\s*#define\s+((?:IORING|IOSQE|IOU|IO_URING|SPLICE_F)_\w+)\s+\S", re.MULTILINE)
+FUTEX = re.compile(r"^#define\s+(FUTEX2_\w+|FUTEX_BITSET_MATCH_ANY)\s+\S", re.MULTILINE)
 ENUMERATOR = re.compile(r"^\t((?:IORING|IOSQE|IOU|IO_URING|IO_WQ|SOCKET_URING)_\w+)\b\s*[,=/]", re.MULTILINE)
 
 
@@ -80,11 +82,14 @@ def from_zig(work: Path) -> dict[str, Any]:
 
 
 def from_header(work: Path, headers: Path) -> dict[str, Any]:
-    """Every constant of <linux/io_uring.h>, and layouts."""
+    """Every constant of <linux/io_uring.h>, those of <linux/futex.h> that it takes, and layouts."""
     text = (headers / "linux" / "io_uring.h").read_text(encoding="utf-8")
     # Include guards and function-like macros have no value.
     names = sorted({*NAME.findall(text), *ENUMERATOR.findall(text)} - {"IORING_RESTRICTION_LAST"})
-    lines = ["#include <stddef.h>", "#include <stdio.h>", "#include <linux/io_uring.h>"]
+    # The size's bits are no flag.
+    futex = (headers / "linux" / "futex.h").read_text(encoding="utf-8")
+    names += sorted({*FUTEX.findall(futex)} - {"FUTEX2_SIZE_MASK"})
+    lines = ["#include <stddef.h>", "#include <stdio.h>", "#include <linux/futex.h>", "#include <linux/io_uring.h>"]
     lines += ["#include <linux/openat2.h>", "int main(void) {"]
     lines.append('puts("{\\"constants\\": {");')
     lines += [
