@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import time
 
@@ -46,3 +47,19 @@ def complete(ring: uring.IoUring, count: int, what: str) -> list[uring.io_uring_
     __tracebackhide__ = True
     ring.submit()
     return reap(ring, count, what)
+
+
+def is_open(fd: int) -> bool:
+    """Whether a number that a request gave back is a descriptor."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def content_of(fd: int, deadline_s: float = 0) -> bytes:
+    """What can be read from a pipe or socket: nothing where one would have to wait longer."""
+    if not select.select([fd], [], [], deadline_s)[0]:
+        return b""
+    return os.read(fd, 64)
