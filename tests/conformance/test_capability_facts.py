@@ -38,6 +38,8 @@ NO_CAPABILITY = re.compile(
     r"_LAST$|_BIT$|_MASK$|_SHIFT$|^IORING_OFF_(?!PBUF_RING$)|^IO_WQ_|^IO_URING_OP_SUPPORTED$|^IO_URING_NAPI_REGISTER_OP$"
     # What was there before it had a name.
     r"|^IO_URING_NAPI_TRACKING_DYNAMIC$|^IORING_RW_ATTR_FLAG_PI$|^IORING_MEM_REGION_TYPE_USER$"
+    # Arguments of futexes, whoever waits on them.
+    r"|^FUTEX2?_"
 )
 
 
