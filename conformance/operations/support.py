@@ -191,3 +191,19 @@ def pipe() -> Iterator[tuple[int, int]]:
     finally:
         for end in ends:
             os.close(end)
+
+
+def is_open(fd: int) -> bool:
+    """Whether a number that a request gave back is a descriptor."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def content_of(fd: int, deadline_s: float = 0) -> bytes:
+    """What can be read from a pipe or socket: nothing where one would have to wait longer."""
+    if not select.select([fd], [], [], deadline_s)[0]:
+        return b""
+    return os.read(fd, 64)

@@ -15,7 +15,7 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.support import DEADLINE_S, complete
+from conformance.operations.support import DEADLINE_S, complete, content_of, is_open
 from conformance.support import completion, listening, opened, owned_fds, tcp_socket
 from uring import IORING_FILE_INDEX_ALLOC, IORING_FIXED_FD_NO_CLOEXEC, IOSQE_FIXED_FILE, IOSQE_IO_LINK
 
@@ -38,8 +38,11 @@ def _only_in_slot(io_uring: uring.IoUring, slots: int) -> Iterator[socket.socket
     with other:
         with one:
             io_uring.register_files([one.fileno()] + [-1] * (slots - 1))
-        other.settimeout(DEADLINE_S)
         yield other
+
+
+def _received(peer: socket.socket) -> bytes:
+    return content_of(peer.fileno(), DEADLINE_S)
 
 
 def _is_at_end(peer: socket.socket) -> bool:
@@ -82,13 +85,14 @@ def test_openat2_direct(ring: RingFactory, scratch: Path) -> None:
     "IORING_OP_OPENAT", "IORING_OP_READ", "IOSQE_FIXED_FILE", "IORING_REGISTER_FILES", "IORING_UNREGISTER_FILES"
 )
 @pytest.mark.needs("openat-direct")
-def test_open_direct_refused(ring: RingFactory) -> None:
+def test_open_direct_refused(ring: RingFactory, scratch: Path) -> None:
     """There are no slots but the table's, there is nothing to be closed by exec, and an error leaves the slot alone."""
     io_uring = ring(1)
     io_uring.open_direct(0x13, "/dev/null", os.O_RDONLY, 0, 0)
     assert [completion(0x13, -errno.ENXIO)] == complete(io_uring, 1, "IORING_OP_OPENAT without a table")
-    with opened("/dev/zero") as zero:
-        io_uring.register_files([zero])
+    (scratch / "file").write_bytes(b"content")
+    with opened(scratch / "file") as file:
+        io_uring.register_files([file])
         for path, flags, slot, number in (
             ("/dev/null", os.O_RDONLY, 1, errno.EINVAL),
             ("/dev/null", os.O_CLOEXEC, 0, errno.EINVAL),
@@ -96,7 +100,7 @@ def test_open_direct_refused(ring: RingFactory) -> None:
         ):
             io_uring.open_direct(0x14, path, flags, 0, slot)
             assert [completion(0x14, -number)] == complete(io_uring, 1, "IORING_OP_OPENAT into a slot")
-            assert bytes(16) == _read(io_uring, 0)
+            assert b"content" == _read(io_uring, 0)
         io_uring.unregister_files()
 
 
@@ -133,7 +137,7 @@ def test_close_direct(ring: RingFactory) -> None:
     with _only_in_slot(io_uring, 2) as peer:
         io_uring.write(0x21, 0, b"abc", 0).flags |= IOSQE_FIXED_FILE
         assert [completion(0x21, 3)] == complete(io_uring, 1, "IORING_OP_WRITE to a slot")
-        assert b"abc" == peer.recv(8)
+        assert b"abc" == _received(peer)
         io_uring.close_direct(0x22, 0)
         assert [completion(0x22, 0)] == complete(io_uring, 1, "IORING_OP_CLOSE of a slot")
         assert -errno.EBADF == _read(io_uring, 0)
@@ -211,12 +215,11 @@ def test_accept_into_a_named_slot(ring: RingFactory, loopback: str) -> None:
         sqe.user_data = 0x31
         assert [completion(0x31, 0)] == complete(io_uring, 1, "IORING_OP_ACCEPT into a slot")
         assert _is_at_end(peer)
-        client.settimeout(DEADLINE_S)
         client.sendall(b"to the slot")
         assert b"to the slot" == _read(io_uring, 0)
         io_uring.write(0x32, 0, b"from the slot", 0).flags |= IOSQE_FIXED_FILE
         assert [completion(0x32, 13)] == complete(io_uring, 1, "IORING_OP_WRITE to a slot")
-        assert b"from the slot" == client.recv(16)
+        assert b"from the slot" == _received(client)
         io_uring.unregister_files()
 
 
@@ -236,7 +239,6 @@ def test_socket_into_a_named_slot(ring: RingFactory, scratch: Path) -> None:
     io_uring.register_files([-1, -1])
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(scratch / "socket"))
-        receiver.settimeout(DEADLINE_S)
         io_uring.socket_direct(0x33, socket.AF_UNIX, socket.SOCK_DGRAM, 0, 0, 1)
         assert [completion(0x33, 0)] == complete(io_uring, 1, "IORING_OP_SOCKET into a slot")
         address = uring.sockaddr_un(scratch / "socket")
@@ -244,7 +246,7 @@ def test_socket_into_a_named_slot(ring: RingFactory, scratch: Path) -> None:
         assert [completion(0x34, 0)] == complete(io_uring, 1, "IORING_OP_CONNECT of a slot")
         io_uring.write(0x35, 1, b"abc", 0).flags |= IOSQE_FIXED_FILE
         assert [completion(0x35, 3)] == complete(io_uring, 1, "IORING_OP_WRITE to a slot")
-        assert b"abc" == receiver.recv(8)
+        assert b"abc" == _received(receiver)
         io_uring.socket_direct(0x36, socket.AF_UNIX, socket.SOCK_DGRAM, 0, 0, 2)
         assert [completion(0x36, -errno.EINVAL)] == complete(io_uring, 1, "IORING_OP_SOCKET beyond the table")
     io_uring.unregister_files()
@@ -294,11 +296,11 @@ def test_fixed_fd_install(ring: RingFactory) -> None:
     with _only_in_slot(io_uring, 2) as peer, owned_fds() as fds:
         io_uring.fixed_fd_install(0x51, 0, 0)
         (cqe,) = complete(io_uring, 1, "IORING_OP_FIXED_FD_INSTALL")
-        assert (0x51, 0, True) == (cqe.user_data, cqe.flags, cqe.res >= 0)
+        assert (0x51, 0, True) == (cqe.user_data, cqe.flags, is_open(cqe.res))
         fds.add(cqe.res)
         io_uring.unregister_files()
         os.write(cqe.res, b"abc")
-        assert b"abc" == peer.recv(8)
+        assert b"abc" == _received(peer)
         assert not os.get_inheritable(cqe.res)
 
 
@@ -316,10 +318,10 @@ def test_fixed_fd_install_no_cloexec(ring: RingFactory) -> None:
     with _only_in_slot(io_uring, 2) as peer, owned_fds() as fds:
         io_uring.fixed_fd_install(0x52, 0, IORING_FIXED_FD_NO_CLOEXEC)
         (cqe,) = complete(io_uring, 1, "IORING_OP_FIXED_FD_INSTALL")
-        assert (0x52, 0, True) == (cqe.user_data, cqe.flags, cqe.res >= 0)
+        assert (0x52, 0, True) == (cqe.user_data, cqe.flags, is_open(cqe.res))
         fds.add(cqe.res)
         os.write(cqe.res, b"abc")
-        assert b"abc" == peer.recv(8)
+        assert b"abc" == _received(peer)
         assert os.get_inheritable(cqe.res)
         io_uring.unregister_files()
 

@@ -13,7 +13,7 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.support import complete, reap
+from conformance.operations.support import complete, content_of, is_open, reap
 from conformance.support import CREATE, completion, opened, owned_fds
 from uring import IORING_CQE_BUFFER_SHIFT, IORING_CQE_F_BUFFER, IORING_CQE_F_MORE, SPLICE_F_FD_IN_FIXED
 
@@ -24,23 +24,14 @@ _GROUP = 5
 
 @contextmanager
 def _pipe(content: bytes = b"") -> Iterator[tuple[int, int]]:
-    """Both ends of a pipe, and what is in it; reading never waits."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
+    """Both ends of a pipe that has something in it."""
+    reading, writing = os.pipe()
     os.write(writing, content)
-    os.set_blocking(reading, False)
     try:
         yield reading, writing
     finally:
         os.close(reading)
         os.close(writing)
-
-
-def _is_empty(reading: int) -> bool:
-    try:
-        os.read(reading, 1)
-    except BlockingIOError:
-        return True
-    return False
 
 
 @pytest.mark.title("pipe")
@@ -54,9 +45,10 @@ def test_pipe(ring: RingFactory) -> None:
             io_uring.pipe(0x11, ends, flags)
             assert [completion(0x11, 0)] == complete(io_uring, 1, "IORING_OP_PIPE")
             reading, writing = ends
+            assert (True, True) == (is_open(reading), is_open(writing))
             fds |= {reading, writing}
             assert 3 == os.write(writing, b"abc")
-            assert b"abc" == os.read(reading, 8)
+            assert b"abc" == content_of(reading)
             for end in ends:
                 assert (is_inheritable, is_blocking) == (os.get_inheritable(end), os.get_blocking(end))
 
@@ -82,8 +74,8 @@ def test_tee(ring: RingFactory) -> None:
         for length, content in ((4, b"abcd"), (99, b"abcdef")):
             io_uring.tee(0x21, source, target_in, length, 0)
             assert [completion(0x21, len(content))] == complete(io_uring, 1, "IORING_OP_TEE")
-            assert content == os.read(target, 16)
-        assert b"abcdef" == os.read(source, 16)
+            assert content == content_of(target)
+        assert b"abcdef" == content_of(source)
 
 
 @pytest.mark.title("tee, refused")
@@ -95,7 +87,7 @@ def test_tee_refused(ring: RingFactory, scratch: Path) -> None:
         for source, target in ((file, writing), (reading, file), (reading, writing)):
             io_uring.tee(0x22, source, target, 3, 0)
             assert [completion(0x22, -errno.EINVAL)] == complete(io_uring, 1, "IORING_OP_TEE")
-        assert b"abc" == os.read(reading, 8)
+        assert b"abc" == content_of(reading)
 
 
 @pytest.mark.title("splice at offsets")
@@ -109,13 +101,13 @@ def test_splice_offsets(ring: RingFactory, scratch: Path) -> None:
         for offset, content, position in ((5, b"567", 1), (-1, b"123", 4)):
             io_uring.splice(0x31, file, offset, writing, -1, 3)
             assert [completion(0x31, 3)] == complete(io_uring, 1, "IORING_OP_SPLICE from a file")
-            assert (content, position) == (os.read(reading, 8), os.lseek(file, 0, os.SEEK_CUR))
+            assert (content, position) == (content_of(reading), os.lseek(file, 0, os.SEEK_CUR))
         for offset, content, position in ((8, b"01234567ab", 4), (-1, b"0123ab67ab", 6)):
             os.write(writing, b"ab")
             io_uring.splice(0x32, reading, -1, file, offset, 8)
             assert [completion(0x32, 2)] == complete(io_uring, 1, "IORING_OP_SPLICE to a file")
             assert (content, position) == (os.pread(file, 16, 0), os.lseek(file, 0, os.SEEK_CUR))
-        assert _is_empty(reading)
+        assert b"" == content_of(reading)
 
 
 @pytest.mark.title("splice and tee from registered files")
@@ -129,10 +121,10 @@ def test_splice_fd_in_fixed(ring: RingFactory) -> None:
         io_uring.register_files([target, source])
         io_uring.tee(0x33, 1, target_in, 3, SPLICE_F_FD_IN_FIXED)
         assert [completion(0x33, 3)] == complete(io_uring, 1, "IORING_OP_TEE from a slot")
-        assert b"abc" == os.read(target, 8)
+        assert b"abc" == content_of(target)
         io_uring.splice(0x34, 1, -1, target_in, -1, 4).rw_flags = SPLICE_F_FD_IN_FIXED
         assert [completion(0x34, 4)] == complete(io_uring, 1, "IORING_OP_SPLICE from a slot")
-        assert (b"abcd", b"ef") == (os.read(target, 8), os.read(source, 8))
+        assert (b"abcd", b"ef") == (content_of(target), content_of(source))
         io_uring.splice(0x35, 2, -1, target_in, -1, 4).rw_flags = SPLICE_F_FD_IN_FIXED
         assert [completion(0x35, -errno.EBADF)] == complete(io_uring, 1, "IORING_OP_SPLICE from no slot")
         io_uring.unregister_files()
@@ -151,7 +143,7 @@ def test_splice_refused(ring: RingFactory, scratch: Path) -> None:
         ):
             io_uring.splice(0x36, source, source_at, target, target_at, 3)
             assert [completion(0x36, -number)] == complete(io_uring, 1, "IORING_OP_SPLICE")
-        assert (b"abc", b"") == (os.read(reading, 8), os.pread(file, 8, 0))
+        assert (b"abc", b"") == (content_of(reading), os.pread(file, 8, 0))
 
 
 @pytest.mark.title("a read waits for data")
@@ -243,7 +235,7 @@ def test_read_multishot_without_buffers(ring: RingFactory) -> None:
             completion(0x52, -errno.ENOBUFS),
         ] == complete(io_uring, 3, "IORING_OP_READ_MULTISHOT with two buffers")
         assert [b"01234567", b"89abcdef"] == buffers
-        assert b"gh" == os.read(reading, 8)
+        assert b"gh" == content_of(reading)
     uring.free_buf_ring(io_uring.fd, entries, 4, _GROUP)
 
 
@@ -263,5 +255,5 @@ def test_read_multishot_refused(ring: RingFactory, scratch: Path) -> None:
         for fd, length, number in ((file, 0, errno.EBADFD), (reading, 2, errno.EINVAL)):
             io_uring.read_multishot(0x53, fd, length, 0, _GROUP)
             assert [completion(0x53, -number)] == complete(io_uring, 1, "IORING_OP_READ_MULTISHOT")
-        assert b"abc" == os.read(reading, 8)
+        assert b"abc" == content_of(reading)
     uring.free_buf_ring(io_uring.fd, entries, 4, _GROUP)
