@@ -173,6 +173,8 @@ _SUB_FEATURES: tuple[Row, ...] = (
         f"5.4 {_ENTER}",
         "A timeout ends after a number of completions.",
     ),
+    ("fadvise-64", "fadvise of 4 GiB and more", f"6.11 {_HISTORY}", "The length has 64 bits."),
+    ("madvise-64", "madvise of 4 GiB and more", f"6.11 {_HISTORY}", "The length has 64 bits."),
     ("openat-direct", "openat into a slot", f"5.15 {_ENTER}", "The file is registered, and no descriptor is used."),
     ("openat-direct-alloc", "openat into a free slot", f"5.19 {_HISTORY}", "The kernel chooses the slot."),
     ("openat2-direct", "openat2 into a slot", f"5.15 {_ENTER}", "The file is registered, and no descriptor is used."),

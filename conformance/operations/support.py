@@ -17,6 +17,7 @@ from uring import kernel_timespec
 
 # How long a kernel may take to complete what completes at once: an emulated one on a busy machine needs its time.
 DEADLINE_S = 10
+_BROUGHT_BY_LOOKING = uring.IORING_SETUP_IOPOLL | uring.IORING_SETUP_DEFER_TASKRUN
 
 
 def reap(ring: uring.IoUring, count: int, what: str, *, deadline_s: float = DEADLINE_S) -> list[uring.io_uring_cqe]:
@@ -44,8 +45,9 @@ def reap(ring: uring.IoUring, count: int, what: str, *, deadline_s: float = DEAD
         left_s = until_s - time.monotonic()
         if left_s <= 0:
             pytest.fail(f"{what}: {count} completions were expected within {deadline_s} s, there are {found}")
-        # Nothing wakes who waits for polled I/O: looking for its completions is what brings them.
-        poll.poll(1 if ring.flags & uring.IORING_SETUP_IOPOLL else left_s * 1000)
+        # Nothing wakes who waits for polled I/O, or for work that is left until the ring is entered (though poll(2)
+        # tells of it when it begins): looking for completions is what brings them.
+        poll.poll(1 if ring.flags & _BROUGHT_BY_LOOKING else left_s * 1000)
 
 
 def complete(ring: uring.IoUring, count: int, what: str) -> list[uring.io_uring_cqe]:

@@ -215,6 +215,23 @@ def test_fadvise(ring: RingFactory, scratch_ext4: Path) -> None:
         assert [0, 1, 5, 6, 7] == _pages_in_memory(fd, 8)
 
 
+@pytest.mark.title("fadvise of 64 bits")
+@pytest.mark.symbols("IORING_OP_FADVISE")
+@pytest.mark.needs("fadvise-64")
+def test_fadvise64(ring: RingFactory, scratch_ext4: Path) -> None:
+    """A length of more than 32 bits is taken as it is."""
+    io_uring = ring(1)
+    with opened(scratch_ext4 / "file", CREATE) as fd:
+        for _ in range(8):
+            assert _PAGE == os.write(fd, b"x" * _PAGE)
+        os.fsync(fd)
+        assert list(range(8)) == _pages_in_memory(fd, 8)
+        for offset, length, pages in ((6 * _PAGE, _PAGE, [0, 1, 2, 3, 4, 5, 7]), (2 * _PAGE, 1 << 32, [0, 1])):
+            io_uring.fadvise64(0x43, fd, offset, length, os.POSIX_FADV_DONTNEED)
+            assert [completion(0x43, 0)] == complete(io_uring, 1, "IORING_OP_FADVISE with a length of 64 bits")
+            assert pages == _pages_in_memory(fd, 8)
+
+
 @pytest.mark.title("fadvise, refused")
 @pytest.mark.symbols("IORING_OP_FADVISE")
 def test_fadvise_refused(ring: RingFactory, scratch: Path) -> None:

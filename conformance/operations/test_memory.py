@@ -14,6 +14,8 @@ from conformance.support import completion
 pytestmark = pytest.mark.group("Memory")
 
 _PAGE = mmap.PAGESIZE
+# asm-generic/mman.h; older Pythons have no name for it.
+_MAP_NORESERVE = 0x4000
 
 
 @pytest.mark.title("madvise")
@@ -45,3 +47,23 @@ def test_madvise_refused(ring: RingFactory) -> None:
             io_uring.madvise(0x14, page, mmap.MADV_DONTNEED).addr = _PAGE
             assert [completion(0x14, -errno.ENOMEM)] == complete(io_uring, 1, "IORING_OP_MADVISE")
         assert b"x" * 2 * _PAGE == memory[:]
+
+
+@pytest.mark.title("madvise of 64 bits")
+@pytest.mark.symbols("IORING_OP_MADVISE")
+@pytest.mark.needs("madvise-64")
+def test_madvise64(ring: RingFactory) -> None:
+    """A length of more than 32 bits is taken as it is: all pages are emptied, those behind 4 GiB as well."""
+    io_uring = ring(1)
+    # Of all of them two are ever touched.
+    size_bytes = (1 << 32) + 4 * _PAGE
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+    with mmap.mmap(-1, size_bytes, flags) as memory:
+        last = size_bytes - _PAGE
+        for start in (0, last):
+            memory[start : start + 4] = b"data"
+        with memoryview(memory) as view, view[:last] as most, view[_PAGE:] as rest:
+            for part, found in ((most, (bytes(4), b"data")), (rest, (bytes(4), bytes(4)))):
+                io_uring.madvise64(0x21, part, mmap.MADV_DONTNEED)
+                assert [completion(0x21, 0)] == complete(io_uring, 1, "IORING_OP_MADVISE with a length of 64 bits")
+                assert found == (memory[:4], memory[last : last + 4])

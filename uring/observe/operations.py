@@ -236,3 +236,17 @@ def _recv_zc(w: World) -> Finding:
     if result == -errno.EOPNOTSUPP and register_ifq(w) == -errno.EOPNOTSUPP:
         return judge("IORING_REGISTER_ZCRX_IFQ", -errno.EOPNOTSUPP, (), off=ZCRX_OFF)
     return finding
+
+
+def _length_of_64_bits(name: str, entry: Callable[[World], list[int]]) -> Callable[[World], Finding]:
+    """Kernels without it want zeros where the length is."""
+    off = {-errno.EOPNOTSUPP: _SYMBOL[name]}
+    return lambda w: judge(f"IORING_OP_{name} with a length of 64 bits", w.ask(entry(w)), (0,), off=off)
+
+
+add("fadvise-64", "IORING_OP_FADVISE", _length_of_64_bits("FADVISE", lambda w: sqe(OP.FADVISE, w.file, addr=16)))
+add(
+    "madvise-64",
+    "IORING_OP_MADVISE",
+    _length_of_64_bits("MADVISE", lambda w: sqe(OP.MADVISE, addr=w.pages(4096), off=4096)),
+)
