@@ -25,6 +25,7 @@ VALUES: dict[str, Any] = {
     "buffer": bytearray(4),
     "buffers": bytearray(4),
     "cqe": uring.io_uring_cqe(),
+    "ctrl": uring.zcrx_ctrl(),
     "cqes": [None],
     "ev": None,
     "fds": [0],
