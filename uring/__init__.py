@@ -16,9 +16,7 @@ from .addresses import (
     sockaddr_storage,
     sockaddr_un,
 )
-from .asking import (
-    capabilities,
-)
+from .asking import capabilities
 from .buf_ring import (
     buf_ring_available,
     buf_ring_cq_advance,
@@ -283,15 +281,9 @@ from .recvmsg import (
     io_uring_recvmsg_out,
     recvmsg_validate,
 )
-from .ring import (
-    IoUring,
-)
-from .selection import (
-    BufferSelection,
-)
-from .sqe import (
-    io_uring_sqe,
-)
+from .ring import IoUring
+from .selection import BufferSelection
+from .sqe import io_uring_sqe
 from .structs import (
     Statx,
     epoll_event,
@@ -317,24 +309,7 @@ from .structs import (
     socklen_t,
     statx_timestamp,
 )
-from .sync_msg import (
-    register_sync_msg,
-)
-from .zcrx import (
-    IORING_ZCRX_AREA_MASK,
-    IORING_ZCRX_AREA_SHIFT,
-    ZCRX_CTRL_ADD_AREA,
-    ZCRX_CTRL_ARM_EVENT,
-    ZCRX_CTRL_EXPORT,
-    ZCRX_CTRL_FLUSH_RQ,
-    ZCRX_REG_IMPORT,
-    ZCRX_REG_NODEV,
-    io_uring_zcrx_area_reg,
-    io_uring_zcrx_ifq_reg,
-    io_uring_zcrx_offsets,
-    io_uring_zcrx_rqe,
-    zcrx_ctrl,
-)
+from .sync_msg import register_sync_msg
 
 __all__ = [
     "FEATURE_SINCE",
@@ -481,8 +456,6 @@ __all__ = [
     "IORING_URING_CMD_FIXED",
     "IORING_URING_CMD_MASK",
     "IORING_URING_CMD_MULTISHOT",
-    "IORING_ZCRX_AREA_MASK",
-    "IORING_ZCRX_AREA_SHIFT",
     "IOSQE",
     "IOSQE_ASYNC",
     "IOSQE_BUFFER_SELECT",
@@ -505,12 +478,6 @@ __all__ = [
     "IO_WQ_UNBOUND",
     "OPERATION_SINCE",
     "SPLICE_F_FD_IN_FIXED",
-    "ZCRX_CTRL_ADD_AREA",
-    "ZCRX_CTRL_ARM_EVENT",
-    "ZCRX_CTRL_EXPORT",
-    "ZCRX_CTRL_FLUSH_RQ",
-    "ZCRX_REG_IMPORT",
-    "ZCRX_REG_NODEV",
     "AccessDenied",
     "ArgumentOutOfRange",
     "ArgumentsInvalid",
@@ -609,10 +576,6 @@ __all__ = [
     "io_uring_rsrc_update2",
     "io_uring_sqe",
     "io_uring_sync_cancel_reg",
-    "io_uring_zcrx_area_reg",
-    "io_uring_zcrx_ifq_reg",
-    "io_uring_zcrx_offsets",
-    "io_uring_zcrx_rqe",
     "iovec",
     "kernel_timespec",
     "msghdr",
@@ -627,5 +590,4 @@ __all__ = [
     "sockaddr_un",
     "socklen_t",
     "statx_timestamp",
-    "zcrx_ctrl",
 ]

@@ -15,6 +15,7 @@ from conformance.fixtures import RingFactory
 from conformance.operations.sockets import connection
 from conformance.operations.support import expect_no_more, finish
 from conformance.support import completion
+from uring import zcrx
 
 pytestmark = [
     pytest.mark.group("Zero copy"),
@@ -42,7 +43,7 @@ class _ReceiveQueue:
         self.memory = mmap.mmap(-1, pages * _PAGE_BYTES)
         self._refill = mmap.mmap(-1, 2 * _PAGE_BYTES)
         self._ring = io_uring
-        self._area = uring.io_uring_zcrx_area_reg(addr=_address_of(self.memory), len=len(self.memory))
+        self._area = zcrx.io_uring_zcrx_area_reg(addr=_address_of(self.memory), len=len(self.memory))
         # struct io_uring_region_desc
         region = ctypes.create_string_buffer(
             struct.pack(
@@ -50,9 +51,9 @@ class _ReceiveQueue:
                 *[0] * 6,
             )
         )
-        self.reg = uring.io_uring_zcrx_ifq_reg(
+        self.reg = zcrx.io_uring_zcrx_ifq_reg(
             rq_entries=_ENTRIES,
-            flags=uring.ZCRX_REG_NODEV,
+            flags=zcrx.ZCRX_REG_NODEV,
             area_ptr=ctypes.addressof(self._area),
             region_ptr=ctypes.addressof(region),
         )
@@ -70,13 +71,13 @@ class _ReceiveQueue:
 
     def data(self, cqe: uring.io_uring_cqe) -> bytes:
         """What a completion brought."""
-        start = cqe.big_cqe[0] & ~uring.IORING_ZCRX_AREA_MASK
+        start = cqe.big_cqe[0] & ~zcrx.IORING_ZCRX_AREA_MASK
         return self.memory[start : start + cqe.res]
 
     def give_back(self, cqe: uring.io_uring_cqe) -> None:
         """Let the kernel use a completion's memory again."""
-        rqe = uring.io_uring_zcrx_rqe(
-            off=cqe.big_cqe[0] & ~uring.IORING_ZCRX_AREA_MASK | self._area.rq_area_token, len=cqe.res
+        rqe = zcrx.io_uring_zcrx_rqe(
+            off=cqe.big_cqe[0] & ~zcrx.IORING_ZCRX_AREA_MASK | self._area.rq_area_token, len=cqe.res
         )
         at = self.reg.offsets.rqes + self._tail % _ENTRIES * ctypes.sizeof(rqe)
         self._refill[at : at + ctypes.sizeof(rqe)] = bytes(rqe)
@@ -85,7 +86,7 @@ class _ReceiveQueue:
 
     def flush(self) -> None:
         """Have the kernel look at what was given back, as nothing else makes it do so without a device."""
-        self._ring.register_zcrx_ctrl(uring.zcrx_ctrl(zcrx_id=self.reg.zcrx_id, op=uring.ZCRX_CTRL_FLUSH_RQ))
+        self._ring.register_zcrx_ctrl(zcrx.zcrx_ctrl(zcrx_id=self.reg.zcrx_id, op=zcrx.ZCRX_CTRL_FLUSH_RQ))
         assert self._tail == struct.unpack_from("=I", self._refill, self.reg.offsets.head)[0]
 
 
@@ -159,4 +160,4 @@ def test_refused(ring: RingFactory) -> None:
     with pytest.raises(uring.ArgumentsInvalid):
         _ReceiveQueue(ring(1, _SETUP & ~uring.IORING_SETUP_CQE32), 2)
     with pytest.raises(uring.ReceiveQueueNotRegistered):
-        ring(1, _SETUP).register_zcrx_ctrl(uring.zcrx_ctrl(zcrx_id=1, op=uring.ZCRX_CTRL_FLUSH_RQ))
+        ring(1, _SETUP).register_zcrx_ctrl(zcrx.zcrx_ctrl(zcrx_id=1, op=zcrx.ZCRX_CTRL_FLUSH_RQ))

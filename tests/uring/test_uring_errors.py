@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import uring
-from uring import errors, syscalls
+from uring import errors, syscalls, zcrx
 
 # What the calls are to raise, written down a second time from Zig 0.15.1's IoUring.zig and the man pages: call -> lines
 # of "errno class". The names that Zig lacks are marked with *.
@@ -123,8 +123,8 @@ CALLS: dict[str, Callable[[uring.IoUring], Any]] = {
     "register_napi": lambda ring: ring.register_napi(uring.io_uring_napi()),
     "unregister_napi": lambda ring: ring.unregister_napi(uring.io_uring_napi()),
     "setup_buf_ring": lambda ring: uring.setup_buf_ring(ring.fd, 1, 7, uring.IOU_PBUF_RING_INC),
-    "register_ifq": lambda ring: ring.register_ifq(uring.io_uring_zcrx_ifq_reg()),
-    "register_zcrx_ctrl": lambda ring: ring.register_zcrx_ctrl(uring.zcrx_ctrl()),
+    "register_ifq": lambda ring: ring.register_ifq(zcrx.io_uring_zcrx_ifq_reg()),
+    "register_zcrx_ctrl": lambda ring: ring.register_zcrx_ctrl(zcrx.zcrx_ctrl()),
     "buf_ring_head": lambda ring: uring.buf_ring_head(ring.fd, 7),
     "register_sync_msg": lambda _: uring.register_sync_msg(uring.io_uring_sqe()),
 }
