@@ -119,9 +119,10 @@ def test_templates_escape_everything() -> None:
 
 def rewritten_by_pytest() -> set[Path]:
     """Helpers of the suite whose assertions pytest explains as it does those of tests."""
-    conftest = Path("conformance/conftest.py")
     return {
         Path(*str(argument.value).split(".")).with_suffix(".py")
+        for conftest in modules("conformance")
+        if conftest.name == "conftest.py"
         for node in ast.walk(parsed(conftest))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.register_assert_rewrite"
         for argument in node.args

@@ -16,9 +16,7 @@ from .addresses import (
     sockaddr_storage,
     sockaddr_un,
 )
-from .asking import (
-    capabilities,
-)
+from .asking import capabilities
 from .buf_ring import (
     buf_ring_available,
     buf_ring_cq_advance,
@@ -69,6 +67,7 @@ from .errors import (
     LockedMemoryLimitExceeded,
     MachineNotSupported,
     MemoryMappingNotSupported,
+    NetworkDeviceInvalid,
     NoBufferSelected,
     OpcodeNotSupported,
     OutOfMemory,
@@ -76,6 +75,7 @@ from .errors import (
     ParamsOutsideAccessibleAddressSpace,
     PermissionDenied,
     ProcessFdQuotaExceeded,
+    ReceiveQueueNotRegistered,
     RequestNotFound,
     RingAlreadyRegistered,
     RingClosed,
@@ -281,15 +281,9 @@ from .recvmsg import (
     io_uring_recvmsg_out,
     recvmsg_validate,
 )
-from .ring import (
-    IoUring,
-)
-from .selection import (
-    BufferSelection,
-)
-from .sqe import (
-    io_uring_sqe,
-)
+from .ring import IoUring
+from .selection import BufferSelection
+from .sqe import io_uring_sqe
 from .structs import (
     Statx,
     epoll_event,
@@ -315,9 +309,7 @@ from .structs import (
     socklen_t,
     statx_timestamp,
 )
-from .sync_msg import (
-    register_sync_msg,
-)
+from .sync_msg import register_sync_msg
 
 __all__ = [
     "FEATURE_SINCE",
@@ -521,6 +513,7 @@ __all__ = [
     "LockedMemoryLimitExceeded",
     "MachineNotSupported",
     "MemoryMappingNotSupported",
+    "NetworkDeviceInvalid",
     "NoBufferSelected",
     "OpcodeNotSupported",
     "OutOfMemory",
@@ -528,6 +521,7 @@ __all__ = [
     "ParamsOutsideAccessibleAddressSpace",
     "PermissionDenied",
     "ProcessFdQuotaExceeded",
+    "ReceiveQueueNotRegistered",
     "ReceivedMessage",
     "RequestNotFound",
     "RingAlreadyRegistered",

@@ -202,6 +202,24 @@ REGISTER_SEND_MSG_RING: Table = {
     errno.EOWNERDEAD: (errors.SubmissionThreadDead, "the task of the other ring is gone"),
 }
 
+REGISTER_ZCRX_IFQ: Table = {
+    **_ANY_REGISTER,
+    errno.EINVAL: (
+        errors.ArgumentsInvalid,
+        "the kernel is older than 6.15, or the ring or an argument does not fit",
+    ),
+    errno.ENODEV: (errors.NetworkDeviceInvalid, "there is no network device with this index"),
+    errno.EOPNOTSUPP: (errors.OpcodeNotSupported, "the kernel was built without it, or the device cannot do it"),
+    errno.EPERM: (errors.PermissionDenied, "CAP_NET_ADMIN is needed"),
+}
+
+REGISTER_ZCRX_CTRL: Table = {
+    **_ANY_REGISTER,
+    errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 6.19, or a field is invalid"),
+    errno.ENXIO: (errors.ReceiveQueueNotRegistered, "no receive queue has this number"),
+    errno.EOPNOTSUPP: (errors.OpcodeNotSupported, "the kernel was built without it, or does not know this command"),
+}
+
 MMAP: Table = {
     errno.EACCES: (errors.AccessDenied, "the descriptor forbids the mapping"),
     errno.EAGAIN: (errors.LockedMemoryLimitExceeded, "raise RLIMIT_MEMLOCK"),

@@ -217,6 +217,14 @@ class BufferGroupNotRegistered(SyscallError):
     """ENOENT: the ring has no such group."""
 
 
+class NetworkDeviceInvalid(SyscallError):
+    """ENODEV from register_ifq: no network device has the index."""
+
+
+class ReceiveQueueNotRegistered(SyscallError):
+    """ENXIO from register_zcrx_ctrl: the ring has no receive queue of that number."""
+
+
 class AccessDenied(SyscallError):
     """EACCES from mmap(2)."""
 

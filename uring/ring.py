@@ -13,6 +13,7 @@ from .structs import io_uring_probe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .structs import io_uring_napi, io_uring_sync_cancel_reg
+    from .zcrx import io_uring_zcrx_ifq_reg, zcrx_ctrl
 
 
 class IoUring(RingRegistrations):
@@ -99,6 +100,34 @@ class IoUring(RingRegistrations):
     def unregister_napi(self, napi: io_uring_napi) -> None:
         """Stop busy-polling; the settings before are left in `napi`. Since 6.9. Raises as `register_napi`."""
         self._register(R.UNREGISTER_NAPI, addressof(napi), 1, tables.REGISTER_NAPI, "unregister_napi")
+
+    def register_ifq(self, reg: io_uring_zcrx_ifq_reg) -> None:
+        """Receive what arrives in a queue of a network device without a copy (IORING_OP_RECV_ZC).
+
+        Args:
+            reg: the queue, and addresses of an `io_uring_zcrx_area_reg` and of a region's description. The kernel fills
+                in `zcrx_id`, `offsets` and the area's token. The memory that is named has to live as long as the ring.
+
+        Raises:
+            NetworkDeviceInvalid, PermissionDenied, OpcodeNotSupported: ENODEV, EPERM, EOPNOTSUPP.
+            ArgumentsInvalid: EINVAL, an older kernel, or a ring without IORING_SETUP_DEFER_TASKRUN and big completions.
+
+        Since 6.15; without a device (ZCRX_REG_NODEV) since 7.1. Source: include/uapi/linux/io_uring/zcrx.h.
+        """
+        self._register(R.REGISTER_ZCRX_IFQ, addressof(reg), 1, tables.REGISTER_ZCRX_IFQ, "register_ifq")
+
+    def register_zcrx_ctrl(self, ctrl: zcrx_ctrl) -> None:
+        """Have a receive queue look at its refill queue, or do another of the ZCRX_CTRL_* commands.
+
+        Raises:
+            ReceiveQueueNotRegistered: ENXIO, there is none of that number.
+            OpcodeNotSupported: EOPNOTSUPP, a command that the kernel does not know.
+            ArgumentsInvalid: EINVAL, a kernel older than 6.19.
+
+        Since 6.19.
+        """
+        call = f"register_zcrx_ctrl(zcrx_id={ctrl.zcrx_id}, op={ctrl.op})"
+        self._register(R.REGISTER_ZCRX_CTRL, addressof(ctrl), 0, tables.REGISTER_ZCRX_CTRL, call)
 
     def get_probe(self) -> io_uring_probe:
         """Ask which operations this kernel has. Since 5.6.

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import uring
+from uring import zcrx
 
 MakeRing = Callable[..., uring.IoUring]
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
@@ -25,6 +26,7 @@ VALUES: dict[str, Any] = {
     "buffer": bytearray(4),
     "buffers": bytearray(4),
     "cqe": uring.io_uring_cqe(),
+    "ctrl": zcrx.zcrx_ctrl(),
     "cqes": [None],
     "ev": None,
     "fds": [0],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import uring
-from uring import flags, structs
+from uring import flags, structs, zcrx
 from uring.sqe_fields import FIELDS
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "golden.json").read_text(encoding="utf-8"))
@@ -19,7 +19,7 @@ ZIG, LINUX = GOLDEN["zig"], GOLDEN["linux"]
 CASES = [*ZIG["cases"], *GOLDEN["liburing"]["cases"]]
 PREPS = sorted(name for name in dir(uring.io_uring_sqe) if name.startswith("prep_"))
 STRUCTS = {
-    name: getattr(uring, name, None) or getattr(structs, name)
+    name: getattr(uring, name, None) or getattr(structs, name, None) or getattr(zcrx, name)
     for name in {*ZIG["layouts"], *LINUX["layouts"]} - {"io_uring_sqe", "io_uring_cqe", "io_uring_buf_ring"}
 }
 # Zig's field -> ours, where ours says more or keeps it out of sight.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import uring
-from uring import errors, syscalls
+from uring import errors, syscalls, zcrx
 
 # What the calls are to raise, written down a second time from Zig 0.15.1's IoUring.zig and the man pages: call -> lines
 # of "errno class". The names that Zig lacks are marked with *.
@@ -82,6 +82,11 @@ EOVERFLOW ArgumentsInvalid""",
     "unregister_napi": "EOPNOTSUPP OpcodeNotSupported*",
     "setup_buf_ring": "EEXIST BufferGroupAlreadyRegistered*",
     "buf_ring_head": "ENOENT BufferGroupNotRegistered*",
+    "register_ifq": """ENODEV NetworkDeviceInvalid*
+EOPNOTSUPP OpcodeNotSupported
+EPERM PermissionDenied""",
+    "register_zcrx_ctrl": """ENXIO ReceiveQueueNotRegistered*
+EOPNOTSUPP OpcodeNotSupported""",
     "register_sync_msg": """EOVERFLOW CompletionQueueOvercommitted*
 EOWNERDEAD SubmissionThreadDead""",
 }
@@ -118,6 +123,8 @@ CALLS: dict[str, Callable[[uring.IoUring], Any]] = {
     "register_napi": lambda ring: ring.register_napi(uring.io_uring_napi()),
     "unregister_napi": lambda ring: ring.unregister_napi(uring.io_uring_napi()),
     "setup_buf_ring": lambda ring: uring.setup_buf_ring(ring.fd, 1, 7, uring.IOU_PBUF_RING_INC),
+    "register_ifq": lambda ring: ring.register_ifq(zcrx.io_uring_zcrx_ifq_reg()),
+    "register_zcrx_ctrl": lambda ring: ring.register_zcrx_ctrl(zcrx.zcrx_ctrl()),
     "buf_ring_head": lambda ring: uring.buf_ring_head(ring.fd, 7),
     "register_sync_msg": lambda _: uring.register_sync_msg(uring.io_uring_sqe()),
 }
@@ -184,6 +191,8 @@ ADVICE = {
     ("register_napi", errno.EINVAL): "6.9",
     ("setup_buf_ring", errno.EINVAL): "5.19",
     ("buf_ring_head", errno.EINVAL): "6.8",
+    ("register_ifq", errno.EINVAL): "6.15",
+    ("register_zcrx_ctrl", errno.EINVAL): "6.19",
     ("register_sync_msg", errno.EBADF): "the entry's descriptor",
     ("register_sync_msg", errno.EBADFD): "no ring",
     ("register_sync_msg", errno.EINVAL): "6.13",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import uring
-from uring import syscalls
+from uring import syscalls, zcrx
 
 MakeRing = Callable[..., uring.IoUring]
 
@@ -64,6 +64,12 @@ def test_what_each_registration_passes(ring: uring.IoUring, passed: list[tuple[i
     ring.register_napi(napi)
     ring.unregister_napi(napi)
     assert [(27, 50, 1, 1), (28, 50, 1, 1)] == [(opcode, *words(data, 4, 1), count) for opcode, data, count in passed]
+    del passed[:]
+    ring.register_ifq(zcrx.io_uring_zcrx_ifq_reg(if_idx=3, rq_entries=8))
+    ring.register_zcrx_ctrl(zcrx.zcrx_ctrl(zcrx_id=5, op=zcrx.ZCRX_CTRL_ARM_EVENT))
+    assert [(32, 3, 0, 8, 1), (36, 5, 2, 0, 0)] == [
+        (opcode, *words(data, 4, 4, 4), count) for opcode, data, count in passed
+    ]
     del passed[:]
     memory = [bytearray(3), bytearray(4)]
     ring.register_buffers(memory)
