@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import pytest
 
 import uring
-from conformance.support import completion
 from uring import kernel_timespec
 
 # How long a kernel may take to complete what completes at once: an emulated one on a busy machine needs its time.
@@ -83,21 +82,6 @@ def expect_no_more(ring: uring.IoUring, what: str) -> None:
 
 #: `user_data` of the requests that helpers here make themselves.
 _OWN = 0x0123_4567_89AB_CDEF
-
-
-def nothing_more(ring: uring.IoUring, what: str) -> None:
-    """Make sure that no completion is ready, by a no-op whose own is the only one.
-
-    Args:
-        ring: whose.
-        what: of what there must be none, for the message.
-    """
-    __tracebackhide__ = True
-    ring.nop(_OWN)
-    ring.submit()
-    found = reap(ring, 1, f"a no-op behind {what}")
-    assert [completion(_OWN, 0)] == found, f"{what} completed"
-    assert 0 == ring.cq_ready(), f"{what} completed"
 
 
 def settled(

@@ -10,7 +10,7 @@ import pytest
 import uring
 from conformance.fixtures import RingFactory
 from conformance.modes import RingMode
-from conformance.operations.support import eventually, nothing_more, reap
+from conformance.operations.support import complete, eventually, expect_no_more, reap
 from conformance.support import CREATE, completion, opened
 from uring import (
     IORING_CQE_F_32,
@@ -39,10 +39,9 @@ def test_silent_success(ring: RingFactory, scratch: Path) -> None:
     with opened(scratch / "file", CREATE) as fd:
         io_uring.write(FIRST, fd, b"silent", 0).flags |= IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK
         io_uring.nop(SECOND)
-        io_uring.submit()
-        assert [completion(SECOND, 0)] == reap(io_uring, 1, "IORING_OP_NOP behind IORING_OP_WRITE")
+        assert [completion(SECOND, 0)] == complete(io_uring, 1, "IORING_OP_NOP behind IORING_OP_WRITE")
         assert b"silent" == os.pread(fd, 9, 0)
-        nothing_more(io_uring, "a write whose success is silent")
+        expect_no_more(io_uring, "a write whose success is silent")
 
 
 @pytest.mark.title("silent success, failure")
@@ -51,8 +50,7 @@ def test_failure_where_success_is_silent(ring: RingFactory) -> None:
     """A failure is told of."""
     io_uring = ring(8)
     io_uring.timeout_remove(FIRST, 0xDEAD, 0).flags |= IOSQE_CQE_SKIP_SUCCESS
-    io_uring.submit()
-    assert [completion(FIRST, -E.NOENT)] == reap(io_uring, 1, "IORING_OP_TIMEOUT_REMOVE that fails")
+    assert [completion(FIRST, -E.NOENT)] == complete(io_uring, 1, "IORING_OP_TIMEOUT_REMOVE that fails")
 
 
 @pytest.mark.title("silent success, cancelled link")
@@ -65,9 +63,8 @@ def test_link_behind_a_failure_where_success_is_silent(ring: RingFactory, scratc
     with opened(scratch / "file", CREATE) as fd:
         io_uring.timeout_remove(FIRST, 0xDEAD, 0).flags |= IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK
         io_uring.write(SECOND, fd, b"unwanted", 0)
-        io_uring.submit()
-        assert [completion(FIRST, -E.NOENT)] == reap(io_uring, 1, "IORING_OP_TIMEOUT_REMOVE that fails")
-        nothing_more(io_uring, "a write that was cancelled by a failure whose success were silent")
+        assert [completion(FIRST, -E.NOENT)] == complete(io_uring, 1, "IORING_OP_TIMEOUT_REMOVE that fails")
+        expect_no_more(io_uring, "a write that was cancelled by a failure whose success were silent")
         assert b"" == os.pread(fd, 9, 0)
 
 
@@ -96,7 +93,7 @@ def test_overflow_loses_nothing(ring: RingFactory, mode: RingMode) -> None:
     assert [completion(number, 0) for number in range(32)] == found
     assert 0 == io_uring.sq.flags & IORING_SQ_CQ_OVERFLOW
     assert 0 == io_uring.cq.overflow, "completions that were dropped"
-    nothing_more(io_uring, "a no-op that found no room, for the second time,")
+    expect_no_more(io_uring, "a no-op that found no room, for the second time,")
 
 
 @pytest.mark.title("overflow, submitting meanwhile")
@@ -115,7 +112,7 @@ def test_submission_while_completions_find_no_room(ring: RingFactory) -> None:
         found = []
     found += reap(io_uring, 33 - len(found), "IORING_OP_NOP of which more than half found no room")
     assert [completion(number, 0) for number in range(33)] == sorted(found)
-    nothing_more(io_uring, "a no-op that found no room, for the second time,")
+    expect_no_more(io_uring, "a no-op that found no room, for the second time,")
 
 
 @pytest.mark.title("large completions")
@@ -125,12 +122,10 @@ def test_large_completions(ring: RingFactory) -> None:
     """Completions of 32 bytes have two words more, which are zero where a request has nothing to say in them."""
     io_uring = ring(8, IORING_SETUP_CQE32)
     _nop_with_words(io_uring, FIRST, 0x0123_4567_89AB_CDEF, 0xFEDC_BA98_7654_3210)
-    io_uring.submit()
-    [cqe] = reap(io_uring, 1, "IORING_OP_NOP with IORING_NOP_CQE32")
+    [cqe] = complete(io_uring, 1, "IORING_OP_NOP with IORING_NOP_CQE32")
     assert ((FIRST, 0), (0x0123_4567_89AB_CDEF, 0xFEDC_BA98_7654_3210)) == (cqe[:2], cqe.big_cqe)
     io_uring.nop(SECOND)
-    io_uring.submit()
-    [cqe] = reap(io_uring, 1, "IORING_OP_NOP")
+    [cqe] = complete(io_uring, 1, "IORING_OP_NOP")
     assert ((SECOND, 0), (0, 0)) == (cqe[:2], cqe.big_cqe)
 
 

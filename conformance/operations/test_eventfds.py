@@ -12,7 +12,7 @@ import pytest
 import uring
 from conformance.fixtures import RingFactory
 from conformance.modes import RingMode
-from conformance.operations.support import DEADLINE_S, pipe, reap
+from conformance.operations.support import DEADLINE_S, complete, pipe, reap
 from conformance.support import completion
 from uring import IOSQE_ASYNC, IoUring
 
@@ -48,8 +48,7 @@ def _waits(fd: int) -> bool:
 def _complete(io_uring: IoUring, flags: int = 0) -> None:
     """One completion, reaped."""
     io_uring.nop(NOP).flags |= flags
-    io_uring.submit()
-    assert [completion(NOP, 0)] == reap(io_uring, 1, "IORING_OP_NOP")
+    assert [completion(NOP, 0)] == complete(io_uring, 1, "IORING_OP_NOP")
 
 
 @pytest.mark.title("eventfd, tells of completions")

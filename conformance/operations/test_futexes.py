@@ -13,7 +13,7 @@ import pytest
 import uring
 from conformance.fixtures import RingFactory
 from conformance.modes import RingMode
-from conformance.operations.support import DEADLINE_S, nothing_more, reap
+from conformance.operations.support import DEADLINE_S, complete, expect_no_more, reap
 from conformance.support import completion
 from uring import (
     FUTEX2_PRIVATE,
@@ -65,19 +65,18 @@ def _wake(
 def _wakes_none(io_uring: IoUring, futex: ctypes.c_uint32 | int, *, mask: int = ANY, kind: int = PRIVATE) -> None:
     __tracebackhide__ = True
     io_uring.futex_wake(WAKE, futex, ALL, mask, kind, 0)
-    io_uring.submit()
-    assert [completion(WAKE, 0)] == reap(io_uring, 1, "IORING_OP_FUTEX_WAKE of nobody")
+    assert [completion(WAKE, 0)] == complete(io_uring, 1, "IORING_OP_FUTEX_WAKE of nobody")
 
 
 @pytest.mark.title("futex, wait and wake")
-@pytest.mark.symbols("IORING_OP_FUTEX_WAIT", "IORING_OP_FUTEX_WAKE")
+@pytest.mark.symbols("IORING_OP_FUTEX_WAIT", "IORING_OP_FUTEX_WAKE", "IORING_OP_NOP")
 def test_futex_wait_and_wake(ring: RingFactory) -> None:
     """A wait lasts until somebody wakes, whatever has become of the word meanwhile."""
     io_uring = ring(8)
     word = ctypes.c_uint32(7)
     io_uring.futex_wait(WAIT, word, 7, ANY, PRIVATE, 0)
     io_uring.submit()
-    nothing_more(io_uring, "a futex wait that nobody woke")
+    expect_no_more(io_uring, "a futex wait that nobody woke")
     assert [completion(WAIT, 0)] == _wake(io_uring, word, 1)
 
 
@@ -88,8 +87,7 @@ def test_futex_wait_for_another_value(ring: RingFactory) -> None:
     io_uring = ring(8)
     word = ctypes.c_uint32(7)
     io_uring.futex_wait(WAIT, word, 8, ANY, PRIVATE, 0)
-    io_uring.submit()
-    assert [completion(WAIT, -E.AGAIN)] == reap(io_uring, 1, "IORING_OP_FUTEX_WAIT for another value")
+    assert [completion(WAIT, -E.AGAIN)] == complete(io_uring, 1, "IORING_OP_FUTEX_WAIT for another value")
 
 
 @pytest.mark.title("futex, woken from outside")
@@ -132,8 +130,7 @@ def _woken_threads(io_uring: IoUring, word: ctypes.c_uint32) -> list[uring.io_ur
     until_s = time.monotonic() + DEADLINE_S
     while True:
         io_uring.futex_wake(WAKE, word, 1, ANY, PRIVATE, 0)
-        io_uring.submit()
-        [cqe] = reap(io_uring, 1, "IORING_OP_FUTEX_WAKE of a thread")
+        [cqe] = complete(io_uring, 1, "IORING_OP_FUTEX_WAKE of a thread")
         if cqe == completion(WAKE, 1):
             return []
         assert completion(WAKE, 0) == cqe
@@ -149,7 +146,7 @@ def _futex(word: ctypes.c_uint32, operation: int, value: int) -> int:
 
 
 @pytest.mark.title("futex, wakes so many")
-@pytest.mark.symbols("IORING_OP_FUTEX_WAKE", "IORING_OP_FUTEX_WAIT")
+@pytest.mark.symbols("IORING_OP_FUTEX_WAKE", "IORING_OP_FUTEX_WAIT", "IORING_OP_NOP")
 def test_futex_wake_of_some(ring: RingFactory, mode: RingMode) -> None:
     """Of three who wait two are woken where two are asked for, the last one by the next."""
     io_uring = ring(8)
@@ -163,7 +160,7 @@ def test_futex_wake_of_some(ring: RingFactory, mode: RingMode) -> None:
         while len(woken) < 2:
             woken += _wake(io_uring, word, 2 - len(woken))
     assert 2 == len(woken)
-    nothing_more(io_uring, "a third wait where two were woken")
+    expect_no_more(io_uring, "a third wait where two were woken")
     woken += _wake(io_uring, word, ALL)
     assert [completion(number, 0) for number in range(3)] == sorted(woken)
 
@@ -176,7 +173,7 @@ def test_futex_wake_of_nobody(ring: RingFactory) -> None:
 
 
 @pytest.mark.title("futex, by mask")
-@pytest.mark.symbols("IORING_OP_FUTEX_WAIT", "IORING_OP_FUTEX_WAKE")
+@pytest.mark.symbols("IORING_OP_FUTEX_WAIT", "IORING_OP_FUTEX_WAKE", "IORING_OP_NOP")
 def test_futex_wake_by_mask(ring: RingFactory) -> None:
     """Who has no bit in common with the wake goes on waiting."""
     io_uring = ring(8)
@@ -186,7 +183,7 @@ def test_futex_wake_by_mask(ring: RingFactory) -> None:
     io_uring.submit()
     _wakes_none(io_uring, word, mask=0b1000)
     assert [completion(WAIT + 1, 0)] == _wake(io_uring, word, ALL, mask=0b1100)
-    nothing_more(io_uring, "a futex wait whose mask was not woken")
+    expect_no_more(io_uring, "a futex wait whose mask was not woken")
     assert [completion(WAIT, 0)] == _wake(io_uring, word, ALL, mask=0b0001)
 
 
@@ -197,11 +194,9 @@ def test_futex_without_a_mask_is_refused(ring: RingFactory) -> None:
     io_uring = ring(8)
     word = ctypes.c_uint32(7)
     io_uring.futex_wait(WAIT, word, 7, 0, PRIVATE, 0)
-    io_uring.submit()
-    assert [completion(WAIT, -E.INVAL)] == reap(io_uring, 1, "IORING_OP_FUTEX_WAIT without a mask")
+    assert [completion(WAIT, -E.INVAL)] == complete(io_uring, 1, "IORING_OP_FUTEX_WAIT without a mask")
     io_uring.futex_wake(WAKE, word, 1, 0, PRIVATE, 0)
-    io_uring.submit()
-    assert [completion(WAKE, -E.INVAL)] == reap(io_uring, 1, "IORING_OP_FUTEX_WAKE without a mask")
+    assert [completion(WAKE, -E.INVAL)] == complete(io_uring, 1, "IORING_OP_FUTEX_WAKE without a mask")
 
 
 @pytest.mark.title("futex, other sizes")
@@ -212,8 +207,7 @@ def test_futex_of_another_size_is_refused(ring: RingFactory) -> None:
     word = ctypes.c_uint64(7)
     for size in (FUTEX2_SIZE_U8, FUTEX2_SIZE_U16, FUTEX2_SIZE_U64):
         io_uring.futex_wait(WAIT, word, 8, ANY, FUTEX2_PRIVATE | size, 0)
-        io_uring.submit()
-        assert [completion(WAIT, -E.INVAL)] == reap(io_uring, 1, f"IORING_OP_FUTEX_WAIT of size {size}")
+        assert [completion(WAIT, -E.INVAL)] == complete(io_uring, 1, f"IORING_OP_FUTEX_WAIT of size {size}")
 
 
 def _shared() -> tuple[ctypes.c_uint32, ctypes.c_uint32]:
@@ -240,7 +234,7 @@ def test_futex_in_shared_memory(ring: RingFactory) -> None:
 
 
 @pytest.mark.title("futex, private")
-@pytest.mark.symbols("IORING_OP_FUTEX_WAIT", "IORING_OP_FUTEX_WAKE")
+@pytest.mark.symbols("IORING_OP_FUTEX_WAIT", "IORING_OP_FUTEX_WAKE", "IORING_OP_NOP")
 def test_futex_that_is_private(ring: RingFactory) -> None:
     """A private futex is an address of this process: the same word at another one is another futex."""
     io_uring = ring(8)
@@ -248,7 +242,7 @@ def test_futex_that_is_private(ring: RingFactory) -> None:
     io_uring.futex_wait(WAIT, here, 7, ANY, PRIVATE, 0)
     io_uring.submit()
     _wakes_none(io_uring, there)
-    nothing_more(io_uring, "a private futex woken at another address")
+    expect_no_more(io_uring, "a private futex woken at another address")
     assert [completion(WAIT, 0)] == _wake(io_uring, here, ALL)
 
 
@@ -260,7 +254,7 @@ def _several(words: ctypes.Array[ctypes.c_uint32], *expected: int) -> ctypes.Arr
 
 
 @pytest.mark.title("futexes, one of several")
-@pytest.mark.symbols("IORING_OP_FUTEX_WAITV", "IORING_OP_FUTEX_WAKE")
+@pytest.mark.symbols("IORING_OP_FUTEX_WAITV", "IORING_OP_FUTEX_WAKE", "IORING_OP_NOP")
 def test_futex_waitv_tells_which(ring: RingFactory) -> None:
     """Who waits for three is woken at one of them, told which, and waits at none any more."""
     io_uring = ring(8)
@@ -268,7 +262,7 @@ def test_futex_waitv_tells_which(ring: RingFactory) -> None:
     for index in (2, 0, 1):
         io_uring.futex_waitv(WAIT, _several(words, 5, 6, 7), 0)
         io_uring.submit()
-        nothing_more(io_uring, "a wait for three futexes that nobody woke")
+        expect_no_more(io_uring, "a wait for three futexes that nobody woke")
         assert [completion(WAIT, index)] == _wake(io_uring, ctypes.addressof(words) + 4 * index, ALL)
         for number in range(3):
             _wakes_none(io_uring, ctypes.addressof(words) + 4 * number)
@@ -281,8 +275,7 @@ def test_futex_waitv_for_another_value(ring: RingFactory) -> None:
     io_uring = ring(8)
     words = (ctypes.c_uint32 * 3)(5, 6, 7)
     io_uring.futex_waitv(WAIT, _several(words, 5, 6, 8), 0)
-    io_uring.submit()
-    assert [completion(WAIT, -E.AGAIN)] == reap(io_uring, 1, "IORING_OP_FUTEX_WAITV for another value")
+    assert [completion(WAIT, -E.AGAIN)] == complete(io_uring, 1, "IORING_OP_FUTEX_WAITV for another value")
     for number in range(3):
         _wakes_none(io_uring, ctypes.addressof(words) + 4 * number)
 
@@ -295,5 +288,4 @@ def test_futex_waitv_of_too_many_is_refused(ring: RingFactory) -> None:
     words = (ctypes.c_uint32 * 129)()
     for count, result in ((0, -E.INVAL), (129, -E.INVAL), (128, -E.AGAIN)):
         io_uring.futex_waitv(WAIT, _several(words, *[1] * count), 0)
-        io_uring.submit()
-        assert [completion(WAIT, result)] == reap(io_uring, 1, f"IORING_OP_FUTEX_WAITV of {count}")
+        assert [completion(WAIT, result)] == complete(io_uring, 1, f"IORING_OP_FUTEX_WAITV of {count}")

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from conformance.fixtures import RingFactory
-from conformance.operations.support import an_hour, at_ns, milliseconds, nothing_more, pipe, reap, settled
+from conformance.operations.support import an_hour, at_ns, complete, expect_no_more, milliseconds, pipe, reap, settled
 from conformance.support import completion
 from uring import IORING_LINK_TIMEOUT_UPDATE, IORING_TIMEOUT_ABS, IORING_TIMEOUT_REALTIME, E
 
@@ -29,8 +29,7 @@ def test_link_timeout_ends_a_request(ring: RingFactory) -> None:
         started_ns = time.monotonic_ns()
         io_uring.poll_add(REQUEST, reading, select.POLLIN).link_next()
         io_uring.link_timeout(LIMIT, milliseconds(5), 0)
-        io_uring.submit()
-        assert ENDED == sorted(reap(io_uring, 2, "IORING_OP_LINK_TIMEOUT that ends a poll"))
+        assert ENDED == sorted(complete(io_uring, 2, "IORING_OP_LINK_TIMEOUT that ends a poll"))
         assert time.monotonic_ns() - started_ns >= 5_000_000
 
 
@@ -49,8 +48,7 @@ def test_link_timeout_at_a_time_of_day(ring: RingFactory) -> None:
         then_ns = time.time_ns() + 5_000_000
         io_uring.poll_add(REQUEST, reading, select.POLLIN).link_next()
         io_uring.link_timeout(LIMIT, at_ns(then_ns), IORING_TIMEOUT_ABS | IORING_TIMEOUT_REALTIME)
-        io_uring.submit()
-        assert ENDED == sorted(reap(io_uring, 2, "IORING_OP_LINK_TIMEOUT at a time of day"))
+        assert ENDED == sorted(complete(io_uring, 2, "IORING_OP_LINK_TIMEOUT at a time of day"))
         assert time.time_ns() >= then_ns
 
 
@@ -77,9 +75,8 @@ def test_link_timeout_in_the_middle_of_a_link(ring: RingFactory) -> None:
     io_uring.nop(REQUEST).link_next()
     io_uring.link_timeout(LIMIT, an_hour(), 0).link_next()
     io_uring.nop(BEHIND)
-    io_uring.submit()
     assert [completion(REQUEST, 0), completion(LIMIT, -E.CANCELED), completion(BEHIND, 0)] == sorted(
-        reap(io_uring, 3, "IORING_OP_NOP behind IORING_OP_LINK_TIMEOUT")
+        complete(io_uring, 3, "IORING_OP_NOP behind IORING_OP_LINK_TIMEOUT")
     )
 
 
@@ -92,9 +89,8 @@ def test_link_timeout_breaks_a_link(ring: RingFactory) -> None:
         io_uring.poll_add(REQUEST, reading, select.POLLIN).link_next()
         io_uring.link_timeout(LIMIT, milliseconds(1), 0).link_next()
         io_uring.nop(BEHIND)
-        io_uring.submit()
         assert [*ENDED, completion(BEHIND, -E.CANCELED)] == sorted(
-            reap(io_uring, 3, "IORING_OP_NOP behind IORING_OP_LINK_TIMEOUT that ended a poll")
+            complete(io_uring, 3, "IORING_OP_NOP behind IORING_OP_LINK_TIMEOUT that ended a poll")
         )
 
 
@@ -132,6 +128,7 @@ def test_link_timeout_is_changed(ring: RingFactory) -> None:
     "IORING_OP_LINK_TIMEOUT",
     "IOSQE_IO_LINK",
     "IORING_OP_POLL_ADD",
+    "IORING_OP_NOP",
 )
 def test_link_timeout_is_found_as_such_alone(ring: RingFactory) -> None:
     """A change that is meant for other timeouts does not find a linked one, which goes on limiting its request."""
@@ -140,9 +137,8 @@ def test_link_timeout_is_found_as_such_alone(ring: RingFactory) -> None:
         io_uring.poll_add(REQUEST, reading, select.POLLIN).link_next()
         io_uring.link_timeout(LIMIT, an_hour(), 0)
         io_uring.timeout_update(CHANGE, milliseconds(0), LIMIT, 0)
-        io_uring.submit()
-        assert [completion(CHANGE, -E.NOENT)] == reap(io_uring, 1, "IORING_OP_TIMEOUT_REMOVE of a linked timeout")
-        nothing_more(io_uring, "a poll with an hour's time")
+        assert [completion(CHANGE, -E.NOENT)] == complete(io_uring, 1, "IORING_OP_TIMEOUT_REMOVE of a linked timeout")
+        expect_no_more(io_uring, "a poll with an hour's time")
         os.write(writing, b"x")
         assert [completion(REQUEST, select.POLLIN), completion(LIMIT, -E.CANCELED)] == sorted(
             reap(io_uring, 2, "IORING_OP_LINK_TIMEOUT")
@@ -156,7 +152,6 @@ def test_link_timeout_behind_nothing(ring: RingFactory) -> None:
     io_uring = ring(4)
     io_uring.nop(REQUEST)
     io_uring.link_timeout(LIMIT, milliseconds(1), 0)
-    io_uring.submit()
     assert [completion(REQUEST, 0), completion(LIMIT, -E.INVAL)] == sorted(
-        reap(io_uring, 2, "IORING_OP_LINK_TIMEOUT that is not linked")
+        complete(io_uring, 2, "IORING_OP_LINK_TIMEOUT that is not linked")
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance.fixtures import RingFactory
-from conformance.operations.support import nothing_more, pipe, reap, settled
+from conformance.operations.support import complete, expect_no_more, pipe, reap, settled
 from conformance.support import CREATE, completion, opened
 from uring import IOSQE_ASYNC, IOSQE_IO_DRAIN, IOSQE_IO_HARDLINK, E, IoUring
 
@@ -36,8 +36,7 @@ def test_linked_requests_run_in_order(ring: RingFactory, scratch: Path) -> None:
             sqe = io_uring.read(2 * number + 1, fd, buffer, 0)
             if number < 2:
                 sqe.link_next()
-        io_uring.submit()
-        assert [completion(number, 3) for number in range(6)] == reap(io_uring, 6, "six linked requests")
+        assert [completion(number, 3) for number in range(6)] == complete(io_uring, 6, "six linked requests")
         assert words == buffers
         assert b"six" == os.pread(fd, 9, 0)
 
@@ -51,7 +50,7 @@ def test_linked_request_waits_for_the_one_before(ring: RingFactory) -> None:
         io_uring.poll_add(FIRST, reading, select.POLLIN).link_next()
         io_uring.nop(SECOND)
         io_uring.submit()
-        nothing_more(io_uring, "a no-op linked behind a poll of an empty pipe")
+        expect_no_more(io_uring, "a no-op linked behind a poll of an empty pipe")
         os.write(writing, b"x")
         assert [completion(FIRST, select.POLLIN), completion(SECOND, 0)] == reap(
             io_uring, 2, "IORING_OP_NOP linked behind IORING_OP_POLL_ADD"
@@ -88,9 +87,8 @@ def test_linked_request_is_cancelled_behind_a_short_read(ring: RingFactory, scra
         os.write(fd, b"1234")
         io_uring.read(FIRST, fd, buffer, 0).link_next()
         io_uring.write(SECOND, fd, b"unwanted", 0)
-        io_uring.submit()
         assert [completion(FIRST, 4), completion(SECOND, -E.CANCELED)] == sorted(
-            reap(io_uring, 2, "IORING_OP_WRITE linked behind a short IORING_OP_READ")
+            complete(io_uring, 2, "IORING_OP_WRITE linked behind a short IORING_OP_READ")
         )
         assert b"1234" == os.pread(fd, 9, 0)
         assert b"1234\0\0\0\0" == buffer
@@ -104,8 +102,7 @@ def test_hard_link_goes_on_behind_a_failure(ring: RingFactory, scratch: Path) ->
     with opened(scratch / "file", CREATE) as fd:
         io_uring.timeout_remove(FIRST, 0xDEAD, 0).flags |= IOSQE_IO_HARDLINK
         io_uring.write(SECOND, fd, b"wanted", 0)
-        io_uring.submit()
-        assert [completion(FIRST, -E.NOENT), completion(SECOND, 6)] == reap(
+        assert [completion(FIRST, -E.NOENT), completion(SECOND, 6)] == complete(
             io_uring, 2, "IORING_OP_WRITE hard-linked behind IORING_OP_TIMEOUT_REMOVE that fails"
         )
         assert b"wanted" == os.pread(fd, 9, 0)
@@ -121,8 +118,7 @@ def test_hard_link_goes_on_behind_a_short_read(ring: RingFactory, scratch: Path)
         os.write(fd, b"1234")
         io_uring.read(FIRST, fd, buffer, 0).flags |= IOSQE_IO_HARDLINK
         io_uring.write(SECOND, fd, b"wanted", 0)
-        io_uring.submit()
-        assert [completion(FIRST, 4), completion(SECOND, 6)] == reap(
+        assert [completion(FIRST, 4), completion(SECOND, 6)] == complete(
             io_uring, 2, "IORING_OP_WRITE hard-linked behind a short IORING_OP_READ"
         )
         assert (b"wanted", b"1234\0\0\0\0") == (os.pread(fd, 9, 0), bytes(buffer))
@@ -166,11 +162,9 @@ def test_link_ends_with_its_submission(ring: RingFactory, scratch: Path) -> None
     """A link that nothing follows in its submission runs, and has no part in what is submitted later."""
     io_uring = ring(8)
     _fails(io_uring, scratch)
-    io_uring.submit()
-    assert [completion(FIRST, -E.NOENT)] == reap(io_uring, 1, "IORING_OP_OPENAT at the end of a submission")
+    assert [completion(FIRST, -E.NOENT)] == complete(io_uring, 1, "IORING_OP_OPENAT at the end of a submission")
     io_uring.nop(SECOND)
-    io_uring.submit()
-    assert [completion(SECOND, 0)] == reap(io_uring, 1, "IORING_OP_NOP behind a link of an earlier submission")
+    assert [completion(SECOND, 0)] == complete(io_uring, 1, "IORING_OP_NOP behind a link of an earlier submission")
 
 
 @pytest.mark.title("drain, waits for all before it")
@@ -209,7 +203,7 @@ def test_drain_holds_up_all_behind_it(ring: RingFactory, scratch: Path) -> None:
             io_uring, 2, "IORING_OP_WRITE behind a drained IORING_OP_POLL_ADD"
         )
         assert b"early" == os.pread(fd, 9, 0)
-        nothing_more(io_uring, "a request behind a drained one, for the second time,")
+        expect_no_more(io_uring, "a request behind a drained one, for the second time,")
 
 
 @pytest.mark.title("drain, sees what was written before it")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from conformance.fixtures import RingFactory
-from conformance.operations.support import is_cancelled, nothing_more, reap
+from conformance.operations.support import complete, expect_no_more, is_cancelled, reap
 from conformance.support import completion
 from uring import E, siginfo_t
 
@@ -79,7 +79,7 @@ def _exited(process: Child) -> tuple[int, int, int, int, int]:
 
 
 @pytest.mark.title("wait for a child")
-@pytest.mark.symbols("IORING_OP_WAITID")
+@pytest.mark.symbols("IORING_OP_WAITID", "IORING_OP_NOP")
 def test_waitid_of_a_child_that_ends(ring: RingFactory) -> None:
     """A wait lasts until the child ends; it tells how, and leaves nothing to be waited for."""
     io_uring = ring(8)
@@ -87,7 +87,7 @@ def test_waitid_of_a_child_that_ends(ring: RingFactory) -> None:
     with child() as process:
         io_uring.waitid(WAIT, os.P_PID, process.pid, info, os.WEXITED, 0)
         io_uring.submit()
-        nothing_more(io_uring, "a wait for a child that runs")
+        expect_no_more(io_uring, "a wait for a child that runs")
         process.end()
         assert [completion(WAIT, 0)] == reap(io_uring, 1, "IORING_OP_WAITID")
         assert _exited(process) == _fields(info)
@@ -109,7 +109,7 @@ def test_waitid_of_a_child_that_is_killed(ring: RingFactory) -> None:
 
 
 @pytest.mark.title("wait for a child that stops")
-@pytest.mark.symbols("IORING_OP_WAITID")
+@pytest.mark.symbols("IORING_OP_WAITID", "IORING_OP_NOP")
 def test_waitid_of_a_child_that_stops_and_goes_on(ring: RingFactory) -> None:
     """Stopping and going on are told, where they are asked for."""
     io_uring = ring(8)
@@ -121,14 +121,14 @@ def test_waitid_of_a_child_that_stops_and_goes_on(ring: RingFactory) -> None:
             info = siginfo_t()
             io_uring.waitid(WAIT, os.P_PID, process.pid, info, options, 0)
             io_uring.submit()
-            nothing_more(io_uring, "a wait for a child that has not changed")
+            expect_no_more(io_uring, "a wait for a child that has not changed")
             os.kill(process.pid, sent)
             assert [completion(WAIT, 0)] == reap(io_uring, 1, f"IORING_OP_WAITID for {sent.name}")
             assert (signal.SIGCHLD, code, process.pid, os.getuid(), sent) == _fields(info)
 
 
 @pytest.mark.title("wait for a process group")
-@pytest.mark.symbols("IORING_OP_WAITID")
+@pytest.mark.symbols("IORING_OP_WAITID", "IORING_OP_NOP")
 def test_waitid_of_a_group(ring: RingFactory) -> None:
     """A child of that group is waited for, and one of another group is not, though it has ended."""
     io_uring = ring(8)
@@ -138,7 +138,7 @@ def test_waitid_of_a_group(ring: RingFactory) -> None:
         os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
         io_uring.waitid(WAIT, os.P_PGID, process.pid, info, os.WEXITED, 0)
         io_uring.submit()
-        nothing_more(io_uring, "a wait for a group that runs")
+        expect_no_more(io_uring, "a wait for a group that runs")
         process.end()
         assert [completion(WAIT, 0)] == reap(io_uring, 1, "IORING_OP_WAITID with P_PGID")
         assert _exited(process) == _fields(info)
@@ -146,7 +146,7 @@ def test_waitid_of_a_group(ring: RingFactory) -> None:
 
 
 @pytest.mark.title("wait for any child")
-@pytest.mark.symbols("IORING_OP_WAITID")
+@pytest.mark.symbols("IORING_OP_WAITID", "IORING_OP_NOP")
 def test_waitid_of_any(ring: RingFactory) -> None:
     """Whichever child ends is told."""
     io_uring = ring(8)
@@ -154,7 +154,7 @@ def test_waitid_of_any(ring: RingFactory) -> None:
     with child(), child() as process:
         io_uring.waitid(WAIT, os.P_ALL, 0, info, os.WEXITED, 0)
         io_uring.submit()
-        nothing_more(io_uring, "a wait for two children that run")
+        expect_no_more(io_uring, "a wait for two children that run")
         process.end()
         assert [completion(WAIT, 0)] == reap(io_uring, 1, "IORING_OP_WAITID with P_ALL")
         assert _exited(process) == _fields(info)
@@ -187,8 +187,7 @@ def test_waitid_without_waiting(ring: RingFactory) -> None:
     info = siginfo_t(signo=1, code=2, pid=3, uid=4, status=5)
     with child() as process:
         io_uring.waitid(WAIT, os.P_PID, process.pid, info, os.WEXITED | os.WNOHANG, 0)
-        io_uring.submit()
-        assert [completion(WAIT, 0)] == reap(io_uring, 1, "IORING_OP_WAITID with WNOHANG")
+        assert [completion(WAIT, 0)] == complete(io_uring, 1, "IORING_OP_WAITID with WNOHANG")
         assert (0, 0) == (info.signo, info.pid)
 
 
@@ -202,8 +201,7 @@ def test_waitid_that_leaves_the_child(ring: RingFactory) -> None:
         for _ in range(2):
             info = siginfo_t()
             io_uring.waitid(WAIT, os.P_PID, process.pid, info, os.WEXITED | os.WNOWAIT, 0)
-            io_uring.submit()
-            assert [completion(WAIT, 0)] == reap(io_uring, 1, "IORING_OP_WAITID with WNOWAIT")
+            assert [completion(WAIT, 0)] == complete(io_uring, 1, "IORING_OP_WAITID with WNOWAIT")
             assert _exited(process) == _fields(info)
         assert not process.has_been_reaped()
 
@@ -216,8 +214,7 @@ def test_waitid_without_information(ring: RingFactory) -> None:
     with child() as process:
         process.end()
         io_uring.waitid(WAIT, os.P_PID, process.pid, None, os.WEXITED, 0)
-        io_uring.submit()
-        assert [completion(WAIT, 0)] == reap(io_uring, 1, "IORING_OP_WAITID without a siginfo_t")
+        assert [completion(WAIT, 0)] == complete(io_uring, 1, "IORING_OP_WAITID without a siginfo_t")
         assert process.has_been_reaped()
 
 
@@ -227,8 +224,7 @@ def test_waitid_of_no_child(ring: RingFactory) -> None:
     """A process that is no child of this one cannot be waited for."""
     io_uring = ring(8)
     io_uring.waitid(WAIT, os.P_PID, os.getpid(), siginfo_t(), os.WEXITED, 0)
-    io_uring.submit()
-    assert [completion(WAIT, -E.CHILD)] == reap(io_uring, 1, "IORING_OP_WAITID of this process")
+    assert [completion(WAIT, -E.CHILD)] == complete(io_uring, 1, "IORING_OP_WAITID of this process")
 
 
 @pytest.mark.title("wait for nothing")
@@ -237,8 +233,7 @@ def test_waitid_for_nothing_is_refused(ring: RingFactory) -> None:
     """Somebody has to say what to wait for."""
     io_uring = ring(8)
     io_uring.waitid(WAIT, os.P_ALL, 0, siginfo_t(), os.WNOHANG, 0)
-    io_uring.submit()
-    assert [completion(WAIT, -E.INVAL)] == reap(io_uring, 1, "IORING_OP_WAITID for no event")
+    assert [completion(WAIT, -E.INVAL)] == complete(io_uring, 1, "IORING_OP_WAITID for no event")
 
 
 @pytest.mark.title("cancel, wait for a child")
@@ -256,7 +251,7 @@ def test_cancel_of_a_waitid(ring: RingFactory) -> None:
 
 
 @pytest.mark.title("poll of a process")
-@pytest.mark.symbols("IORING_OP_POLL_ADD")
+@pytest.mark.symbols("IORING_OP_POLL_ADD", "IORING_OP_NOP")
 def test_poll_of_a_process(ring: RingFactory) -> None:
     """A pidfd can be polled: it is readable when the process has ended, which waits to be reaped."""
     io_uring = ring(8)
@@ -265,7 +260,7 @@ def test_poll_of_a_process(ring: RingFactory) -> None:
         try:
             io_uring.poll_add(WAIT, fd, select.POLLIN)
             io_uring.submit()
-            nothing_more(io_uring, "a poll of a process that runs")
+            expect_no_more(io_uring, "a poll of a process that runs")
             process.end()
             [cqe] = reap(io_uring, 1, "IORING_OP_POLL_ADD of a pidfd")
             assert (WAIT, select.POLLIN) == (cqe.user_data, cqe.res & select.POLLIN)

@@ -10,7 +10,7 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.support import eventually, nothing_more, reap
+from conformance.operations.support import complete, eventually, expect_no_more, reap
 from conformance.support import CREATE, completion, opened
 from uring import (
     IORING_SETUP_ATTACH_WQ,
@@ -76,8 +76,7 @@ def test_field_that_must_be_zero(ring: RingFactory, scratch: Path) -> None:
     io_uring = ring(8)
     with opened(scratch / "file", CREATE) as fd:
         io_uring.fsync(FIRST, fd, 0).addr = 1
-        io_uring.submit()
-        assert [completion(FIRST, -E.INVAL)] == reap(io_uring, 1, "IORING_OP_FSYNC with an address")
+        assert [completion(FIRST, -E.INVAL)] == complete(io_uring, 1, "IORING_OP_FSYNC with an address")
 
 
 @pytest.mark.title("submission, a flag that there is not")
@@ -86,8 +85,7 @@ def test_flag_that_there_is_not(ring: RingFactory) -> None:
     """A flag that no kernel knows is refused."""
     io_uring = ring(8)
     io_uring.nop(FIRST).flags |= 1 << 7
-    io_uring.submit()
-    assert [completion(FIRST, -E.INVAL)] == reap(io_uring, 1, "IORING_OP_NOP with a flag that there is not")
+    assert [completion(FIRST, -E.INVAL)] == complete(io_uring, 1, "IORING_OP_NOP with a flag that there is not")
 
 
 @pytest.mark.title("submission, by index")
@@ -117,7 +115,7 @@ def test_index_that_there_is_not_is_dropped(ring: RingFactory) -> None:
         assert (1, 0) == (io_uring.sq.dropped, io_uring.sq_ready())
     else:
         assert [completion(FIRST, 0)] == reap(io_uring, 1, "IORING_OP_NOP in a queue without indices")
-    nothing_more(io_uring, "a no-op whose index is not there")
+    expect_no_more(io_uring, "a no-op whose index is not there")
     assert has_array == io_uring.sq.dropped
 
 
@@ -132,8 +130,7 @@ def test_submission_thread_takes_entries(ring: RingFactory) -> None:
     io_uring = ring(8, IORING_SETUP_SQPOLL, sq_thread_idle=10_000)
     # One that has only just begun may sleep.
     io_uring.nop(FIRST)
-    io_uring.submit()
-    assert [completion(FIRST, 0)] == reap(io_uring, 1, "IORING_OP_NOP taken by a thread")
+    assert [completion(FIRST, 0)] == complete(io_uring, 1, "IORING_OP_NOP taken by a thread")
     for number in range(20):
         io_uring.nop(number)
         io_uring.flush_sq()
@@ -152,8 +149,7 @@ def test_submission_thread_is_woken_up(ring: RingFactory) -> None:
         eventually(lambda: io_uring.sq.flags & IORING_SQ_NEED_WAKEUP, "the thread has gone to sleep")
         assert io_uring.sq_ring_needs_enter()
         io_uring.nop(number)
-        io_uring.submit()
-        assert [completion(number, 0)] == reap(io_uring, 1, "IORING_OP_NOP taken by a thread that slept")
+        assert [completion(number, 0)] == complete(io_uring, 1, "IORING_OP_NOP taken by a thread that slept")
 
 
 @pytest.mark.title("submission thread, waiting for room")
@@ -227,10 +223,8 @@ def test_polled_read_and_write(ring: RingFactory, scratch_ext4: Path) -> None:
     written[:] = bytes(range(256)) * 16
     with opened(scratch_ext4 / "file", CREATE | os.O_DIRECT) as fd:
         io_uring.write(FIRST, fd, written, 0)
-        io_uring.submit()
-        assert [completion(FIRST, 4096)] == reap(io_uring, 1, "IORING_OP_WRITE with IORING_SETUP_IOPOLL")
+        assert [completion(FIRST, 4096)] == complete(io_uring, 1, "IORING_OP_WRITE with IORING_SETUP_IOPOLL")
         assert written[:] == (scratch_ext4 / "file").read_bytes()
         io_uring.read(SECOND, fd, buffer, 0)
-        io_uring.submit()
-        assert [completion(SECOND, 4096)] == reap(io_uring, 1, "IORING_OP_READ with IORING_SETUP_IOPOLL")
+        assert [completion(SECOND, 4096)] == complete(io_uring, 1, "IORING_OP_READ with IORING_SETUP_IOPOLL")
         assert written[:] == buffer[:]

@@ -8,7 +8,7 @@ import pytest
 
 from conformance.fixtures import RingFactory
 from conformance.modes import RingMode
-from conformance.operations.support import an_hour, at_ns, milliseconds, nothing_more, reap, settled
+from conformance.operations.support import an_hour, at_ns, complete, expect_no_more, milliseconds, reap, settled
 from conformance.support import completion
 from uring import (
     IORING_CQE_F_MORE,
@@ -37,8 +37,7 @@ def test_timeout_is_not_early(ring: RingFactory) -> None:
     io_uring = ring(4)
     started_ns = time.monotonic_ns()
     io_uring.timeout(TIMEOUT, milliseconds(5), 0, 0)
-    io_uring.submit()
-    assert [completion(TIMEOUT, -E.TIME)] == reap(io_uring, 1, "IORING_OP_TIMEOUT")
+    assert [completion(TIMEOUT, -E.TIME)] == complete(io_uring, 1, "IORING_OP_TIMEOUT")
     assert time.monotonic_ns() - started_ns >= 5_000_000
 
 
@@ -47,8 +46,7 @@ def _ends_at(io_uring: IoUring, clock: int, flags: int) -> None:
     now_ns = time.clock_gettime_ns(clock)
     then_ns = now_ns + 5_000_000
     io_uring.timeout(TIMEOUT, at_ns(then_ns), 0, IORING_TIMEOUT_ABS | flags)
-    io_uring.submit()
-    assert [completion(TIMEOUT, -E.TIME)] == reap(io_uring, 1, "IORING_OP_TIMEOUT with IORING_TIMEOUT_ABS")
+    assert [completion(TIMEOUT, -E.TIME)] == complete(io_uring, 1, "IORING_OP_TIMEOUT with IORING_TIMEOUT_ABS")
     assert then_ns <= time.clock_gettime_ns(clock) < now_ns + then_ns
 
 
@@ -80,8 +78,7 @@ def test_timeout_of_the_wall_clock_is_not_early(ring: RingFactory) -> None:
     io_uring = ring(4)
     started_ns = time.monotonic_ns()
     io_uring.timeout(TIMEOUT, milliseconds(5), 0, IORING_TIMEOUT_REALTIME)
-    io_uring.submit()
-    assert [completion(TIMEOUT, -E.TIME)] == reap(io_uring, 1, "IORING_OP_TIMEOUT with IORING_TIMEOUT_REALTIME")
+    assert [completion(TIMEOUT, -E.TIME)] == complete(io_uring, 1, "IORING_OP_TIMEOUT with IORING_TIMEOUT_REALTIME")
     assert time.monotonic_ns() - started_ns >= 5_000_000
 
 
@@ -91,8 +88,7 @@ def test_timeout_of_two_clocks_is_refused(ring: RingFactory) -> None:
     """There is one clock for a timeout."""
     io_uring = ring(4)
     io_uring.timeout(TIMEOUT, milliseconds(1), 0, IORING_TIMEOUT_BOOTTIME | IORING_TIMEOUT_REALTIME)
-    io_uring.submit()
-    assert [completion(TIMEOUT, -E.INVAL)] == reap(io_uring, 1, "IORING_OP_TIMEOUT of two clocks")
+    assert [completion(TIMEOUT, -E.INVAL)] == complete(io_uring, 1, "IORING_OP_TIMEOUT of two clocks")
 
 
 @pytest.mark.title("timeout, three completions")
@@ -123,8 +119,7 @@ def test_timeout_is_over_before_the_completions_came(ring: RingFactory) -> None:
     io_uring = ring(8)
     io_uring.timeout(TIMEOUT, milliseconds(5), 5, 0)
     io_uring.nop(BEHIND)
-    io_uring.submit()
-    assert [completion(TIMEOUT, -E.TIME), completion(BEHIND, 0)] == sorted(reap(io_uring, 2, "IORING_OP_TIMEOUT"))
+    assert [completion(TIMEOUT, -E.TIME), completion(BEHIND, 0)] == sorted(complete(io_uring, 2, "IORING_OP_TIMEOUT"))
 
 
 @pytest.mark.title("timeout, breaks a link")
@@ -134,9 +129,8 @@ def test_timeout_breaks_a_link(ring: RingFactory) -> None:
     io_uring = ring(4)
     io_uring.timeout(TIMEOUT, milliseconds(1), 0, 0).link_next()
     io_uring.nop(BEHIND)
-    io_uring.submit()
     assert [completion(TIMEOUT, -E.TIME), completion(BEHIND, -E.CANCELED)] == sorted(
-        reap(io_uring, 2, "IORING_OP_NOP behind IORING_OP_TIMEOUT")
+        complete(io_uring, 2, "IORING_OP_NOP behind IORING_OP_TIMEOUT")
     )
 
 
@@ -148,8 +142,7 @@ def test_timeout_whose_end_is_a_success(ring: RingFactory) -> None:
     started_ns = time.monotonic_ns()
     io_uring.timeout(TIMEOUT, milliseconds(5), 0, IORING_TIMEOUT_ETIME_SUCCESS).link_next()
     io_uring.nop(BEHIND)
-    io_uring.submit()
-    assert [completion(TIMEOUT, -E.TIME), completion(BEHIND, 0)] == reap(
+    assert [completion(TIMEOUT, -E.TIME), completion(BEHIND, 0)] == complete(
         io_uring, 2, "IORING_OP_NOP behind IORING_OP_TIMEOUT"
     )
     assert time.monotonic_ns() - started_ns >= 5_000_000
@@ -167,14 +160,13 @@ def test_timeout_whose_end_is_a_silent_success(ring: RingFactory) -> None:
         IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS
     )
     io_uring.nop(BEHIND)
-    io_uring.submit()
-    assert [completion(BEHIND, 0)] == reap(io_uring, 1, "IORING_OP_NOP behind IORING_OP_TIMEOUT")
+    assert [completion(BEHIND, 0)] == complete(io_uring, 1, "IORING_OP_NOP behind IORING_OP_TIMEOUT")
     assert time.monotonic_ns() - started_ns >= 5_000_000
-    nothing_more(io_uring, "IORING_OP_TIMEOUT whose success is silent")
+    expect_no_more(io_uring, "IORING_OP_TIMEOUT whose success is silent")
 
 
 @pytest.mark.title("timeout, three times")
-@pytest.mark.symbols("IORING_OP_TIMEOUT", "IORING_TIMEOUT_MULTISHOT", "IORING_CQE_F_MORE")
+@pytest.mark.symbols("IORING_OP_TIMEOUT", "IORING_TIMEOUT_MULTISHOT", "IORING_CQE_F_MORE", "IORING_OP_NOP")
 def test_timeout_repeats(ring: RingFactory) -> None:
     """A timeout that repeats three times says twice that it goes on, and takes three times its time."""
     io_uring = ring(4)
@@ -185,11 +177,13 @@ def test_timeout_repeats(ring: RingFactory) -> None:
     found = reap(io_uring, 3, "IORING_OP_TIMEOUT with IORING_TIMEOUT_MULTISHOT")
     assert [more, more, completion(TIMEOUT, -E.TIME)] == found
     assert time.monotonic_ns() - started_ns >= 6_000_000
-    nothing_more(io_uring, "a timeout that was to repeat three times, for the fourth time,")
+    expect_no_more(io_uring, "a timeout that was to repeat three times, for the fourth time,")
 
 
 @pytest.mark.title("timeout, again and again")
-@pytest.mark.symbols("IORING_OP_TIMEOUT", "IORING_TIMEOUT_MULTISHOT", "IORING_CQE_F_MORE", "IORING_OP_TIMEOUT_REMOVE")
+@pytest.mark.symbols(
+    "IORING_OP_TIMEOUT", "IORING_TIMEOUT_MULTISHOT", "IORING_CQE_F_MORE", "IORING_OP_TIMEOUT_REMOVE", "IORING_OP_NOP"
+)
 def test_timeout_repeats_until_it_is_removed(ring: RingFactory) -> None:
     """A timeout that repeats without an end has one when it is removed, and says so."""
     what = "IORING_OP_TIMEOUT with IORING_TIMEOUT_MULTISHOT"
@@ -205,7 +199,7 @@ def test_timeout_repeats_until_it_is_removed(ring: RingFactory) -> None:
     while not ends <= set(found):
         assert {more, *ends} >= set(found), what
         found += reap(io_uring, 1, f"the end of {what}")
-    nothing_more(io_uring, "a timeout that was removed")
+    expect_no_more(io_uring, "a timeout that was removed")
 
 
 @pytest.mark.title("timeout, repeated, at a time of day")
@@ -214,8 +208,7 @@ def test_timeout_at_a_time_does_not_repeat(ring: RingFactory) -> None:
     """There is one such time, so a timeout of it cannot repeat."""
     io_uring = ring(4)
     io_uring.timeout(TIMEOUT, at_ns(1), 0, IORING_TIMEOUT_ABS | IORING_TIMEOUT_MULTISHOT)
-    io_uring.submit()
-    assert [completion(TIMEOUT, -E.INVAL)] == reap(io_uring, 1, "IORING_OP_TIMEOUT with a time and repeated")
+    assert [completion(TIMEOUT, -E.INVAL)] == complete(io_uring, 1, "IORING_OP_TIMEOUT with a time and repeated")
 
 
 @pytest.mark.title("timeout, its time in the entry")
@@ -225,8 +218,9 @@ def test_timeout_has_its_time_in_the_entry(ring: RingFactory) -> None:
     io_uring = ring(4)
     started_ns = time.monotonic_ns()
     io_uring.timeout(TIMEOUT, 5_000_000, 0, IORING_TIMEOUT_IMMEDIATE_ARG)
-    io_uring.submit()
-    assert [completion(TIMEOUT, -E.TIME)] == reap(io_uring, 1, "IORING_OP_TIMEOUT with IORING_TIMEOUT_IMMEDIATE_ARG")
+    assert [completion(TIMEOUT, -E.TIME)] == complete(
+        io_uring, 1, "IORING_OP_TIMEOUT with IORING_TIMEOUT_IMMEDIATE_ARG"
+    )
     assert time.monotonic_ns() - started_ns >= 5_000_000
 
 
@@ -278,8 +272,7 @@ def test_timeout_remove_of_none(ring: RingFactory) -> None:
     """What is not there cannot be removed."""
     io_uring = ring(4)
     io_uring.timeout_remove(CHANGE, TIMEOUT, 0)
-    io_uring.submit()
-    assert [completion(CHANGE, -E.NOENT)] == reap(io_uring, 1, "IORING_OP_TIMEOUT_REMOVE of nothing")
+    assert [completion(CHANGE, -E.NOENT)] == complete(io_uring, 1, "IORING_OP_TIMEOUT_REMOVE of nothing")
 
 
 @pytest.mark.title("timeout, over before it is removed")
@@ -288,11 +281,9 @@ def test_timeout_remove_after_its_end(ring: RingFactory) -> None:
     """A timeout that is over is not there any more."""
     io_uring = ring(4)
     io_uring.timeout(TIMEOUT, milliseconds(1), 0, 0)
-    io_uring.submit()
-    assert [completion(TIMEOUT, -E.TIME)] == reap(io_uring, 1, "IORING_OP_TIMEOUT")
+    assert [completion(TIMEOUT, -E.TIME)] == complete(io_uring, 1, "IORING_OP_TIMEOUT")
     io_uring.timeout_remove(CHANGE, TIMEOUT, 0)
-    io_uring.submit()
-    assert [completion(CHANGE, -E.NOENT)] == reap(io_uring, 1, "IORING_OP_TIMEOUT_REMOVE of what is over")
+    assert [completion(CHANGE, -E.NOENT)] == complete(io_uring, 1, "IORING_OP_TIMEOUT_REMOVE of what is over")
 
 
 @pytest.mark.title("timeout, no such to change")
@@ -301,5 +292,4 @@ def test_timeout_update_of_none(ring: RingFactory) -> None:
     """What is not there cannot be changed."""
     io_uring = ring(4)
     io_uring.timeout_update(CHANGE, milliseconds(1), TIMEOUT, 0)
-    io_uring.submit()
-    assert [completion(CHANGE, -E.NOENT)] == reap(io_uring, 1, "IORING_OP_TIMEOUT_REMOVE that changes nothing")
+    assert [completion(CHANGE, -E.NOENT)] == complete(io_uring, 1, "IORING_OP_TIMEOUT_REMOVE that changes nothing")
