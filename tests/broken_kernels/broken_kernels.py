@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--source", action="append", choices=SOURCES, help="default: both")
     parser.add_argument("--kept-aside", action="store_true", help="those that are kept aside, and no others")
     parser.add_argument("--list", action="store_true", help="print the changes, and try none")
-    parser.add_argument("--build-only", action="store_true", help="build the kernels, and run nothing")
+    parser.add_argument("--compile-only", action="store_true", help="compile the changed files, and build no kernel")
     parser.add_argument("--out", type=Path, default=Path("matrix/broken-kernels"), metavar="DIR", help="for results")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as Markdown, too")
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SourceError, BuildError, TrialError, VmError) as error:
         print(f"nothing is known of the suite: {error}", file=sys.stderr)
         return 3
-    return 0 if chosen.build_only else _conclude(reports, chosen)
+    return _conclude(reports, chosen)
 
 
 def _choose(source: str, chosen: argparse.Namespace) -> list[KernelChange]:
@@ -98,10 +98,11 @@ def _try_all(source: str, changes: list[KernelChange], chosen: argparse.Namespac
     unpacked = fetch(source, cache, settings)
     out = chosen.out / unpacked.series
     builder = Builder(unpacked, cache, chosen.jobs)
+    if chosen.compile_only:
+        return Report.of(unpacked.package, [one for change in changes if (one := _compile(builder, change))], ())
     _say(f"{unpacked.package}: building it without a change, unless the cache has it")
-    image = builder.image(None)
-    unbroken = None if chosen.build_only else run_suite(image, out / UNBROKEN, options)
-    faults = baseline_faults(unbroken) if unbroken is not None else []
+    unbroken = run_suite(builder.image(None), out / UNBROKEN, options)
+    faults = baseline_faults(unbroken)
     for line in faults:
         _say(f"without a change: {line}")
     judgements: list[Judgement] = []
@@ -111,10 +112,7 @@ def _try_all(source: str, changes: list[KernelChange], chosen: argparse.Namespac
             for change, building in zip(changes, images, strict=True):
                 began_s = time.monotonic()
                 try:
-                    image = building.result()
-                    if unbroken is None:
-                        continue
-                    one = judge(change, unbroken, run_suite(image, out / change.id, options))
+                    one = judge(change, unbroken, run_suite(building.result(), out / change.id, options))
                 except (BuildError, ChangeError, TrialError) as error:
                     one = not_known(change, str(error))
                 judgements.append(one)
@@ -126,6 +124,16 @@ def _try_all(source: str, changes: list[KernelChange], chosen: argparse.Namespac
         finally:
             pool.shutdown(cancel_futures=True)
     return Report.of(unpacked.package, judgements, faults)
+
+
+def _compile(builder: Builder, change: KernelChange) -> Judgement | None:
+    """Say why a change cannot be built, if so."""
+    try:
+        builder.compile(change)
+    except (BuildError, ChangeError) as error:
+        _say(f"{change.id}: {error}")
+        return not_known(change, str(error))
+    return None
 
 
 def _lines(one: Judgement, seconds: float) -> Iterator[str]:

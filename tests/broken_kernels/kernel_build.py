@@ -95,18 +95,32 @@ class Builder:
 
         return self._cache.get_or_build(KIND, self.key(change), build).path(IMAGE)
 
+    def compile(self, change: KernelChange) -> None:
+        """Compile what a change touches, and nothing else: whether it is C at all.
+
+        Raises:
+            ChangeError: the source does not have the text.
+            BuildError: it is not.
+        """
+        path = Path("io_uring") / change.file
+        with self._cache.lock(_BUILDS):
+            self._make_changed(change, str(path.with_suffix(".o")) if path.suffix == ".c" else "io_uring/")
+
     def _build(self, change: KernelChange | None, directory: Path) -> None:
+        self._make_changed(change, IMAGE)
+        shutil.copyfile(self._tree / ".config", directory / "config")
+        subprocess.run(["strip", "-s", "-o", directory / IMAGE, self._tree / IMAGE], check=True)
+
+    def _make_changed(self, change: KernelChange | None, target: str) -> None:
         self._configure()
         self._restore()
         if change is not None:
             file = self._source.directory / "io_uring" / change.file
             file.write_text(change.apply(file.read_text(encoding="utf-8")), encoding="utf-8")
         try:
-            self._make(IMAGE)
+            self._make(target)
         finally:
             self._restore()
-        shutil.copyfile(self._tree / ".config", directory / "config")
-        subprocess.run(["strip", "-s", "-o", directory / IMAGE, self._tree / IMAGE], check=True)
 
     def _configure(self) -> None:
         """Write the configuration, if it is not there or is another one than is asked for."""
