@@ -56,9 +56,8 @@ class _ChangingRing(uring.IoUring):
 
     def flush_sq(self) -> int:
         """Change what is about to become visible, and make it so."""
-        sq = self.sq
-        for position in range(sq.sqe_head, sq.sqe_head + (sq.sqe_tail - sq.sqe_head & 0xFFFFFFFF)):
-            self._change(sq.sqes[position & sq.mask])
+        for sqe in self.sq.queued():
+            self._change(sqe)
         return super().flush_sq()
 
     def _change(self, sqe: uring.io_uring_sqe) -> None:

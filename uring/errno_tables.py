@@ -44,6 +44,7 @@ ENTER: Table = {
     errno.EEXIST: (errors.InvalidThread, "use the ring from the thread that created or enabled it"),
     errno.EFAULT: (errors.BufferInvalid, "an address is outside of this process or of the registered buffer"),
     errno.EINTR: (errors.SignalInterrupt, "a signal arrived; call again"),
+    errno.ETIME: (errors.WaitTimedOut, "the time limit is over; what is there can be reaped"),
     errno.EINVAL: (errors.SubmissionQueueEntryInvalid, "an SQE or an enter flag is invalid for this ring"),
     errno.ENXIO: (errors.RingShuttingDown, "the ring is being torn down"),
     errno.EOPNOTSUPP: (errors.OpcodeNotSupported, "the descriptor is no ring, or the operation is not supported"),
@@ -164,6 +165,50 @@ REGISTER_SYNC_CANCEL: Table = {
     errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 6.0, or does not know a flag"),
     errno.ENOENT: (errors.RequestNotFound, "no request in flight matches"),
     errno.ETIME: (errors.CancellationTimedOut, "a request that runs has not ended in time; it still may"),
+}
+
+REGISTER_PERSONALITY: Table = {
+    **_ANY_REGISTER,
+    errno.EINVAL: (errors.ArgumentsInvalid, "no such personality, or the kernel is older than 5.6"),
+    errno.EBUSY: (errors.SystemResources, "65,535 personalities are registered, which is the most"),
+}
+
+REGISTER_RESTRICTIONS: Table = {
+    **_ANY_REGISTER,
+    errno.EBADFD: (errors.FileDescriptorInBadState, "the ring is not disabled; make it with IORING_SETUP_R_DISABLED"),
+    errno.EBUSY: (errors.RestrictionsAlreadyRegistered, "a ring is restricted once"),
+    errno.EINVAL: (errors.ArgumentsInvalid, "an unknown restriction or number, or the kernel is older than 5.10"),
+}
+
+REGISTER_IOWQ: Table = {
+    **_ANY_REGISTER,
+    errno.EINVAL: (errors.ArgumentsInvalid, "no such CPU, or the kernel is older than 5.14 (5.15 for max_workers)"),
+}
+
+REGISTER_CLOCK: Table = {
+    **_ANY_REGISTER,
+    errno.EINVAL: (errors.ArgumentsInvalid, "a clock that is not for waiting, or the kernel is older than 6.12"),
+}
+
+REGISTER_RESIZE_RINGS: Table = {
+    **_ANY_REGISTER,
+    errno.EINVAL: (errors.ArgumentsInvalid, "the ring is not DEFER_TASKRUN, or the kernel is older than 6.13"),
+    errno.EOVERFLOW: (errors.ArgumentsInvalid, "what is in a queue finds no place in a smaller one"),
+}
+
+REGISTER_MEM_REGION: Table = {
+    **_ANY_REGISTER,
+    errno.EBUSY: (errors.RegionAlreadyRegistered, "a ring has one region"),
+    errno.EINVAL: (errors.ArgumentsInvalid, "no whole pages, a ring that is not disabled, or a kernel before 6.13"),
+}
+
+REGISTER_QUERY: Table = {
+    errno.EINVAL: (errors.ArgumentsInvalid, "the kernel is older than 6.18, or does not know the question"),
+    errno.EBADF: (errors.ArgumentsInvalid, "the kernel is older than 6.18 and asks nothing without a ring"),
+    errno.EOPNOTSUPP: (errors.ArgumentsInvalid, "the kernel does not know the question"),
+    errno.EFAULT: (errors.BufferInvalid, "an address is outside of this process"),
+    errno.EPERM: (errors.PermissionDenied, "check sysctl kernel.io_uring_disabled and the container's seccomp profile"),
+    errno.ENOSYS: (errors.SystemOutdated, "this kernel has no io_uring, or a seccomp profile hides it"),
 }
 
 REGISTER_NAPI: Table = {

@@ -33,10 +33,6 @@ class ParamsInvalid(UsageError):
     """`io_uring_params` arrived with output fields set, or with fields whose flag is missing."""
 
 
-class SetupFlagNotSupported(UsageError):
-    """A setup flag that changes the memory layout in a way this package does not handle."""
-
-
 class ArgumentOutOfRange(UsageError):
     """A number does not fit the field it is meant for."""
 
@@ -67,6 +63,14 @@ class RingAlreadyRegistered(UsageError):
 
 class RingNotRegistered(UsageError):
     """The ring has no index that it could be entered by."""
+
+
+class EntriesTooSmall(UsageError):
+    """The ring's entries have no room for what is asked of them."""
+
+
+class EntriesNotSubmitted(UsageError):
+    """Entries are queued where none may be."""
 
 
 class MachineNotSupported(UsageError):
@@ -145,6 +149,10 @@ class SignalInterrupt(SyscallError, InterruptedError):
     """EINTR: a signal arrived while waiting; nothing was lost, call again."""
 
 
+class WaitTimedOut(SyscallError, TimeoutError):
+    """ETIME: the time limit of a wait is over, and fewer completions are there than were waited for."""
+
+
 class InvalidThread(SyscallError):
     """EEXIST: with IORING_SETUP_SINGLE_ISSUER only one thread may use the ring."""
 
@@ -203,6 +211,14 @@ class RequestNotFound(SyscallError):
 
 class CancellationTimedOut(SyscallError):
     """ETIME: requests that were to be cancelled are still running."""
+
+
+class RestrictionsAlreadyRegistered(SyscallError):
+    """EBUSY from register_restrictions."""
+
+
+class RegionAlreadyRegistered(SyscallError):
+    """EBUSY from register_region."""
 
 
 class CompletionInvalid(SyscallError):

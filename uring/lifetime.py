@@ -20,7 +20,8 @@ from struct import Struct
 
 from .flags import IORING_CQE_F_MORE, IORING_POLL_UPDATE_USER_DATA, IOSQE_BUFFER_SELECT
 from .memory import keep_forever
-from .opcodes import OP
+from .opcodes import BIG, OP
+from .sqe_fields import SQE_LAYOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,9 +68,14 @@ class InFlight:
         """
         counts = self.counts
         mask = len(sqes) - 1
+        second_half = -1
         for position in range(first, end):
+            if position == second_half:
+                continue
             sqe = sqes[position & mask]
             opcode, flags, off, addr, size, user_data, buf_index, addr3 = _READ(sqe._view, sqe._offset)
+            if opcode in BIG and sqe._owner.layout is SQE_LAYOUT:
+                second_half = position + 1
             counts[user_data] = counts.get(user_data, 0) + 1
             pin = sqe._pins
             if pin is not None:

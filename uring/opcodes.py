@@ -88,6 +88,10 @@ else:
     OP = SimpleNamespace(**{op.name: op.value for op in IORING_OP})
 
 
+# Operations that take 128 bytes, in queues whose entries have two sizes as well.
+BIG = frozenset({IORING_OP.NOP128, IORING_OP.URING_CMD128})
+
+
 class IORING_REGISTER(IntEnum):  # noqa: N801 - the kernel's name
     """First argument of io_uring_register(2) after the ring."""
 

@@ -20,15 +20,18 @@ from .flags import (
     IORING_SETUP_CQE_MIXED,
     IORING_SETUP_NO_MMAP,
     IORING_SETUP_NO_SQARRAY,
+    IORING_SETUP_SQ_REWIND,
     IORING_SETUP_SQE128,
     IORING_SETUP_SQPOLL,
+    IOSQE_CQE_SKIP_SUCCESS,
 )
+from .opcodes import BIG
 from .sqe import io_uring_sqe
 from .sqe_fields import SQE128_LAYOUT, SQE_LAYOUT, USER_DATA_OFFSET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import MutableSequence
+    from collections.abc import Iterator, MutableSequence
     from typing import Any, NoReturn, Self
 
     from .structs import io_uring_params
@@ -68,6 +71,7 @@ class SubmissionQueue:
         mask: number of entries minus one.
         sqes: the entries themselves, one object for each slot.
         is_plain: whether everything queued since the last flush is a no-op that nothing else was made of.
+        rewinds: whether every submission begins at the first slot (IORING_SETUP_SQ_REWIND): there is no head and tail.
     """
 
     __slots__ = (
@@ -94,6 +98,7 @@ class SubmissionQueue:
         "is_plain",
         "layout",
         "mask",
+        "rewinds",
         "sqes",
     )
 
@@ -111,6 +116,7 @@ class SubmissionQueue:
         self.fence = machine.fence
         flags = params.flags
         self._is_polled = bool(flags & IORING_SETUP_SQPOLL)
+        self.rewinds = bool(flags & IORING_SETUP_SQ_REWIND)
         entries = params.sq_entries
         has_array = not flags & IORING_SETUP_NO_SQARRAY
         cqe_bytes = 32 if flags & IORING_SETUP_CQE32 else 16
@@ -250,6 +256,61 @@ class SubmissionQueue:
         self._slot += 1
         return sqe
 
+    def take_big(self) -> io_uring_sqe:
+        """Take two slots side by side, cleared, as one entry of 128 bytes.
+
+        Where the first would be the last slot, it becomes a silent no-op, and the first two are taken: an entry does
+        not go round the end.
+
+        Raises:
+            SubmissionQueueFull: there are not as many.
+        """
+        entries = self.mask + 1
+        vacant = entries - self.pending()
+        if self._order is not None:
+            self._order()
+        needed = 3 if self._slot == self.mask else 2
+        if vacant < needed:
+            raise SubmissionQueueFull(f"a big entry takes {needed} slots here, {vacant} are vacant; submit() first")
+        if needed == 3:
+            self.nop(0)
+            self.sqes[self.mask].flags = IOSQE_CQE_SKIP_SUCCESS
+        if self._slot == entries:
+            self._lap += entries
+            self._slot = 0
+        big = _BigSqe.over(self.sqes[self._slot], self)
+        _NOP128.pack_into(self._view, big._offset, 0)
+        self._slot += 2
+        self._end = min(entries, self._slot + vacant - needed)
+        self.is_plain = False
+        return big
+
+    def queued(self) -> Iterator[io_uring_sqe]:
+        """The entries that are taken and not visible to the kernel yet."""
+        position, end = self._flushed, self._lap + self._slot
+        while position < end:
+            sqe = self.sqes[position & self.mask]
+            yield sqe
+            position += 2 if sqe.opcode in BIG and self.layout is SQE_LAYOUT else 1
+
+    def adopt(self, other: Self) -> None:
+        """Go on where another queue stopped, which is empty."""
+        self._lap = other._lap + other._slot
+        self._slot = self._lap & self.mask
+        self._lap -= self._slot
+        self._flushed = self._lap + self._slot
+
+    def rewind(self, consumed: int) -> None:
+        """Begin at the first slot again, with what the kernel did not take of the last submission."""
+        stride = self.layout.size
+        left = self._slot - consumed
+        if left and consumed:
+            for index in range(left):
+                self.sqes[index]._pins = self.sqes[index + consumed]._pins
+            self._view[: left * stride] = bytes(self._view[consumed * stride : self._slot * stride])
+        self._slot = self._flushed = left
+        self._words[self._tail_at] = left
+
     def make_room(self) -> None:
         """Look how far the kernel has come; raise when every entry is still taken."""
         entries = self.mask + 1
@@ -273,6 +334,51 @@ class SubmissionQueue:
     def pending(self) -> int:
         """Entries the kernel has not taken yet, visible to it or not."""
         return (self._lap + self._slot - self._words[self._head_at]) & _U32
+
+
+class _BigSqe(io_uring_sqe):
+    """An entry of two slots: the queue asks the first of them for the memory to be held."""
+
+    __slots__ = ("_first",)
+
+    if TYPE_CHECKING:
+        _first: io_uring_sqe
+
+    @classmethod
+    def over(cls, first: io_uring_sqe, sq: SubmissionQueue) -> Self:
+        """The entry that begins with a slot."""
+        entry = cls.__new__(cls)
+        entry._first = first
+        entry._view, entry._offset, entry._owner = first._view, first._offset, _BigOwner(sq)
+        entry._pins = None
+        return entry
+
+    @property
+    def _pins(self) -> object:
+        return self._first._pins
+
+    @_pins.setter
+    def _pins(self, pins: object) -> None:
+        self._first._pins = pins
+
+
+class _BigOwner:
+    """Owner of an entry of two slots."""
+
+    __slots__ = ("_sq",)
+
+    layout = SQE128_LAYOUT
+
+    def __init__(self, sq: SubmissionQueue) -> None:
+        self._sq = sq
+
+    @property
+    def is_plain(self) -> bool:
+        return self._sq.is_plain
+
+    @is_plain.setter
+    def is_plain(self, value: bool) -> None:
+        self._sq.is_plain = value
 
 
 class CompletionEntries:
@@ -384,6 +490,25 @@ class CompletionQueue:
             raise IndexError(f"slot {index} of {self.mask + 1}")
         self._sq._check_mapped()
         return _new_tuple(io_uring_cqe, self._read(self._view, index * self._stride))
+
+    def oldest(self) -> io_uring_cqe | None:
+        """A copy of the oldest completion, which stays; None if there is none."""
+        if self._is_mixed:
+            while self._words[self._tail_at] != self._head:
+                at = (self._head & self.mask) * 16
+                row: tuple[Any, ...] = CQE_LAYOUT.unpack_from(self._view, at)
+                if row[2] & IORING_CQE_F_SKIP:
+                    self.advance(1)
+                    continue
+                if row[2] & IORING_CQE_F_32:
+                    row = CQE32_LAYOUT.unpack_from(self._view, at)
+                return _new_tuple(io_uring_cqe, row)
+            return None
+        if self._words[self._tail_at] == self._head:
+            return None
+        if self._order is not None:
+            self._order()
+        return _new_tuple(io_uring_cqe, self._read(self._view, (self._head & self.mask) * self._stride))
 
     def ready(self) -> int:
         """Posted completions that were not reaped; in a mixed ring, 16-byte units of them."""

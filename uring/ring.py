@@ -1,10 +1,12 @@
-"""Registrations of eventfds, busy polling and the probe, and the finished `IoUring`."""
+"""Big entries, registrations of eventfds, busy polling and the probe, and the finished `IoUring`."""
 
 from __future__ import annotations
 
 from ctypes import addressof, c_int32
 
 from . import errno_tables as tables
+from . import flags as f
+from .errors import EntriesTooSmall
 from .flags import IORING_CQ_EVENTFD_DISABLED
 from .opcodes import IORING_REGISTER as R
 from .ring_registrations import RingRegistrations
@@ -12,6 +14,7 @@ from .structs import io_uring_probe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .sqe import io_uring_sqe
     from .structs import io_uring_napi, io_uring_sync_cancel_reg
     from .zcrx import io_uring_zcrx_ifq_reg, zcrx_ctrl
 
@@ -24,6 +27,25 @@ class IoUring(RingRegistrations):
     """
 
     __slots__ = ()
+
+    def get_sqe128(self) -> io_uring_sqe:
+        """Take a vacant SQE of 128 bytes, cleared; for IORING_OP_NOP128 and IORING_OP_URING_CMD128.
+
+        In a ring with IORING_SETUP_SQE_MIXED it takes two slots (three at the queue's end), and `submit` counts them;
+        with IORING_SETUP_SQE128 every entry is one.
+
+        Raises:
+            SubmissionQueueFull: there are not as many slots; submit first.
+            EntriesTooSmall: the ring has neither flag.
+
+        Since 6.19. Source: io_uring_get_sqe128(3).
+        """
+        self._check_open()
+        if self.flags & f.IORING_SETUP_SQE128:
+            return self.get_sqe()
+        if not self.flags & f.IORING_SETUP_SQE_MIXED:
+            raise EntriesTooSmall("this ring's entries have 64 bytes; see IORING_SETUP_SQE_MIXED")
+        return self.sq.take_big()
 
     def register_eventfd(self, fd: int) -> None:
         """Signal an eventfd at every completion. Since 5.2.

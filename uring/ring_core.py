@@ -64,6 +64,7 @@ class RingCore:
         "_memory",
         "_peek_enters",
         "_registered_buffers",
+        "_shared",
         "_submit_flags",
         "cq",
         "fd",
@@ -84,7 +85,6 @@ class RingCore:
 
         Raises:
             EntriesZero, EntriesNotPowerOfTwo: before anything is asked of the kernel.
-            SetupFlagNotSupported: a flag whose memory layout is not handled here.
             ArgumentsInvalid: EINVAL; often a flag newer than the kernel.
             PermissionDenied: EPERM; see sysctl kernel.io_uring_disabled and seccomp.
             SystemOutdated: no io_uring, or a kernel older than 5.4.
@@ -146,6 +146,8 @@ class RingCore:
             lifetime.buffer_rings[fd] = groups
         self._in_flight = lifetime.InFlight(groups)
         # Slot -> what keeps the buffer in it alive.
+        # What else the kernel may read until the ring closes.
+        self._shared: list[object] = []
         self._registered_buffers: dict[int, object] = {}
         # Completions can be pending where only a system call brings them into view, and without TASKRUN_FLAG nothing
         # in the shared memory tells: polled I/O, and task work that waits until we enter the kernel.
@@ -163,6 +165,11 @@ class RingCore:
             self.sq.deinit()
             raise
 
+    @property
+    def _is_indexed(self) -> int:
+        """Whether the ring is entered by an index."""
+        return self._enter_flags & f.IORING_ENTER_REGISTERED_RING
+
     # ---- registering
 
     def _register(self, opcode: int, address: int, count: int, table: tables.Table, call: str) -> int:
@@ -176,7 +183,7 @@ class RingCore:
 
     def _register_errno(self, opcode: int, address: int, count: int) -> int:
         """Call io_uring_register(2), by the ring's index where there is one and the kernel takes it."""
-        if self._enter_flags and (self.fd < 0 or self.features & f.IORING_FEAT_REG_REG_RING):
+        if self._is_indexed and (self.fd < 0 or self.features & f.IORING_FEAT_REG_REG_RING):
             opcode |= IORING_REGISTER_USE_REGISTERED_RING
             return syscalls.io_uring_register_errno(self._enter_fd, opcode, address, count)
         return syscalls.io_uring_register_errno(self.fd, opcode, address, count)
@@ -227,7 +234,7 @@ class RingCore:
         _open_rings.discard(self)
         self.cq.deinit()
         self.sq.deinit()
-        if self._enter_flags and kind is not RingInherited:
+        if self._is_indexed and kind is not RingInherited:
             _unregister_index(enter_fd, fd)
         if fd >= 0:
             syscalls.close(fd)
@@ -352,7 +359,9 @@ class RingCore:
         if consumed < 0:
             syscalls.enter_failed(submitted, wait_nr, flags)
         sq = self.sq
-        if sq._slot > sq.mask and not self._is_polled and sq._words[sq._head_at] == (sq._lap + sq._slot) & _U32:
+        if sq.rewinds:
+            sq.rewind(consumed)
+        elif sq._slot > sq.mask and not self._is_polled and sq._words[sq._head_at] == (sq._lap + sq._slot) & _U32:
             # The lap is over and every entry vacant again. make_room() would find that out, too, but nop() gets there
             # by an exception, which takes as long as the system call.
             sq._lap += sq._slot

@@ -10,17 +10,12 @@ from .errors import (
     EntriesNotPowerOfTwo,
     EntriesZero,
     ParamsInvalid,
-    SetupFlagNotSupported,
     SystemOutdated,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .structs import io_uring_params
-
-_REFUSED = {
-    f.IORING_SETUP_SQ_REWIND: "the queue would have no head and tail",
-}
 
 
 def check_setup(entries: int, params: io_uring_params) -> None:
@@ -33,9 +28,6 @@ def check_setup(entries: int, params: io_uring_params) -> None:
     if entries > (0xFFFFFFFF if params.flags & f.IORING_SETUP_CLAMP else 0xFFFF):
         raise ArgumentOutOfRange(f"entries must be at most 32768, not {entries}; IORING_SETUP_CLAMP takes fewer")
     flags = params.flags
-    for flag, why in _REFUSED.items():
-        if flags & flag:
-            raise SetupFlagNotSupported(f"{f.IORING_SETUP(flag).name} is not supported: {why}")
     for field, flag in (("cq_entries", f.IORING_SETUP_CQSIZE), ("wq_fd", f.IORING_SETUP_ATTACH_WQ)):
         if getattr(params, field) and not flags & flag:
             raise ParamsInvalid(f"io_uring_params.{field} is set without IORING_SETUP_{f.IORING_SETUP(flag).name}")

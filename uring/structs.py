@@ -209,6 +209,86 @@ class io_uring_rsrc_update(Structure):  # noqa: N801 - the kernel's name
     _fields_ = (("offset", c_uint32), ("resv", c_uint32), ("data", c_uint64))
 
 
+class io_uring_restriction(Structure):  # noqa: N801 - the kernel's name
+    """What `IoUring.register_restrictions` allows: an IORING_RESTRICTION_* kind, and a number or flags. Since 5.10."""
+
+    # The value is register_op, sqe_op or sqe_flags, which share a byte.
+    _fields_ = (("opcode", c_uint16), ("value", c_uint8), ("resv", c_uint8), ("resv2", c_uint32 * 3))
+
+
+class io_uring_clock_register(Structure):  # noqa: N801 - the kernel's name
+    """Argument of REGISTER_CLOCK. Since 6.12."""
+
+    _fields_ = (("clockid", c_uint32), ("resv", c_uint32 * 3))
+
+
+class io_uring_getevents_arg(Structure):  # noqa: N801 - the kernel's name
+    """Argument of waiting, with IORING_ENTER_EXT_ARG. Since 5.11 (`min_wait_usec` since 6.12)."""
+
+    _fields_ = (("sigmask", c_uint64), ("sigmask_sz", c_uint32), ("min_wait_usec", c_uint32), ("ts", c_uint64))
+
+
+class io_uring_reg_wait(Structure):  # noqa: N801 - the kernel's name
+    """The same in a region that `IoUring.register_wait_reg` registers; `flags`: IORING_REG_WAIT_TS. Since 6.13."""
+
+    _fields_ = (
+        ("ts", kernel_timespec),
+        ("min_wait_usec", c_uint32),
+        ("flags", c_uint32),
+        ("sigmask", c_uint64),
+        ("sigmask_sz", c_uint32),
+        ("pad", c_uint32 * 3),
+        ("pad2", c_uint64 * 2),
+    )
+
+
+class io_uring_region_desc(Structure):  # noqa: N801 - the kernel's name
+    """A piece of memory that is shared with the kernel, in whole pages. Since 6.13."""
+
+    _fields_ = (
+        ("user_addr", c_uint64),
+        ("size", c_uint64),
+        ("flags", c_uint32),
+        ("id", c_uint32),
+        ("mmap_offset", c_uint64),
+        ("resv", c_uint64 * 4),
+    )
+
+
+class io_uring_mem_region_reg(Structure):  # noqa: N801 - the kernel's name
+    """Argument of REGISTER_MEM_REGION. Since 6.13."""
+
+    _fields_ = (("region_uptr", c_uint64), ("flags", c_uint64), ("resv", c_uint64 * 2))
+
+
+class io_uring_query_hdr(Structure):  # noqa: N801 - the kernel's name
+    """A question of REGISTER_QUERY, and what became of it. Since 6.18."""
+
+    _fields_ = (
+        ("next_entry", c_uint64),
+        ("query_data", c_uint64),
+        ("query_op", c_uint32),
+        ("size", c_uint32),
+        ("result", c_int32),
+        ("resv", c_uint32 * 3),
+    )
+
+
+class io_uring_query_opcode(Structure):  # noqa: N801 - the kernel's name
+    """What `query_opcodes` returns: how many numbers this kernel knows, and which flags. Since 6.18."""
+
+    _fields_ = (
+        ("nr_request_opcodes", c_uint32),
+        ("nr_register_opcodes", c_uint32),
+        ("feature_flags", c_uint64),
+        ("ring_setup_flags", c_uint64),
+        ("enter_flags", c_uint64),
+        ("sqe_flags", c_uint64),
+        ("nr_query_opcodes", c_uint32),
+        ("_pad", c_uint32),
+    )
+
+
 class io_uring_file_index_range(Structure):  # noqa: N801 - the kernel's name
     """Argument of REGISTER_FILE_ALLOC_RANGE."""
 

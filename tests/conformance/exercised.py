@@ -61,8 +61,8 @@ def exercised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     setup = syscalls.io_uring_setup
 
     def flush_sq(ring: Any) -> int:
-        for position in range(ring.sq.sqe_head, ring.sq.sqe_tail):
-            names.update(_names_of(ring.sq.sqes[position & ring.sq.mask]))
+        for sqe in ring.sq.queued():
+            names.update(_names_of(sqe))
         return flush(ring)
 
     def io_uring_setup(entries: int, params: uring.io_uring_params) -> int:

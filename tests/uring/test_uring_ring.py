@@ -69,12 +69,6 @@ def test_params_are_checked(field: str) -> None:
         uring.IoUring.init_params(1, params)
 
 
-def test_setup_flag_that_is_not_handled_is_refused_by_name() -> None:
-    """A memory layout this package does not know must not be mapped by it."""
-    with pytest.raises(uring.SetupFlagNotSupported, match="SQ_REWIND is not supported"):
-        uring.IoUring(1, uring.IORING_SETUP_SQ_REWIND)
-
-
 def test_unknown_setup_flag_is_the_kernels_to_refuse(ring: uring.IoUring) -> None:
     """EINVAL has its Zig name, errno, and a message with call and flags."""
     with pytest.raises(
