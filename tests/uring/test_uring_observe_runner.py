@@ -144,13 +144,23 @@ def test_only_who_is_not_done_is_killed(
 
 def test_who_is_stuck_in_the_kernel_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waited for, killed, waited for once more."""
-    seconds, calls = itertools.count(), []
-    times = {"monotonic": lambda: next(seconds) / 4, "sleep": lambda _: calls.append("sleep")}
+    seconds = itertools.count()
+    calls: list[str] = []
+    pauses: list[float] = []
+
+    def sleep(pause_s: float) -> None:
+        calls.append("sleep")
+        pauses.append(pause_s)
+
+    times = {"monotonic": lambda: next(seconds) / 5, "sleep": sleep}
     monkeypatch.setattr(runner, "time", SimpleNamespace(**times))
     monkeypatch.setattr(os, "waitpid", lambda pid, options: (0, pid * options))
     monkeypatch.setattr(os, "kill", lambda pid, number: calls.append(f"kill {pid} {signal.Signals(number).name}"))
     assert runner._waited(77, kill=True) is None
     assert [name for name, _ in itertools.groupby(calls)] == ["sleep", "kill 77 SIGKILL", "sleep"]
+    # Often at first, since most end at once.
+    assert pauses == [min(0.0005 * 2**turn, 0.05) for turn in range(len(pauses) // 2)] * 2
+    assert pauses[-2:] == [0.05, 0.05]
 
 
 @needs_ring
