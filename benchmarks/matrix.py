@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.ratios import ROOT, Cost, measured, shown
+from benchmarks.ratios import ROOT, Cost, environment, measured, shown
 from uring_matrix.guests import references
 
 CELLS, MODES = 1_500, 12
@@ -107,12 +107,10 @@ class Suite:
             *("-n", str(workers), "--matrix-out", str(self._folder / "out"), *self._modes, *more),
             *(f"--kernel={kernel}" for kernel in kernels),
         ]
-        environment = {**os.environ, "PYTHONPATH": f"{checkout}:{self._folder}"}
+        variables = {**environment(self._folder), "PYTHONPATH": f"{checkout}:{self._folder}"}
 
         def work() -> None:
-            done = subprocess.run(
-                command, cwd=self._folder, env=environment, capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(command, cwd=self._folder, env=variables, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 raise SystemExit(f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
 

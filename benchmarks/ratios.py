@@ -5,7 +5,8 @@
 A bare boot is the same QEMU command and kernel, and an init of a few bytes that powers off at once; it starts the
 kernel's image as it is, and once more, for comparison, the unpacked kernel. A cell is `uring-matrix run` with one
 kernel: cold boots the guest, first boots and saves it, warm restores it where it had collected. An edit is what
-somebody at work waits for: `pytest conformance -k timeout` in that kernel, right after a line was added to the tests.
+somebody at work waits for: `pytest conformance -k IT` in that kernel, right after a line was added to that test's file.
+Python keeps its bytecode, as it does where PYTHONDONTWRITEBYTECODE is not set.
 The peer is virtme-ng with the same suite, kernel and QEMU. Rounds alternate, so that a busy machine hurts all of them,
 and the smallest figure of each counts. The ratios are of processor time, of every process there was: that depends
 least on what else the machine does. Elapsed time is given, too.
@@ -43,6 +44,8 @@ from vm.snapshots import KIND
 ROOT = Path(__file__).resolve().parent.parent
 _DEADLINE_S = 600.0
 _SAMPLE_S = 0.2
+# The test that is edited, and its file.
+EDITED = "test_timeout_after_a_relative_time", "conformance/zig/test_timeouts.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ def main() -> None:
         "",
         "Written by `python benchmarks/ratios.py`; not edited by hand. "
         "Processor seconds are of all processes together, the best of "
-        f"{options.rounds} rounds; in brackets the elapsed seconds of that round.",
+        f"{options.rounds} rounds; in brackets the elapsed seconds of that round. "
+        "[Where the time goes](performance-phases.md).",
         "",
         *machine_lines(),
         "",
@@ -191,10 +195,17 @@ def run(arguments: Sequence[str], directory: Path, *, expression: str = "not cap
     subprocess.run(
         [sys.executable, "-m", "uring_matrix", "run", "--no-report", "--out", str(out), *arguments, *chosen],
         cwd=ROOT,
+        env=environment(directory),
         check=True,
         stdout=subprocess.DEVNULL,
     )
     shutil.rmtree(out)
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """Variables with which Python keeps its bytecode, in a directory of ours."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(directory / "bytecode")}
 
 
 def copy_of_checkout(target: Path) -> Path:
@@ -208,14 +219,14 @@ def copy_of_checkout(target: Path) -> Path:
 
 def edit_a_test(checkout: Path) -> None:
     """Add a line that no version of this file has had."""
-    with (checkout / "conformance" / "zig" / "test_timeouts.py").open("a", encoding="utf-8") as file:
+    with (checkout / EDITED[1]).open("a", encoding="utf-8") as file:
         file.write(f"# {time.time_ns()}\n")
 
 
 def run_edited(series: str, checkout: Path) -> None:
-    """The tests of the edited file, in one kernel."""
-    command = [sys.executable, "-m", "pytest", "-q", "conformance", "-k", "timeout", f"--kernel={series}"]
-    subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.DEVNULL)
+    """The edited test, in one kernel."""
+    command = [sys.executable, "-m", "pytest", "-q", "conformance", "-k", EDITED[0], f"--kernel={series}"]
+    subprocess.run(command, cwd=checkout, env=environment(checkout.parent), check=True, stdout=subprocess.DEVNULL)
 
 
 def boot_bare(machine: MachineConfig, directory: Path) -> None:
