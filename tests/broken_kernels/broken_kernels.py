@@ -22,12 +22,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from broken_verdicts import Judgement, Kind, Report, baseline_faults, judge, markdown, not_known
+from broken_verdicts import Judgement, Kind, Report, baseline_faults, is_about, judge, markdown, not_known
 from kernel_build import Builder, BuildError, missing_packages
 from kernel_changes import SOURCES, ChangeError, KernelChange, choose, read_changes
 from kernel_source import SourceError, fetch
-from kernel_trial import TrialError, run_suite
+from kernel_trial import TrialError, run_suite, suite_tests
 
+from reports.results import Status
 from vm.cache import Cache
 from vm.errors import VmError
 from vm.settings import Settings
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--source", action="append", choices=SOURCES, help="default: both")
     parser.add_argument("--kept-aside", action="store_true", help="those that are kept aside, and no others")
     parser.add_argument("--list", action="store_true", help="print the changes, and try none")
+    parser.add_argument("--untested", action="store_true", help="print those that no test is about, and try none")
     parser.add_argument("--compile-only", action="store_true", help="compile the changed files, and build no kernel")
     parser.add_argument("--out", type=Path, default=Path("matrix/broken-kernels"), metavar="DIR", help="for results")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -54,10 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = {source: _choose(source, chosen) for source in chosen.source or SOURCES}
     except ChangeError as error:
         parser.error(str(error))
-    if chosen.list:
+    if chosen.list or chosen.untested:
+        tests = suite_tests() if chosen.untested else []
         for source, changes in wanted.items():
             for change in changes:
-                print(f"{source:8} {change.area:22} {change.id}: {change.title}")
+                if not any(is_about(change, test) for test in tests):
+                    print(f"{source:8} {change.area:22} {change.id}: {change.title}")
         return 0
     if missing := missing_packages():
         print(f"to build kernels: apt install {' '.join(missing)}", file=sys.stderr)
@@ -102,6 +106,8 @@ def _try_all(source: str, changes: list[KernelChange], chosen: argparse.Namespac
         return Report.of(unpacked.package, [one for change in changes if (one := _compile(builder, change))], ())
     _say(f"{unpacked.package}: building it without a change, unless the cache has it")
     unbroken = run_suite(builder.image(None), out / UNBROKEN, options)
+    if not any(row.status is Status.PASS for row in unbroken.results):
+        raise TrialError(f"no test passes in the unbroken kernel; see {out / UNBROKEN}")
     faults = baseline_faults(unbroken)
     for line in faults:
         _say(f"without a change: {line}")

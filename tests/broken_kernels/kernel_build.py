@@ -15,21 +15,22 @@ from kernel_changes import KernelChange
 from kernel_source import Source
 
 from vm.cache import Cache
+from vm.specs import BUILD_IMAGES
 
 CONFIG = Path(__file__).with_name("kernel.config")
 KIND = "broken-kernels"
-IMAGE = "vmlinux"
+IMAGE = "bzImage"
 # What it takes, and Debian's package that has it. A path is a header.
 NEEDS = {
     "make": "make",
     "gcc": "gcc",
     "ld": "binutils",
-    "strip": "binutils",
     "flex": "flex",
     "bison": "bison",
     "bc": "bc",
     "tar": "tar",
     "xz": "xz-utils",
+    "lz4": "lz4",
     "/usr/include/gelf.h": "libelf-dev",
     "/usr/include/openssl/opensslv.h": "libssl-dev",
 }
@@ -70,7 +71,7 @@ class Builder:
 
     def __init__(self, source: Source, cache: Cache, jobs: int) -> None:
         self._source, self._cache, self._jobs = source, cache, jobs
-        self._tree = cache.folder(_BUILDS) / source.package
+        self._tree = cache.folder(_BUILDS) / source.name
         said = subprocess.run(["gcc", "--version"], check=True, capture_output=True, text=True).stdout
         self._compiler = said.splitlines()[0]
 
@@ -109,7 +110,7 @@ class Builder:
     def _build(self, change: KernelChange | None, directory: Path) -> None:
         self._make_changed(change, IMAGE)
         shutil.copyfile(self._tree / ".config", directory / "config")
-        subprocess.run(["strip", "-s", "-o", directory / IMAGE, self._tree / IMAGE], check=True)
+        shutil.copyfile(self._tree / BUILD_IMAGES["amd64"], directory / IMAGE)
 
     def _make_changed(self, change: KernelChange | None, target: str) -> None:
         self._configure()

@@ -44,6 +44,11 @@ class Source:
     directory: Path
     pristine: Path
 
+    @property
+    def name(self) -> str:
+        """For a folder: make takes what has an equals sign in it for a variable."""
+        return self.package.replace("=", "_")
+
 
 def choose_package(packages: Iterable[Package], wanted: str) -> Package:
     """Choose the newest version of a series, or of the newest series.
@@ -73,7 +78,7 @@ def fetch(wanted: str, cache: Cache, settings: Settings) -> Source:
     suites = (*catalogue.suites, *catalogue.suites_to_come)
     archive = Archive(suites, "amd64", cache, settings, PlainProgress(), optional=catalogue.suites_to_come)
     package = choose_package(archive.kernel_packages(SOURCES), wanted)
-    place = cache.folder(_FOLDER) / package.exact
+    place = cache.folder(_FOLDER) / package.exact.replace("=", "_")
     with cache.lock(_FOLDER):
         if not place.is_dir():
             _unpack(archive, package, cache, place)
