@@ -252,7 +252,45 @@ def test_socket_into_a_named_slot(ring: RingFactory, scratch: Path) -> None:
     io_uring.unregister_files()
 
 
-@pytest.mark.title("pipe into slots")
+@pytest.mark.title("pipe into named slots")
+@pytest.mark.symbols(
+    "IORING_OP_PIPE",
+    "IORING_OP_WRITE",
+    "IORING_OP_READ",
+    "IOSQE_FIXED_FILE",
+    "IORING_REGISTER_FILES",
+    "IORING_UNREGISTER_FILES",
+)
+@pytest.mark.needs("pipe-direct")
+def test_pipe_into_named_slots(ring: RingFactory) -> None:
+    """One end lies in the slot that is named, and the other one behind it."""
+    io_uring = ring(1)
+    io_uring.register_files([-1] * 4)
+    io_uring.pipe_direct(0x41, (ctypes.c_int32 * 2)(-1, -1), 0, 1)
+    assert [completion(0x41, 0)] == complete(io_uring, 1, "IORING_OP_PIPE into slots")
+    io_uring.write(0x42, 2, b"abc", 0).flags |= IOSQE_FIXED_FILE
+    assert [completion(0x42, 3)] == complete(io_uring, 1, "IORING_OP_WRITE to a slot")
+    assert [-errno.EBADF, b"abc", -errno.EBADF] == [_read(io_uring, slot) for slot in (0, 1, 3)]
+    io_uring.pipe_direct(0x43, (ctypes.c_int32 * 2)(-1, -1), 0, 3)
+    assert [completion(0x43, -errno.EINVAL)] == complete(io_uring, 1, "IORING_OP_PIPE into the last slot")
+    io_uring.unregister_files()
+
+
+@pytest.mark.title("pipe into named slots, which are told")
+@pytest.mark.symbols("IORING_OP_PIPE", "IORING_REGISTER_FILES", "IORING_UNREGISTER_FILES")
+@pytest.mark.needs("pipe-direct")
+def test_pipe_tells_named_slots(ring: RingFactory) -> None:
+    """What is written where descriptors would be told are the slots."""
+    io_uring = ring(1)
+    io_uring.register_files([-1] * 4)
+    ends = (ctypes.c_int32 * 2)(-1, -1)
+    io_uring.pipe_direct(0x44, ends, 0, 1)
+    assert [completion(0x44, 0)] == complete(io_uring, 1, "IORING_OP_PIPE into slots")
+    assert [1, 2] == list(ends), "the slots that IORING_OP_PIPE tells"
+    io_uring.unregister_files()
+
+
+@pytest.mark.title("pipe into free slots")
 @pytest.mark.symbols(
     "IORING_OP_PIPE",
     "IORING_FILE_INDEX_ALLOC",
@@ -262,27 +300,22 @@ def test_socket_into_a_named_slot(ring: RingFactory, scratch: Path) -> None:
     "IORING_REGISTER_FILES",
     "IORING_UNREGISTER_FILES",
 )
-@pytest.mark.needs("pipe-direct", "pipe-direct-alloc")
-def test_pipe_direct(ring: RingFactory) -> None:
-    """Its ends lie in the named slot and the one behind, or in free ones that are told; full is full."""
+@pytest.mark.needs("pipe-direct-alloc")
+def test_pipe_into_free_slots(ring: RingFactory) -> None:
+    """Its ends lie in slots of the kernel's choice, which are told; one free slot is not enough."""
     io_uring = ring(1)
-    io_uring.register_files([-1] * 5)
-    pipes = []
-    for user_data, slot in ((0x41, 1), (0x42, IORING_FILE_INDEX_ALLOC)):
-        ends = (ctypes.c_int32 * 2)(-1, -1)
-        io_uring.pipe_direct(user_data, ends, 0, slot)
-        assert [completion(user_data, 0)] == complete(io_uring, 1, "IORING_OP_PIPE into slots")
-        pipes.append(tuple(ends))
-    assert (1, 2) == pipes[0]
-    assert len({*pipes[1]}) == 2
-    assert {*pipes[1]} < {0, 3, 4}
-    for (_, writing), data in zip(pipes, (b"one", b"other"), strict=True):
-        io_uring.write(0x43, writing, data, 0).flags |= IOSQE_FIXED_FILE
-        assert [completion(0x43, len(data))] == complete(io_uring, 1, "IORING_OP_WRITE to a slot")
-    assert [b"one", b"other"] == [_read(io_uring, reading) for reading, _ in pipes]
+    with opened("/dev/null") as null:
+        io_uring.register_files([-1, null, -1, -1])
     ends = (ctypes.c_int32 * 2)(-1, -1)
-    io_uring.pipe_direct(0x44, ends, 0, IORING_FILE_INDEX_ALLOC)
-    assert [completion(0x44, -errno.ENFILE)] == complete(io_uring, 1, "IORING_OP_PIPE with one free slot")
+    io_uring.pipe_direct(0x45, ends, 0, IORING_FILE_INDEX_ALLOC)
+    assert [completion(0x45, 0)] == complete(io_uring, 1, "IORING_OP_PIPE into free slots")
+    reading, writing = ends
+    assert {0, 2, 3} > {reading, writing} != {reading}
+    io_uring.write(0x46, writing, b"abc", 0).flags |= IOSQE_FIXED_FILE
+    assert [completion(0x46, 3)] == complete(io_uring, 1, "IORING_OP_WRITE to a slot")
+    assert b"abc" == _read(io_uring, reading)
+    io_uring.pipe_direct(0x47, ends, 0, IORING_FILE_INDEX_ALLOC)
+    assert [completion(0x47, -errno.ENFILE)] == complete(io_uring, 1, "IORING_OP_PIPE with one free slot")
     io_uring.unregister_files()
 
 

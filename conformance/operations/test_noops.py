@@ -14,6 +14,8 @@ from conformance.support import completion, opened
 
 pytestmark = pytest.mark.group("No-ops")
 
+_FILE, _FIXED_FILE = uring.IORING_NOP_FILE, uring.IORING_NOP_FIXED_FILE
+
 
 @pytest.mark.title("no-op with a result")
 @pytest.mark.symbols("IORING_NOP_INJECT_RESULT", "IORING_OP_NOP")
@@ -27,45 +29,60 @@ def test_nop_inject_result(ring: RingFactory) -> None:
 
 
 @pytest.mark.title("no-op with a file")
-@pytest.mark.symbols("IORING_NOP_FILE", "IORING_OP_NOP")
+@pytest.mark.symbols(
+    "IORING_NOP_FILE", "IORING_NOP_FIXED_FILE", "IORING_OP_NOP", "IORING_REGISTER_FILES", "IORING_UNREGISTER_FILES"
+)
 def test_nop_file(ring: RingFactory) -> None:
-    """The descriptor is looked up: one that is closed is no file."""
+    """An open file is found by its descriptor, or in its slot."""
+    io_uring = ring(1)
+    with opened("/dev/null") as fd:
+        io_uring.register_files([-1, fd])
+        for flags, file in ((_FILE, fd), (_FILE | _FIXED_FILE, 1)):
+            sqe = io_uring.nop(0x12)
+            sqe.rw_flags, sqe.fd = flags, file
+            assert [completion(0x12, 0)] == complete(io_uring, 1, "IORING_OP_NOP with a file")
+        io_uring.unregister_files()
+
+
+@pytest.mark.title("no-op without the file that it names")
+@pytest.mark.symbols(
+    "IORING_NOP_FILE", "IORING_NOP_FIXED_FILE", "IORING_OP_NOP", "IORING_REGISTER_FILES", "IORING_UNREGISTER_FILES"
+)
+def test_nop_without_file(ring: RingFactory) -> None:
+    """A descriptor that is closed, an empty slot and one beyond the table have no file, and the no-op says so."""
     io_uring = ring(1)
     with opened("/dev/null") as fd:
         closed = os.dup(fd)
         os.close(closed)
-        for file, res in ((fd, 0), (closed, -errno.EBADF)):
-            sqe = io_uring.nop(0x12)
-            sqe.rw_flags, sqe.fd = uring.IORING_NOP_FILE, file
-            assert [completion(0x12, res)] == complete(io_uring, 1, "IORING_OP_NOP with IORING_NOP_FILE")
-
-
-@pytest.mark.title("no-op with a registered file")
-@pytest.mark.symbols(
-    "IORING_NOP_FIXED_FILE", "IORING_NOP_FILE", "IORING_OP_NOP", "IORING_REGISTER_FILES", "IORING_UNREGISTER_FILES"
-)
-def test_nop_fixed_file(ring: RingFactory) -> None:
-    """The slot is looked up: one that is empty has no file."""
-    io_uring = ring(1)
-    with opened("/dev/null") as fd:
-        io_uring.register_files([fd, -1])
-        for slot, res in ((0, 0), (1, -errno.EBADF), (2, -errno.EBADF)):
+        io_uring.register_files([-1, fd])
+        for flags, file in ((_FILE, closed), (_FILE | _FIXED_FILE, 0), (_FILE | _FIXED_FILE, 2)):
             sqe = io_uring.nop(0x13)
-            sqe.rw_flags, sqe.fd = uring.IORING_NOP_FILE | uring.IORING_NOP_FIXED_FILE, slot
-            assert [completion(0x13, res)] == complete(io_uring, 1, "IORING_OP_NOP with IORING_NOP_FIXED_FILE")
+            sqe.rw_flags, sqe.fd = flags, file
+            assert [completion(0x13, -errno.EBADF)] == complete(io_uring, 1, "IORING_OP_NOP without a file")
         io_uring.unregister_files()
 
 
 @pytest.mark.title("no-op with a registered buffer")
 @pytest.mark.symbols("IORING_NOP_FIXED_BUFFER", "IORING_OP_NOP", "IORING_REGISTER_BUFFERS", "IORING_UNREGISTER_BUFFERS")
 def test_nop_fixed_buffer(ring: RingFactory) -> None:
-    """The slot is looked up: one that does not exist has no buffer."""
+    """A buffer is found in its slot."""
+    io_uring = ring(1)
+    io_uring.register_buffers([bytearray(8), bytearray(8)])
+    sqe = io_uring.nop(0x14)
+    sqe.rw_flags, sqe.buf_index = uring.IORING_NOP_FIXED_BUFFER, 1
+    assert [completion(0x14, 0)] == complete(io_uring, 1, "IORING_OP_NOP with IORING_NOP_FIXED_BUFFER")
+    io_uring.unregister_buffers()
+
+
+@pytest.mark.title("no-op without the buffer that it names")
+@pytest.mark.symbols("IORING_NOP_FIXED_BUFFER", "IORING_OP_NOP", "IORING_REGISTER_BUFFERS", "IORING_UNREGISTER_BUFFERS")
+def test_nop_without_buffer(ring: RingFactory) -> None:
+    """A slot beyond the table has no buffer, and the no-op says so."""
     io_uring = ring(1)
     io_uring.register_buffers([bytearray(8)])
-    for slot, res in ((0, 0), (1, -errno.EFAULT)):
-        sqe = io_uring.nop(0x14)
-        sqe.rw_flags, sqe.buf_index = uring.IORING_NOP_FIXED_BUFFER, slot
-        assert [completion(0x14, res)] == complete(io_uring, 1, "IORING_OP_NOP with IORING_NOP_FIXED_BUFFER")
+    sqe = io_uring.nop(0x19)
+    sqe.rw_flags, sqe.buf_index = uring.IORING_NOP_FIXED_BUFFER, 1
+    assert [completion(0x19, -errno.EFAULT)] == complete(io_uring, 1, "IORING_OP_NOP without a buffer")
     io_uring.unregister_buffers()
 
 
