@@ -9,6 +9,7 @@ from struct import error as struct_error
 
 from . import syscalls
 from .barriers import this_machine
+from .big_sqe import BigSqe
 from .cqe import CQE32_LAYOUT, CQE_LAYOUT, CqeArray, io_uring_cqe
 from .errors import ArgumentOutOfRange, OpcodeNotSupported, RingClosed, SubmissionQueueFull, UsageError
 from .flags import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .structs import io_uring_params
 
 _U32 = 0xFFFFFFFF
+_CACHE_LINE = 64
 _NOP = Struct("=32xQ24x")
 _NOP128 = Struct("=32xQ24x64x")
 # user_data of no slot.
@@ -71,6 +73,7 @@ class SubmissionQueue:
         mask: number of entries minus one.
         sqes: the entries themselves, one object for each slot.
         is_plain: whether everything queued since the last flush is a no-op that nothing else was made of.
+        array_gap: how much further behind the completions than need be the array of indices lies.
         rewinds: whether every submission begins at the first slot (IORING_SETUP_SQ_REWIND): there is no head and tail.
     """
 
@@ -94,6 +97,7 @@ class SubmissionQueue:
         "_words",
         "_zeros",
         "array",
+        "array_gap",
         "fence",
         "is_plain",
         "layout",
@@ -121,6 +125,7 @@ class SubmissionQueue:
         has_array = not flags & IORING_SETUP_NO_SQARRAY
         cqe_bytes = 32 if flags & IORING_SETUP_CQE32 else 16
         size_bytes = params.cq_off.cqes + params.cq_entries * cqe_bytes
+        self.array_gap = params.sq_off.array - cache_line_behind_completions(params)
         if has_array:
             size_bytes = max(size_bytes, params.sq_off.array + entries * 4)
         self.layout = SQE128_LAYOUT if flags & IORING_SETUP_SQE128 else SQE_LAYOUT
@@ -278,7 +283,7 @@ class SubmissionQueue:
         if self._slot == entries:
             self._lap += entries
             self._slot = 0
-        big = _BigSqe.over(self.sqes[self._slot], self)
+        big = BigSqe.over(self.sqes[self._slot], self)
         _NOP128.pack_into(self._view, big._offset, 0)
         self._slot += 2
         self._end = min(entries, self._slot + vacant - needed)
@@ -334,51 +339,6 @@ class SubmissionQueue:
     def pending(self) -> int:
         """Entries the kernel has not taken yet, visible to it or not."""
         return (self._lap + self._slot - self._words[self._head_at]) & _U32
-
-
-class _BigSqe(io_uring_sqe):
-    """An entry of two slots: the queue asks the first of them for the memory to be held."""
-
-    __slots__ = ("_first",)
-
-    if TYPE_CHECKING:
-        _first: io_uring_sqe
-
-    @classmethod
-    def over(cls, first: io_uring_sqe, sq: SubmissionQueue) -> Self:
-        """The entry that begins with a slot."""
-        entry = cls.__new__(cls)
-        entry._first = first
-        entry._view, entry._offset, entry._owner = first._view, first._offset, _BigOwner(sq)
-        entry._pins = None
-        return entry
-
-    @property
-    def _pins(self) -> object:
-        return self._first._pins
-
-    @_pins.setter
-    def _pins(self, pins: object) -> None:
-        self._first._pins = pins
-
-
-class _BigOwner:
-    """Owner of an entry of two slots."""
-
-    __slots__ = ("_sq",)
-
-    layout = SQE128_LAYOUT
-
-    def __init__(self, sq: SubmissionQueue) -> None:
-        self._sq = sq
-
-    @property
-    def is_plain(self) -> bool:
-        return self._sq.is_plain
-
-    @is_plain.setter
-    def is_plain(self, value: bool) -> None:
-        self._sq.is_plain = value
 
 
 class CompletionEntries:
@@ -617,3 +577,9 @@ class CompletionQueue:
             rows.append(_new_tuple(io_uring_cqe, row))
         self.advance(used)
         return rows
+
+
+def cache_line_behind_completions(params: io_uring_params) -> int:
+    """Where in the rings' mapping something else can begin."""
+    end = params.cq_off.cqes + params.cq_entries * (32 if params.flags & IORING_SETUP_CQE32 else 16)
+    return int(-(-end // _CACHE_LINE) * _CACHE_LINE)

@@ -246,6 +246,7 @@ class RingCore:
         else:
             self._in_flight.abandon()
         self._registered_buffers = {}
+        self._shared = []
 
     def __enter__(self) -> Self:
         self._check_open()

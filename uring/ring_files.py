@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .flags import IORING_SETUP_SQE_MIXED
 from .memory import is_buffer_list
 from .opcodes import OP
 from .ring_paths import PathOperations
@@ -29,7 +30,12 @@ class FileOperations(PathOperations):
         return self._take(sqe, user_data)
 
     def nop128(self, user_data: int) -> io_uring_sqe:
-        """Queue a no-op of 128 bytes, in a ring with IORING_SETUP_SQE128. Since 6.19."""
+        """Queue a no-op of 128 bytes, in a ring with IORING_SETUP_SQE128 or IORING_SETUP_SQE_MIXED. Since 6.19."""
+        if self.flags & IORING_SETUP_SQE_MIXED:
+            sqe = self.sq.take_big()
+            sqe.prep_nop128()
+            sqe.user_data = user_data
+            return sqe
         sqe = self.sq.vacant()
         sqe.prep_nop128()
         return self._take(sqe, user_data)

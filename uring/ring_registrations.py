@@ -11,6 +11,7 @@ from . import lifetime, syscalls
 from .errors import EntriesNotSubmitted, FileDescriptorInvalid, RingAlreadyRegistered, RingClosed, RingNotRegistered
 from .memory import writable
 from .opcodes import IORING_REGISTER as R
+from .queues import cache_line_behind_completions
 from .ring_memory import QueueMemory
 from .ring_waits import RingWaits
 from .structs import (
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 _U32 = 0xFFFFFFFF
 _QUERY_OPCODES = 0
-_CACHE_LINE = 64
 
 
 class RingRegistrations(RingWaits):
@@ -302,9 +302,8 @@ class RingRegistrations(RingWaits):
         old_sq, old_cq, old_memory = self.sq, self.cq, self._memory
         p.flags = self.flags
         if not p.sq_off.array and not p.flags & f.IORING_SETUP_NO_SQARRAY:
-            # Kernels leave this one out of their answer (seen up to 7.3): it lies at the next cache line.
-            cqe_bytes = 32 if p.flags & f.IORING_SETUP_CQE32 else 16
-            p.sq_off.array = (p.cq_off.cqes + p.cq_entries * cqe_bytes + _CACHE_LINE - 1) & -_CACHE_LINE
+            # Kernels leave this one out of their answer (seen up to 7.3).
+            p.sq_off.array = cache_line_behind_completions(p) + self.sq.array_gap
         self._map(self.fd, p)
         self.sq.adopt(old_sq)
         self._memory = memory

@@ -7,6 +7,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -193,3 +194,11 @@ def content_of(fd: int, deadline_s: float = 0) -> bytes:
     if not select.select([fd], [], [], deadline_s)[0]:
         return b""
     return os.read(fd, 64)
+
+
+def elsewhere(call: Callable[[], object]) -> object:
+    """What a call returns in another thread, or the error of the kernel's that it raises there."""
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(call)
+    error = future.exception()
+    return error if isinstance(error, OSError) else future.result()

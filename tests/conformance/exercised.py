@@ -16,8 +16,8 @@ from uring.ring_core import RingCore
 
 # Names that are not read from requests (offsets, what completions say) are the author's word.
 _NOT_SEEN = (
-    *("IORING_CQE_F_", "IORING_OFF_", "IORING_NOTIF_USAGE_", "IO_URING_NAPI_"),
-    *("IORING_SQ_", "IORING_CQ_", "IORING_FEAT_", "IORING_ENTER_"),
+    *("IORING_CQE_F_", "IORING_OFF_", "IORING_NOTIF_USAGE_", "IO_URING_NAPI_", "IORING_REG_WAIT_"),
+    *("IORING_SQ_", "IORING_CQ_", "IORING_FEAT_"),
 )
 # What `io_uring_sqe.ioprio` means to each operation that has flags of its own there.
 _RECEIVE = ("IORING_RECV_MULTISHOT", "IORING_RECVSEND_")
@@ -46,6 +46,9 @@ _FIELDS = {
     uring.IORING_OP.TEE: ("rw_flags", ("SPLICE_F_",)),
     uring.IORING_OP.FIXED_FD_INSTALL: ("rw_flags", ("IORING_FIXED_FD_",)),
 }
+# Every wait has the one, every submission to a thread that sleeps the other.
+_ORDINARY = uring.IORING_ENTER_GETEVENTS | uring.IORING_ENTER_SQ_WAKEUP
+_RESTRICTIONS = {getattr(uring, name): name for name in dir(uring) if name.startswith("IORING_RESTRICTION_")}
 _OF_THE_KERNELS_CHOICE = {
     uring.IORING_OP.FILES_UPDATE: "off",
     **dict.fromkeys((uring.IORING_OP.SPLICE, uring.IORING_OP.TEE)),
@@ -58,7 +61,7 @@ def exercised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     names: set[str] = set()
     mode = request.getfixturevalue("mode")
     flush, register, deinit = RingCore.flush_sq, syscalls.io_uring_register_errno, RingCore.deinit
-    setup = syscalls.io_uring_setup
+    setup, real_enter = syscalls.io_uring_setup, syscalls.enter
 
     def flush_sq(ring: Any) -> int:
         for sqe in ring.sq.queued():
@@ -70,14 +73,18 @@ def exercised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         names.update(_flags(params.flags & ~mode.flags, ("IORING_SETUP_",)))
         return setup(entries, params)
 
-    def io_uring_register_errno(fd: int, opcode: int, address: int, count: int) -> int:
+    def io_uring_register_errno(fd: int, given: int, address: int, count: int) -> int:
+        opcode = given
         # Whether the kernel has what the test needs is asked with made-up numbers, too.
+        if opcode & uring.IORING_REGISTER_USE_REGISTERED_RING:
+            names.add("IORING_REGISTER_USE_REGISTERED_RING")
+            opcode &= ~uring.IORING_REGISTER_USE_REGISTERED_RING
         if opcode in list(uring.IORING_REGISTER):
             names.add(f"IORING_{uring.IORING_REGISTER(opcode).name}")
             names.update(_names_of_registration(uring.IORING_REGISTER(opcode), address, count))
         if opcode == uring.IORING_REGISTER.REGISTER_PBUF_RING:
             names.update(_flags(uring.io_uring_buf_reg.from_address(address).flags, ("IOU_PBUF_RING_",)))
-        return register(fd, opcode, address, count)
+        return register(fd, given, address, count)
 
     def close(ring: Any) -> None:
         # What the library does to close a ring is not the test's.
@@ -85,6 +92,11 @@ def exercised(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         deinit(ring)
         names.intersection_update(seen)
 
+    def enter(*words: Any) -> int:
+        names.update(_flags(getattr(words[4], "value", words[4]) & ~_ORDINARY, ("IORING_ENTER_",)))
+        return real_enter(*words)
+
+    monkeypatch.setattr(syscalls, "enter", enter)
     monkeypatch.setattr(RingCore, "flush_sq", flush_sq)
     monkeypatch.setattr(syscalls, "io_uring_setup", io_uring_setup)
     monkeypatch.setattr(syscalls, "io_uring_register_errno", io_uring_register_errno)
@@ -119,6 +131,15 @@ def _names_of_registration(opcode: uring.IORING_REGISTER, address: int, count: i
         yield from _flags(uring.io_uring_rsrc_register.from_address(address).flags, ("IORING_RSRC_REGISTER_",))
     if opcode is uring.IORING_REGISTER.REGISTER_SYNC_CANCEL:
         yield from _flags(uring.io_uring_sync_cancel_reg.from_address(address).flags, ("IORING_ASYNC_CANCEL_",))
+    if opcode is uring.IORING_REGISTER.REGISTER_RESTRICTIONS:
+        for rule in (uring.io_uring_restriction * count).from_address(address):
+            yield _RESTRICTIONS[rule.opcode]
+    if opcode is uring.IORING_REGISTER.REGISTER_MEM_REGION:
+        request = uring.structs.io_uring_mem_region_reg.from_address(address)
+        yield from _flags(request.flags, ("IORING_MEM_REGION_REG_",))
+        yield from _flags(
+            uring.io_uring_region_desc.from_address(request.region_uptr).flags, ("IORING_MEM_REGION_TYPE_",)
+        )
     if opcode is uring.IORING_REGISTER.REGISTER_CLONE_BUFFERS:
         flags = uring.io_uring_clone_buffers.from_address(address).flags
         yield from _flags(flags, ("IORING_REGISTER_SRC_", "IORING_REGISTER_DST_"))

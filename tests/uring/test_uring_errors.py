@@ -31,6 +31,7 @@ EINVAL ArgumentsInvalid
 EMFILE ProcessFdQuotaExceeded
 ENFILE SystemFdQuotaExceeded
 ENOMEM SystemResources
+EOVERFLOW ArgumentsInvalid
 EPERM PermissionDenied
 ENOSYS SystemOutdated""",
     "enter": """EAGAIN SystemResources
@@ -44,7 +45,8 @@ EINTR SignalInterrupt
 EINVAL SubmissionQueueEntryInvalid
 ENXIO RingShuttingDown
 EOPNOTSUPP OpcodeNotSupported
-EOWNERDEAD SubmissionThreadDead*""",
+EOWNERDEAD SubmissionThreadDead*
+ETIME WaitTimedOut""",
     "mmap": """EACCES AccessDenied
 EAGAIN LockedMemoryLimitExceeded
 EMFILE ProcessFdQuotaExceeded
@@ -90,7 +92,24 @@ EOPNOTSUPP OpcodeNotSupported""",
     "register_sync_msg": """EOVERFLOW CompletionQueueOvercommitted*
 EOWNERDEAD SubmissionThreadDead""",
 }
-EXPECTED["submit"] = EXPECTED["enter"]
+EXPECTED |= {
+    "register_ring_fd": "EBUSY ProcessFdQuotaExceeded\nEINVAL ArgumentsInvalid",
+    "register_personality": "EBUSY SystemResources\nEINVAL ArgumentsInvalid",
+    "register_restrictions": "EBUSY RestrictionsAlreadyRegistered\nEINVAL ArgumentsInvalid",
+    "register_iowq_aff": "EINVAL ArgumentsInvalid",
+    "register_clock": "EINVAL ArgumentsInvalid",
+    "register_region": "EBUSY RegionAlreadyRegistered\nEINVAL ArgumentsInvalid",
+    "resize_rings": "EINVAL ArgumentsInvalid\nEOVERFLOW ArgumentsInvalid",
+    "query_opcodes": """EBADF ArgumentsInvalid
+EFAULT BufferInvalid
+EINVAL ArgumentsInvalid
+ENOSYS SystemOutdated
+EOPNOTSUPP ArgumentsInvalid
+EPERM PermissionDenied""",
+}
+EXPECTED["unregister_personality"] = EXPECTED["register_personality"]
+EXPECTED["unregister_iowq_aff"] = EXPECTED["register_iowq_max_workers"] = EXPECTED["register_iowq_aff"]
+EXPECTED["submit"] = EXPECTED["submit_and_wait_timeout"] = EXPECTED["wait_cqes"] = EXPECTED["enter"]
 EXPECTED["register_files_tags"] = EXPECTED["register_files"]
 EXPECTED["register_files_update_tag"] = EXPECTED["register_files_update"]
 EXPECTED["register_buffers_tags"] = EXPECTED["register_buffers_sparse"] = EXPECTED["register_buffers"]
@@ -120,6 +139,19 @@ CALLS: dict[str, Callable[[uring.IoUring], Any]] = {
     "clone_buffers": lambda ring: ring.clone_buffers(ring),
     "clone_buffers_offset": lambda ring: ring.clone_buffers_offset(ring, 0, 0, 1, 0),
     "get_probe": lambda ring: ring.get_probe(),
+    "register_ring_fd": lambda ring: ring.register_ring_fd(),
+    "register_personality": lambda ring: ring.register_personality(),
+    "unregister_personality": lambda ring: ring.unregister_personality(1),
+    "register_restrictions": lambda ring: ring.register_restrictions([uring.io_uring_restriction()]),
+    "register_iowq_aff": lambda ring: ring.register_iowq_aff([0]),
+    "unregister_iowq_aff": lambda ring: ring.unregister_iowq_aff(),
+    "register_iowq_max_workers": lambda ring: ring.register_iowq_max_workers(1, 2),
+    "register_clock": lambda ring: ring.register_clock(1),
+    "register_region": lambda ring: ring.register_region(uring.io_uring_region_desc()),
+    "resize_rings": lambda ring: ring.resize_rings(uring.io_uring_params(sq_entries=4, cq_entries=8)),
+    "query_opcodes": lambda _: uring.query_opcodes(),
+    "submit_and_wait_timeout": lambda ring: ring.submit_and_wait_timeout(1, uring.kernel_timespec(1, 0)),
+    "wait_cqes": lambda ring: ring.wait_cqes(1, uring.kernel_timespec(1, 0)),
     "register_napi": lambda ring: ring.register_napi(uring.io_uring_napi()),
     "unregister_napi": lambda ring: ring.unregister_napi(uring.io_uring_napi()),
     "setup_buf_ring": lambda ring: uring.setup_buf_ring(ring.fd, 1, 7, uring.IOU_PBUF_RING_INC),
@@ -132,6 +164,8 @@ IN_MESSAGE = {
     "setup": "io_uring_setup",
     "enter": "io_uring_enter",
     "submit": "io_uring_enter",
+    "submit_and_wait_timeout": "io_uring_enter",
+    "wait_cqes": "io_uring_enter",
     "clone_buffers_offset": "clone_buffers",
 }
 
@@ -139,7 +173,7 @@ IN_MESSAGE = {
 def expected_of(call: str) -> dict[int, str]:
     """errno -> class name, of one call."""
     lines = EXPECTED[call].splitlines()
-    if call not in ("setup", "enter", "submit", "mmap"):
+    if call not in ("setup", "enter", "submit", "submit_and_wait_timeout", "wait_cqes", "mmap", "query_opcodes"):
         lines = REGISTER_ANY.splitlines() + lines
     pairs = (line.rstrip("*").split() for line in lines)
     return {getattr(errno, name): kind for name, kind in pairs}

@@ -44,6 +44,16 @@ C_STRUCTS = {
     "io_uring_rsrc_update2": "offset resv data tags nr resv2",
     "io_uring_clone_buffers": "src_fd flags src_off dst_off nr pad",
     "io_uring_files_update": "offset resv fds",
+    "io_uring_rsrc_update": "offset resv data",
+    "io_uring_restriction": "opcode sqe_op resv resv2",
+    "io_uring_clock_register": "clockid",
+    "io_uring_getevents_arg": "sigmask sigmask_sz min_wait_usec ts",
+    "io_uring_reg_wait": "ts min_wait_usec flags sigmask sigmask_sz pad pad2",
+    "io_uring_region_desc": "user_addr size flags id mmap_offset",
+    "io_uring_mem_region_reg": "region_uptr flags",
+    "io_uring_query_hdr": "next_entry query_data query_op size result",
+    "io_uring_query_opcode": "nr_request_opcodes nr_register_opcodes feature_flags ring_setup_flags enter_flags "
+    "sqe_flags nr_query_opcodes",
     "io_uring_file_index_range": "off len resv",
     "io_uring_probe_op": "op resv flags resv2",
     "io_uring_probe": "last_op ops_len resv resv2 ops",
@@ -95,6 +105,7 @@ def from_header(work: Path, headers: Path) -> dict[str, Any]:
     futex = (headers / "linux" / "futex.h").read_text(encoding="utf-8")
     names += sorted({*FUTEX.findall(futex)} - {"FUTEX2_SIZE_MASK"})
     lines = ["#include <stddef.h>", "#include <stdio.h>", "#include <linux/futex.h>", "#include <linux/io_uring.h>"]
+    lines.append("#include <linux/io_uring/query.h>")
     lines += ["#include <linux/openat2.h>", "int main(void) {"]
     lines.append('puts("{\\"constants\\": {");')
     lines += [
