@@ -261,10 +261,15 @@ def test_ring_incremental(ring: RingFactory) -> None:
             io_uring.recv(0xF5, other.fileno(), uring.BufferSelection(_GROUP, 0), 0)
             cqe = finish(io_uring, "IORING_OP_RECV into a part of a buffer")
             assert (0xF5, len(text), number) == (cqe.user_data, cqe.res, picked(cqe))
-            flags = _BUFFER | (uring.IORING_CQE_F_BUF_MORE if more else 0)
-            assert flags == cqe.flags & 0xFFFF & ~uring.IORING_CQE_F_SOCK_NONEMPTY
+            _expect_part(cqe, is_last=not more)
         assert b"HelloWorld!12345" == first
         assert b"next............" == second
+
+
+def _expect_part(cqe: uring.io_uring_cqe, *, is_last: bool) -> None:
+    """A completion that names a buffer, and says whether more of it will be filled."""
+    flags = _BUFFER if is_last else _BUFFER | uring.IORING_CQE_F_BUF_MORE
+    assert flags == cqe.flags & 0xFFFF & ~uring.IORING_CQE_F_SOCK_NONEMPTY
 
 
 @pytest.mark.title("buffer ring, part by part, without a small rest")
@@ -290,7 +295,7 @@ def test_ring_min_left(ring: RingFactory) -> None:
             io_uring.recv(0xFA, other.fileno(), uring.BufferSelection(_GROUP, 0), 0)
             cqe = finish(io_uring, "IORING_OP_RECV into a part of a buffer")
             assert (0xFA, len(text), number) == (cqe.user_data, cqe.res, picked(cqe))
-            assert more == bool(cqe.flags & uring.IORING_CQE_F_BUF_MORE)
+            _expect_part(cqe, is_last=not more)
         assert b"HelloWorld!....." == first
         assert b"next............" == second
 
