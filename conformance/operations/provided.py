@@ -27,3 +27,8 @@ def add(br: uring.io_uring_buf_ring, *buffers: tuple[int, bytearray]) -> None:
     for offset, (number, memory) in enumerate(buffers):
         uring.buf_ring_add(br, memory, number, uring.buf_ring_mask(br.entries), offset)
     uring.buf_ring_advance(br, len(buffers))
+
+
+def picked(cqe: uring.io_uring_cqe) -> int | None:
+    """Number of the buffer that a completion names; None where it names none, to be compared."""
+    return cqe.buffer_id() if cqe.flags & uring.IORING_CQE_F_BUFFER else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
@@ -35,6 +36,16 @@ def datagrams(host: str) -> Iterator[tuple[socket.socket, socket.socket]]:
         one.bind((host, 0))
         other.bind((host, 0))
         yield one, other
+
+
+def peer_of(fd: int) -> tuple[str, int] | None:
+    """Whom a descriptor is connected with; None if it is no connection."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            host, port = sock.getpeername()
+    except OSError:
+        return None
+    return host, port
 
 
 def received(sock: socket.socket, size_bytes: int, what: str) -> bytes:

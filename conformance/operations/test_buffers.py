@@ -12,7 +12,7 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.provided import add, buffer_ring
+from conformance.operations.provided import add, buffer_ring, picked
 from conformance.operations.support import expect_no_more, finish
 from conformance.support import completion, owned_fds
 
@@ -118,7 +118,7 @@ def test_used_up(ring: RingFactory) -> None:
             assert _USED_UP == _read(io_uring, source)
         _provide(io_uring, memory, 5)
         cqe = _read(io_uring, source)
-        assert (_SIZE, 5) == (cqe.res, cqe.buffer_id())
+        assert (_SIZE, 5) == (cqe.res, picked(cqe))
         assert b"abcdefgh" == memory
 
 
@@ -198,7 +198,7 @@ def test_ring_order(ring: RingFactory) -> None:
                 text = f"{lap} {number:6}".encode()
                 os.write(sink, text)
                 cqe = _read(io_uring, source)
-                assert (_SIZE, number) == (cqe.res, cqe.buffer_id())
+                assert (_SIZE, number) == (cqe.res, picked(cqe))
                 assert text == memory
             os.write(sink, b"x")
             assert _USED_UP == _read(io_uring, source)
@@ -218,7 +218,7 @@ def test_ring_lengths(ring: RingFactory) -> None:
         uring.buf_ring_advance(br, len(sizes))
         for number, size in enumerate(sizes):
             cqe = _read(io_uring, source, 0)
-            assert (size, number) == (cqe.res, cqe.buffer_id())
+            assert (size, number) == (cqe.res, picked(cqe))
         assert [b"..0.........", b"..12345678..", b"..9ab......."] == memories
 
 
@@ -235,7 +235,7 @@ def test_ring_mapped(ring: RingFactory) -> None:
                 text = f"{lap} {number:6}".encode()
                 os.write(sink, text)
                 cqe = _read(io_uring, source)
-                assert (_SIZE, number) == (cqe.res, cqe.buffer_id())
+                assert (_SIZE, number) == (cqe.res, picked(cqe))
                 assert text == memory
 
 
@@ -260,11 +260,16 @@ def test_ring_incremental(ring: RingFactory) -> None:
             one.send(text)
             io_uring.recv(0xF5, other.fileno(), uring.BufferSelection(_GROUP, 0), 0)
             cqe = finish(io_uring, "IORING_OP_RECV into a part of a buffer")
-            assert (0xF5, len(text), number) == (cqe.user_data, cqe.res, cqe.buffer_id())
-            flags = _BUFFER | (uring.IORING_CQE_F_BUF_MORE if more else 0)
-            assert flags == cqe.flags & 0xFFFF & ~uring.IORING_CQE_F_SOCK_NONEMPTY
+            assert (0xF5, len(text), number) == (cqe.user_data, cqe.res, picked(cqe))
+            _expect_part(cqe, is_last=not more)
         assert b"HelloWorld!12345" == first
         assert b"next............" == second
+
+
+def _expect_part(cqe: uring.io_uring_cqe, *, is_last: bool) -> None:
+    """A completion that names a buffer, and says whether more of it will be filled."""
+    flags = _BUFFER if is_last else _BUFFER | uring.IORING_CQE_F_BUF_MORE
+    assert flags == cqe.flags & 0xFFFF & ~uring.IORING_CQE_F_SOCK_NONEMPTY
 
 
 @pytest.mark.title("buffer ring, part by part, without a small rest")
@@ -289,8 +294,8 @@ def test_ring_min_left(ring: RingFactory) -> None:
             one.send(text)
             io_uring.recv(0xFA, other.fileno(), uring.BufferSelection(_GROUP, 0), 0)
             cqe = finish(io_uring, "IORING_OP_RECV into a part of a buffer")
-            assert (0xFA, len(text), number) == (cqe.user_data, cqe.res, cqe.buffer_id())
-            assert more == bool(cqe.flags & uring.IORING_CQE_F_BUF_MORE)
+            assert (0xFA, len(text), number) == (cqe.user_data, cqe.res, picked(cqe))
+            _expect_part(cqe, is_last=not more)
         assert b"HelloWorld!....." == first
         assert b"next............" == second
 
@@ -355,7 +360,7 @@ def test_ring_replaced(ring: RingFactory) -> None:
             add(br, (2, memories[1]))
             one.send(b"inside")
             cqe = finish(io_uring, "IORING_OP_RECV")
-            assert (0xF7, 6, 2) == (cqe.user_data, cqe.res, cqe.buffer_id())
+            assert (0xF7, 6, 2) == (cqe.user_data, cqe.res, picked(cqe))
             assert 0 == cqe.flags & uring.IORING_CQE_F_MORE
             assert [b"." * _SIZE, b"inside.."] == memories
 

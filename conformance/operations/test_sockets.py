@@ -16,7 +16,7 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.sockets import await_event, connection, datagrams, expect_result, fill, received
+from conformance.operations.sockets import await_event, connection, datagrams, expect_result, fill, peer_of, received
 from conformance.operations.support import expect_no_more, finish, reap
 from conformance.support import completion, listening, owned_fds, tcp_socket
 
@@ -42,6 +42,7 @@ def test_accept_flags(ring: RingFactory, loopback: str, flags: int) -> None:
         expect_result(cqe, 0xA1, cqe.res)
         fds.add(cqe.res)
         assert client.getsockname() == (address.host, address.port)
+        assert client.getsockname() == peer_of(cqe.res)
         assert len(address) == length.value
         assert bool(flags & socket.SOCK_CLOEXEC) == bool(fcntl.fcntl(cqe.res, fcntl.F_GETFD) & fcntl.FD_CLOEXEC)
         assert bool(flags & socket.SOCK_NONBLOCK) == bool(fcntl.fcntl(cqe.res, fcntl.F_GETFL) & os.O_NONBLOCK)
@@ -79,7 +80,7 @@ def test_accept_dontwait(ring: RingFactory, loopback: str) -> None:
         assert cqe.res >= 0
         expect_result(cqe, 0xA4, cqe.res)
         fds.add(cqe.res)
-        assert client.getsockname() == _peer(cqe.res)
+        assert client.getsockname() == peer_of(cqe.res)
 
 
 @pytest.mark.title("accept, polling first")
@@ -100,7 +101,7 @@ def test_accept_poll_first(ring: RingFactory, loopback: str) -> None:
                 assert cqe.res >= 0
                 expect_result(cqe, 0xA5, cqe.res)
                 fds.add(cqe.res)
-                assert client.getsockname() == _peer(cqe.res)
+                assert client.getsockname() == peer_of(cqe.res)
 
 
 @pytest.mark.title("connect where nobody listens")
@@ -150,13 +151,6 @@ def test_bind_and_listen(ring: RingFactory, loopback: str) -> None:
         io_uring.listen(0xB3, server.fileno(), 1, 0)
         assert completion(0xB3, 0) == finish(io_uring, "IORING_OP_LISTEN")
         assert 0 == client.connect_ex((host, port))
-
-
-def _peer(fd: int) -> tuple[str, int]:
-    """Whom a descriptor is connected with."""
-    with socket.socket(fileno=os.dup(fd)) as sock:
-        host, port = sock.getpeername()
-        return host, port
 
 
 # ---- making and shutting down
