@@ -260,10 +260,9 @@ class _Seen:
         found: dict[str, list[tuple[Test, Kernel, Result]]] = {}
         for row in self._results.results:
             if Qualifier.KERNEL_WARNING in row.qualifiers and (kernel := kernels.get((row.kernel, row.arch))):
-                said = (quoted[1] for line in row.evidence if (quoted := _QUOTED.match(line)))
-                found.setdefault(next(said, "a line that only its log has"), []).append(
-                    (self._tests[row.test], kernel, row)
-                )
+                said = [quoted[1] for line in row.evidence if (quoted := _QUOTED.match(line))]
+                for line in dict.fromkeys(said or ["a line that only its log has"]):
+                    found.setdefault(line, []).append((self._tests[row.test], kernel, row))
         return (Complaint(line, tuple(rows)) for line, rows in found.items())
 
     def steps(self) -> Iterable[Step]:

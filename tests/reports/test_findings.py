@@ -299,7 +299,11 @@ def test_known_issues_say_where_they_show(results: Results) -> None:
 
 def test_what_a_kernel_complains_of_is_a_finding_where_the_test_passes(results: Results) -> None:
     assert "What kernels complained of" not in of(results)
-    lines = ("read -> 5", "kernel: <4>[    3.141592] WARNING: possible circular locking dependency detected")
+    lines = (
+        "read -> 5",
+        "kernel: <4>[    3.141592] WARNING: possible circular locking dependency detected",
+        "kernel: <3>[    3.141593] BUG: KASAN: use-after-free in io_nop+0x116/0x130",
+    )
     warned = {("op-nop", "6.1"), ("op-nop", "7.1"), ("op-readv", "7.1")}
     rows = tuple(
         replace(row, qualifiers=(Qualifier.KERNEL_WARNING,), evidence=lines)
@@ -307,7 +311,9 @@ def test_what_a_kernel_complains_of_is_a_finding_where_the_test_passes(results: 
         else row
         for row in results.results
     )
-    (line,) = re.findall(r"\| .*WARNING.*", part(of(replace(results, results=rows)), "What kernels complained of"))
+    section = part(of(replace(results, results=rows)), "What kernels complained of")
+    assert "`BUG: KASAN: use-after-free in io_nop+0x116/0x130`" in section
+    (line,) = re.findall(r"\| .*WARNING.*", section)
     assert "`WARNING: possible circular locking dependency detected`" in line
     assert line.count(": pass") == 3
     assert line.endswith(" 7.1.13 |")
