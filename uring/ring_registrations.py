@@ -98,7 +98,10 @@ class RingRegistrations(RingWaits):
         if self.fd < 0:
             raise FileDescriptorInvalid(EBADF, "unregister_ring_fd: the ring has no descriptor; deinit() closes it")
         update = io_uring_rsrc_update(offset=self._enter_fd)
-        self._register(R.UNREGISTER_RING_FDS, addressof(update), 1, tables.UNREGISTER_RING_FDS, "unregister_ring_fd")
+        # By the descriptor: kernels before 6.3 do not register by an index.
+        result = syscalls.io_uring_register_errno(self.fd, R.UNREGISTER_RING_FDS, addressof(update), 1)
+        if result < 0:
+            tables.fail("unregister_ring_fd", -result, tables.UNREGISTER_RING_FDS)
         self._enter_by(self.fd, 0)
 
     def close_ring_fd(self) -> None:

@@ -272,6 +272,7 @@ def _buffer_group(io_uring: IoUring, group_id: int, buffer_size: int, buffers_co
 @pytest.mark.title("provided buffer ring")
 @pytest.mark.symbols(
     "IORING_REGISTER_PBUF_RING",
+    "IOU_PBUF_RING_INC",
     "IORING_UNREGISTER_PBUF_RING",
     "IOSQE_BUFFER_SELECT",
     "IORING_CQE_F_BUFFER",
@@ -316,6 +317,7 @@ def test_buffergroup(ring: RingFactory, loopback: str) -> None:
 @pytest.mark.title("provided buffer ring, receive until it is empty")
 @pytest.mark.symbols(
     "IORING_REGISTER_PBUF_RING",
+    "IOU_PBUF_RING_INC",
     "IORING_UNREGISTER_PBUF_RING",
     "IOSQE_BUFFER_SELECT",
     "IORING_CQE_F_BUFFER",
@@ -382,6 +384,7 @@ def test_ring_mapped_buffers_recv(ring: RingFactory, loopback: str) -> None:
     "IORING_OP_RECV",
     "IORING_CQE_F_MORE",
     "IORING_REGISTER_PBUF_RING",
+    "IOU_PBUF_RING_INC",
     "IORING_UNREGISTER_PBUF_RING",
     "IOSQE_BUFFER_SELECT",
     "IORING_CQE_F_BUFFER",

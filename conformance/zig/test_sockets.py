@@ -287,6 +287,8 @@ def test_socket(ring: RingFactory) -> None:
     "IORING_OP_URING_CMD",
     "IORING_REGISTER_PROBE",
     "IOSQE_IO_LINK",
+    "SOCKET_URING_OP_GETSOCKOPT",
+    "SOCKET_URING_OP_SETSOCKOPT",
 )
 @pytest.mark.since("6.11")
 def test_bind_listen_connect(ring: RingFactory, loopback: str) -> None:
