@@ -96,7 +96,7 @@ def settled(
     Args:
         ring: whose.
         ask: queues the question, and can do so again.
-        count: how many completions come of it, its own among them.
+        count: how many completions come of it at least, its own among them.
         what: that they are of, for the message.
 
     Returns:
@@ -114,7 +114,7 @@ def settled(
         if answer.res != -errno.ENOENT or time.monotonic() > until_s:
             break
         found.remove(answer)
-    return sorted(found + reap(ring, count - len(found), what))
+    return sorted(found + reap(ring, max(0, count - len(found)), what))
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
