@@ -67,8 +67,9 @@ def arguments(method: Callable[..., Any], name: str) -> list[Any]:
         for parameter in inspect.signature(method).parameters.values()
         if parameter.default is inspect.Parameter.empty
     ]
-    values = [VALUES.get(parameter, 1) for parameter in required]
-    return [[bytearray(4)]] if name == "register_buffers" else values
+    # What is registered is a list of buffers.
+    of_its_own = {"buffers": [bytearray(4)]} if name.startswith("register_buffers") else {}
+    return [(VALUES | of_its_own).get(parameter, 1) for parameter in required]
 
 
 @pytest.mark.parametrize("name", METHODS)
