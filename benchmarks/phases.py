@@ -21,8 +21,6 @@ from typing import Any
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 _PHASES = ("host", "bytecode", "QEMU and boot or restore", "collect", "tests")
 
 
@@ -37,10 +35,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="phases-") as name:
         checkout = ratios.copy_of_checkout(Path(name) / "checkout")
         for series in options.kernel or ["6.1", "7.3"]:
+            measured("warm", series, checkout)  # whatever has to be fetched or made is there now
             for kind in ("cold", "warm", "edit"):
-                rounds = [measured(kind, series, checkout) for _ in range(options.rounds + 2)]
-                # The first two of the warm ones save what the others restore.
-                best = min(rounds[2:], key=lambda figures: sum(figures.values()))
+                for _ in range(2 if kind == "warm" else 0):
+                    measured(kind, series, checkout)  # saves what the others restore
+                rounds = [measured(kind, series, checkout) for _ in range(options.rounds)]
+                best = min(rounds, key=lambda figures: sum(figures.values()))
                 seconds = " | ".join(f"{value:.2f} s" for value in (*best.values(), sum(best.values())))
                 print(f"| {series} | {kind} | {seconds} |", flush=True)
     print(f"\nThe load average was {os.getloadavg()[0]:.1f} at the end.")
@@ -108,6 +108,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--inside"]:
         run_inside(sys.argv[2:])
     else:
+        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
         from benchmarks import ratios
 
         main()
