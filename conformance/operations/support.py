@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 import uring
+from harness.guest.host_clock import Deadline
 from uring import kernel_timespec
 
 # How long a kernel may take to complete what completes at once: an emulated one on a busy machine needs its time.
@@ -33,7 +34,7 @@ def reap(ring: uring.IoUring, count: int, what: str, *, deadline_s: float = DEAD
         As many as were asked for, in the order of their arrival.
     """
     __tracebackhide__ = True
-    until_s = time.monotonic() + deadline_s
+    deadline = Deadline(time.monotonic() + deadline_s)
     poll = select.poll()
     poll.register(ring.fd, select.POLLIN)
     found: list[uring.io_uring_cqe] = []
@@ -42,12 +43,11 @@ def reap(ring: uring.IoUring, count: int, what: str, *, deadline_s: float = DEAD
         found += batch[: ring.copy_cqes(batch, 0)]
         if len(found) == count:
             return found
-        left_s = until_s - time.monotonic()
-        if left_s <= 0:
+        if deadline.is_over:
             pytest.fail(f"{what}: {count} completions were expected within {deadline_s} s, there are {found}")
         # Nothing wakes who waits for polled I/O, or for work that is left until the ring is entered (though poll(2)
         # tells of it when it begins): looking for completions is what brings them.
-        poll.poll(1 if ring.flags & _BROUGHT_BY_LOOKING else left_s * 1000)
+        poll.poll(1 if ring.flags & _BROUGHT_BY_LOOKING else deadline.left_s * 1000)
 
 
 def complete(ring: uring.IoUring, count: int, what: str) -> list[uring.io_uring_cqe]:

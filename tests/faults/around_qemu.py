@@ -1,6 +1,7 @@
 """The real QEMU, with something wrong for guests whose kernel is a file of a certain name.
 
-`panics` finds no init, `resets` has one that resets the machine at once, `starves` has no memory to be given.
+`panics` finds no init, `resets` has one that resets the machine at once, `starves` has no memory to be given, `crawls`
+has a disk that answers some times a second.
 """
 
 import json
@@ -11,6 +12,8 @@ from pathlib import Path
 
 # Room for QEMU itself, and for no guest.
 _ADDRESSES_SIZE = 260 << 20
+
+_REQUESTS_A_SECOND = 50
 
 
 def main() -> None:
@@ -23,6 +26,9 @@ def main() -> None:
             arguments[arguments.index("-append") + 1] += " rdinit=/nowhere init=/nowhere"
         case "resets":
             arguments[arguments.index("-initrd") + 1] = os.environ["AROUND_QEMU_INITRD"]
+        case "crawls":
+            drive = next(place for place, one in enumerate(arguments) if one.startswith("if=none,id=disk"))
+            arguments[drive] += f",throttling.iops-total={_REQUESTS_A_SECOND}"
         case "starves":
             # What it takes for itself is much more by default, and it would not get as far as the guest's memory.
             environment["MALLOC_ARENA_MAX"] = "1"

@@ -174,6 +174,18 @@ def test_no_memory_for_a_guest(options: list[str], sentence: str, around: World,
     assert around.leftovers() == []
 
 
+def test_a_disk_that_the_host_is_slow_with(around: World, copied: Callable[..., Path]) -> None:
+    """An idle guest's clock leaps meanwhile: what takes seconds is no test that did not end."""
+    test = around.place / "test_disk.py"
+    test.write_text("def test_disk(scratch_ext4):\n    (scratch_ext4 / 'file').write_text('written')\n")
+    ended = around.start(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", test.name, "--rootdir", around.place,
+        "--kernel", copied("crawls"), "--no-snapshots", "--matrix-out", "m",
+    ).end()  # fmt: skip
+    assert [(row["status"], row["attempts"]) for row in rows_of(around, "crawls")] == [("pass", [])], ended
+    assert around.leftovers() == []
+
+
 @pytest.mark.parametrize(
     ("is_noticed", "sentence"),
     [(True, "was damaged; the next run unpacks it anew"), (False, "QEMU ended with status 0")],
