@@ -33,7 +33,7 @@ FIRST, SECOND, THIRD = 0xD1, 0xD2, 0xD3
 
 @pytest.mark.title("silent success")
 @pytest.mark.symbols("IOSQE_CQE_SKIP_SUCCESS", "IORING_OP_WRITE", "IOSQE_IO_LINK", "IORING_OP_NOP")
-def test_silent_success(ring: RingFactory, scratch: Path) -> None:
+def test_silent_success_of_a_write(ring: RingFactory, scratch: Path) -> None:
     """A write that succeeds is done and not told of; what is linked behind it runs, and is."""
     io_uring = ring(8)
     with opened(scratch / "file", CREATE) as fd:
