@@ -290,7 +290,7 @@ def test_region_of_the_kernels_memory(ring: RingFactory) -> None:
 
 
 @pytest.mark.title("what the kernel knows")
-@pytest.mark.symbols("IORING_REGISTER_QUERY", "IORING_REGISTER_PROBE")
+@pytest.mark.symbols("IORING_REGISTER_QUERY", "IO_URING_QUERY_OPCODES", "IORING_REGISTER_PROBE")
 @pytest.mark.needs("query-without-ring")
 def test_answers_fit_together(ring: RingFactory) -> None:
     """Asked for everything, a kernel says what it says to the probe and when a ring is made."""
