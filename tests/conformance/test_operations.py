@@ -263,9 +263,12 @@ def test_a_changed_completion_is_noticed(case: Case, scratches: Iterator[Path]) 
     untouched = Tampering()
     runs_here(case, next(scratches), untouched)
     for change, blind in ((change_result, BLIND_TO_RESULT), (change_user_data, BLIND_TO_USER_DATA)):
-        unnoticed = {
-            number for number in range(untouched.count) if not is_red(case, next(scratches), Tampering(change, number))
-        }
+        unnoticed = set()
+        for number in range(untouched.count):
+            tampering = Tampering(change, number)
+            # How many completions there are may depend on who is faster.
+            if not is_red(case, next(scratches), tampering) and tampering.count > number:
+                unnoticed.add(number)
         assert blind.get(str(case), set()) == unnoticed, change.__name__
 
 
@@ -364,6 +367,9 @@ UNREACHED = {
     ),
     ("test_timeout_counts_completions", "assert completion(TIMEOUT, 0) in found"),
     ("test_timeout_counts_completions", "assert len(found) >= 3"),
+    # Only where the thread does not wait yet.
+    ("_woken_threads", "assert completion(WAKE, 0) == cqe"),
+    ("_woken_threads", "assert time.monotonic() < until_s, 'IORING_OP_FUTEX_WAKE wakes no thread'"),
     # Only while it repeats once more between its removal and the look.
     ("test_timeout_repeats_until_it_is_removed", "assert {more, *ends} >= set(found), what"),
 }
