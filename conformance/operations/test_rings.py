@@ -12,7 +12,7 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.sockets import datagrams
+from conformance.operations.sockets import connection
 from conformance.operations.support import elsewhere, eventually, pipe, reap
 from conformance.support import completion
 from uring import (
@@ -322,7 +322,7 @@ def test_entries_of_two_sizes(ring: RingFactory) -> None:
 def test_big_command(ring: RingFactory, loopback: str) -> None:
     """A command may be a big entry among small ones: a socket tells how much is to be received."""
     io_uring = ring(4, IORING_SETUP_SQE_MIXED)
-    with datagrams(loopback) as (sender, receiver):
+    with connection(loopback) as (sender, receiver):
         sender.send(b"hello")
         sqe = io_uring.get_sqe128()
         sqe.prep_cmd_sock(uring.IO_URING_SOCKET_OP.SIOCINQ, receiver.fileno(), 0, 0, None, 0)
