@@ -152,8 +152,8 @@ def test_wait_for_fewer_has_a_limit(ring: RingFactory) -> None:
     """Where nothing completes, the longer time ends waiting with ETIME."""
     io_uring = ring(1)
     for _ in range(TIMES):
-        with lasting("waiting with both times", at_least_ms=SHORT_MS), pytest.raises(uring.WaitTimedOut):
-            io_uring.submit_and_wait_min_timeout(2, milliseconds(SHORT_MS), 500)
+        with lasting("waiting with both times", at_least_ms=LIMIT_MS), pytest.raises(uring.WaitTimedOut):
+            io_uring.submit_and_wait_min_timeout(2, milliseconds(LIMIT_MS), 1000)
 
 
 @pytest.mark.title("waiting, signals")
