@@ -6,7 +6,7 @@ where it holds pointers, a constructor that takes Python objects and keeps them 
 
 from __future__ import annotations
 
-from ctypes import Structure, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64
+from ctypes import Structure, Union, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64
 from os import uname
 
 from .opcodes import IORING_OP
@@ -209,11 +209,15 @@ class io_uring_rsrc_update(Structure):  # noqa: N801 - the kernel's name
     _fields_ = (("offset", c_uint32), ("resv", c_uint32), ("data", c_uint64))
 
 
+class _Restricted(Union):
+    _fields_ = (("register_op", c_uint8), ("sqe_op", c_uint8), ("sqe_flags", c_uint8))
+
+
 class io_uring_restriction(Structure):  # noqa: N801 - the kernel's name
     """What `IoUring.register_restrictions` allows: an IORING_RESTRICTION_* kind, and a number or flags. Since 5.10."""
 
-    # The value is register_op, sqe_op or sqe_flags, which share a byte.
-    _fields_ = (("opcode", c_uint16), ("value", c_uint8), ("resv", c_uint8), ("resv2", c_uint32 * 3))
+    _anonymous_ = ("value",)
+    _fields_ = (("opcode", c_uint16), ("value", _Restricted), ("resv", c_uint8), ("resv2", c_uint32 * 3))
 
 
 class io_uring_clock_register(Structure):  # noqa: N801 - the kernel's name

@@ -14,6 +14,7 @@ from conformance.operations.support import complete, eventually, expect_no_more,
 from conformance.support import CREATE, completion, opened
 from uring import (
     IORING_CQE_F_32,
+    IORING_CQE_F_SKIP,
     IORING_FEAT_NODROP,
     IORING_NOP_CQE32,
     IORING_SETUP_CQE32,
@@ -142,6 +143,24 @@ def test_completions_of_two_sizes(ring: RingFactory) -> None:
         assert (completion(FIRST, 0), ()) == (small, small.big_cqe)
         assert (SECOND, 0, IORING_CQE_F_32) == large[:3]
         assert (number, ~number & 0xFFFF_FFFF_FFFF_FFFF) == large.big_cqe
+
+
+@pytest.mark.title("completions of two sizes, filler")
+@pytest.mark.symbols(
+    "IORING_CQE_F_SKIP", "IORING_CQE_F_32", "IORING_SETUP_CQE_MIXED", "IORING_NOP_CQE32", "IORING_OP_NOP"
+)
+def test_last_place_of_a_mixed_queue_is_filled(ring: RingFactory) -> None:
+    """Where one place is left at the queue's end, a large completion begins behind it, and the place says so."""
+    io_uring = ring(4, IORING_SETUP_CQE_MIXED)
+    places = len(io_uring.cq.cqes)
+    for _ in range(places - 1):
+        io_uring.nop(FIRST)
+        assert [completion(FIRST, 0)] == complete(io_uring, 1, "IORING_OP_NOP in a mixed queue")
+    _nop_with_words(io_uring, SECOND, 1, 2)
+    [large] = complete(io_uring, 1, "IORING_OP_NOP with IORING_NOP_CQE32")
+    assert (SECOND, 0, IORING_CQE_F_32, 1, 2) == tuple(large)
+    assert IORING_CQE_F_SKIP == io_uring.cq.cqes[places - 1].flags
+    assert 1 + places + 1 == io_uring.cq.head
 
 
 def _nop_with_words(io_uring: IoUring, user_data: int, first: int, second: int) -> None:

@@ -99,7 +99,7 @@ def _restricted(ring: RingFactory, *allowed: tuple[int, int]) -> IoUring:
     """A ring that may do what is listed, and be enabled."""
     io_uring = ring(4, IORING_SETUP_R_DISABLED)
     rules = [*allowed, (IORING_RESTRICTION_REGISTER_OP, uring.IORING_REGISTER.REGISTER_ENABLE_RINGS)]
-    io_uring.register_restrictions([uring.io_uring_restriction(opcode=kind, value=value) for kind, value in rules])
+    io_uring.register_restrictions([uring.io_uring_restriction(opcode=kind, sqe_op=value) for kind, value in rules])
     io_uring.enable_rings()
     return io_uring
 
@@ -186,7 +186,7 @@ def test_required_flags_are_required(ring: RingFactory) -> None:
 @pytest.mark.symbols("IORING_REGISTER_RESTRICTIONS", "IORING_RESTRICTION_SQE_OP", "IORING_SETUP_R_DISABLED")
 def test_restrictions_are_made_once(ring: RingFactory) -> None:
     """A ring that has restrictions takes no more, and one that is not disabled takes none."""
-    rules = [uring.io_uring_restriction(opcode=_NOP[0], value=_NOP[1])]
+    rules = [uring.io_uring_restriction(opcode=_NOP[0], sqe_op=_NOP[1])]
     io_uring = ring(1, IORING_SETUP_R_DISABLED)
     io_uring.register_restrictions(rules)
     with pytest.raises(uring.RestrictionsAlreadyRegistered):
@@ -290,7 +290,7 @@ def test_region_of_the_kernels_memory(ring: RingFactory) -> None:
 
 
 @pytest.mark.title("what the kernel knows")
-@pytest.mark.symbols("IORING_REGISTER_QUERY", "IORING_REGISTER_PROBE")
+@pytest.mark.symbols("IORING_REGISTER_QUERY", "IO_URING_QUERY_OPCODES", "IORING_REGISTER_PROBE")
 @pytest.mark.needs("query-without-ring")
 def test_answers_fit_together(ring: RingFactory) -> None:
     """Asked for everything, a kernel says what it says to the probe and when a ring is made."""

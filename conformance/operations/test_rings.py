@@ -12,6 +12,7 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
+from conformance.operations.sockets import connection
 from conformance.operations.support import elsewhere, eventually, pipe, reap
 from conformance.support import completion
 from uring import (
@@ -193,7 +194,7 @@ def test_size_of_the_completion_queue(ring: RingFactory) -> None:
             io_uring.nop(number)
         assert 4 == io_uring.submit_and_wait(start + 4)
     assert (16, 0) == (io_uring.cq_ready(), io_uring.cq.overflow)
-    assert list(range(16)) == sorted(io_uring.copy_cqe().user_data for _ in range(16))
+    assert [completion(number, 0) for number in range(16)] == sorted(io_uring.copy_cqe() for _ in range(16))
 
 
 @pytest.mark.title("more entries than there can be")
@@ -314,6 +315,20 @@ def test_entries_of_two_sizes(ring: RingFactory) -> None:
             io_uring.nop(4)
             assert 1 == io_uring.submit()
             assert [completion(4, 0)] == reap(io_uring, 1, "IORING_OP_NOP")
+
+
+@pytest.mark.title("socket command of 128 bytes")
+@pytest.mark.symbols("IORING_OP_URING_CMD128", "IORING_SETUP_SQE_MIXED")
+def test_big_command(ring: RingFactory, loopback: str) -> None:
+    """A command may be a big entry among small ones: a socket tells how much is to be received."""
+    io_uring = ring(4, IORING_SETUP_SQE_MIXED)
+    with connection(loopback) as (sender, receiver):
+        sender.send(b"hello")
+        sqe = io_uring.get_sqe128()
+        sqe.prep_cmd_sock(uring.IO_URING_SOCKET_OP.SIOCINQ, receiver.fileno(), 0, 0, None, 0)
+        sqe.opcode, sqe.user_data = uring.IORING_OP.URING_CMD128, FIRST
+        assert 2 == io_uring.submit()
+        assert [completion(FIRST, 5)] == reap(io_uring, 1, "IORING_OP_URING_CMD128 of a socket")
 
 
 # ---- by what it is entered

@@ -12,7 +12,7 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.support import an_hour, at_ns, milliseconds, pipe
+from conformance.operations.support import an_hour, at_ns, eventually, milliseconds, pipe
 from conformance.support import completion
 from uring import IORING_REG_WAIT_TS, IORING_SETUP_R_DISABLED, E
 
@@ -21,6 +21,8 @@ pytestmark = pytest.mark.group("Waiting")
 FIRST, SECOND = 0xA1, 0xA2
 #: Time that has to pass, and time that must not: nobody waits for the second.
 LIMIT_MS, NEVER_S = 5, 10
+#: A kernel that errs in how two times follow each other does so now and then.
+TIMES, SHORT_MS = 25, 2
 
 
 @contextmanager
@@ -136,10 +138,11 @@ def test_wait_is_over_when_all_are_there(ring: RingFactory) -> None:
 def test_wait_goes_on_where_there_is_nothing(ring: RingFactory) -> None:
     """When the shorter time is over and nothing is there, the first completion ends waiting."""
     io_uring = ring(1)
-    io_uring.timeout(FIRST, milliseconds(LIMIT_MS), 0, 0)
-    with lasting("waiting behind a shorter time", at_least_ms=LIMIT_MS):
-        assert 1 == io_uring.submit_and_wait_min_timeout(2, an_hour(), 1)
-    assert completion(FIRST, -E.TIME) == io_uring.copy_cqe()
+    for _ in range(TIMES):
+        io_uring.timeout(FIRST, milliseconds(SHORT_MS), 0, 0)
+        with lasting("waiting behind a shorter time", at_least_ms=SHORT_MS):
+            assert 1 == io_uring.submit_and_wait_min_timeout(2, an_hour(), 1)
+        assert completion(FIRST, -E.TIME) == io_uring.copy_cqe()
 
 
 @pytest.mark.title("waiting, shorter time and limit")
@@ -148,8 +151,9 @@ def test_wait_goes_on_where_there_is_nothing(ring: RingFactory) -> None:
 def test_wait_for_fewer_has_a_limit(ring: RingFactory) -> None:
     """Where nothing completes, the longer time ends waiting with ETIME."""
     io_uring = ring(1)
-    with lasting("waiting with both times", at_least_ms=LIMIT_MS), pytest.raises(uring.WaitTimedOut):
-        io_uring.submit_and_wait_min_timeout(2, milliseconds(LIMIT_MS), 1000)
+    for _ in range(TIMES):
+        with lasting("waiting with both times", at_least_ms=LIMIT_MS), pytest.raises(uring.WaitTimedOut):
+            io_uring.submit_and_wait_min_timeout(2, milliseconds(LIMIT_MS), 1000)
 
 
 @pytest.mark.title("waiting, signals")
@@ -229,9 +233,6 @@ def test_events_are_brought_without_waiting(ring: RingFactory) -> None:
         assert io_uring.peek_cqe() is None
         with open(writing, "wb", closefd=False) as end:
             end.write(b"x")
-        until_s = time.monotonic() + NEVER_S
-        while io_uring.peek_cqe() is None:
-            io_uring.get_events()
-            assert time.monotonic() < until_s, "IORING_OP_READ of a pipe that has a byte does not complete"
+        eventually(lambda: io_uring.get_events() or io_uring.peek_cqe(), "IORING_OP_READ of a pipe completes")
         assert completion(FIRST, 1) == io_uring.copy_cqe()
         assert b"x" == buffer

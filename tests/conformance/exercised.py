@@ -16,7 +16,8 @@ from uring.ring_core import RingCore
 
 # Names that are not read from requests (offsets, what completions say) are the author's word.
 _NOT_SEEN = (
-    *("IORING_CQE_F_", "IORING_OFF_", "IORING_NOTIF_USAGE_", "IO_URING_NAPI_", "IORING_REG_WAIT_"),
+    *("IORING_CQE_F_", "IORING_OFF_", "IORING_NOTIF_USAGE_", "IO_URING_NAPI_", "IO_URING_QUERY_"),
+    "IORING_REG_WAIT_",
     *("IORING_SQ_", "IORING_CQ_", "IORING_FEAT_"),
 )
 # What `io_uring_sqe.ioprio` means to each operation that has flags of its own there.

@@ -1,6 +1,7 @@
 """The suite in the oldest and the newest kernel there is, as a user runs it, held against Zig's own verdicts there."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def test_a_kernel_has_what_it_was_seen_to_have(results: Results) -> None:
 
 
 def test_every_test_asks_the_kernel_for_what_it_says(tmp_path: Path) -> None:
-    """The `symbols` of each of the 41 are the operations, flags and registrations that it uses."""
+    """The `symbols` of each are the operations, flags and registrations that it uses."""
     # A project of its own, so that the plugin travels with it.
     shutil.copy(Path(__file__).with_name("exercised.py"), tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
@@ -114,7 +115,8 @@ def test_every_test_asks_the_kernel_for_what_it_says(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (done.returncode, "42 passed" in done.stdout) == (0, True), done.stdout[-4000:] + done.stderr[-4000:]
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert int(re.findall(r"(\d+) passed", done.stdout)[-1]) > 41, done.stdout[-4000:]
 
 
 def test_a_guest_collects_no_more_than_is_to_run(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_what_each_passes(ring: uring.IoUring, passed: Passed) -> None:
     assert [(9, b"", 0), (10, b"", 7), (12, b"", 0), (18, b"", 0)] == passed
     del passed[:]
     ring.register_restrictions(
-        [uring.io_uring_restriction(opcode=1, value=2), uring.io_uring_restriction(opcode=3, value=0xF0)]
+        [uring.io_uring_restriction(opcode=1, sqe_op=2), uring.io_uring_restriction(opcode=3, sqe_flags=0xF0)]
     )
     opcode, rules, count = passed.pop()
     assert (11, 2) == (opcode, count)
