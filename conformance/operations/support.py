@@ -34,7 +34,7 @@ def reap(ring: uring.IoUring, count: int, what: str, *, deadline_s: float = DEAD
         As many as were asked for, in the order of their arrival.
     """
     __tracebackhide__ = True
-    deadline = Deadline(time.monotonic() + deadline_s)
+    deadline = Deadline(deadline_s)
     poll = select.poll()
     poll.register(ring.fd, select.POLLIN)
     found: list[uring.io_uring_cqe] = []
@@ -43,7 +43,7 @@ def reap(ring: uring.IoUring, count: int, what: str, *, deadline_s: float = DEAD
         found += batch[: ring.copy_cqes(batch, 0)]
         if len(found) == count:
             return found
-        if deadline.is_over:
+        if deadline.has_passed(os.getpid()):
             pytest.fail(f"{what}: {count} completions were expected within {deadline_s} s, there are {found}")
         # Nothing wakes who waits for polled I/O, or for work that is left until the ring is entered (though poll(2)
         # tells of it when it begins): looking for completions is what brings them.

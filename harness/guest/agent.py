@@ -35,7 +35,7 @@ import pytest
 from harness import cells, fixtures
 from harness.facts import FactsPlugin
 from harness.guest import leak_check
-from harness.guest.host_clock import Deadline, is_waited_for
+from harness.guest.host_clock import Deadline
 from harness.guest.item_loop import Port, is_good
 from harness.guest.kmsg import KernelLog
 from harness.guest.runner import Runner
@@ -336,7 +336,7 @@ class Agent(HostSettings):
                     self._keep(message["data"])
                 if is_over and runner.wire.descriptor not in ready:
                     return _ended(runner.poll()), None
-                if runner.wire.descriptor not in ready and self._is_overdue(runner, deadline):
+                if runner.wire.descriptor not in ready and deadline.has_passed(runner.process):
                     break
         except WireError as error:
             return ("died", f"the test wrote to the agent's own descriptor: {error}"), None
@@ -344,17 +344,9 @@ class Agent(HostSettings):
             return ("died", f"the process that runs the tests cannot be reached: {error}"), None
         return ("overdue", f"the test did not end within {self._soft_timeout_s:g} s of the guest's time"), None
 
-    def _is_overdue(self, runner: Runner, deadline: Deadline) -> bool:
-        """Whether the test had its time, and does not just wait for what the host does."""
-        if not deadline.is_past or deadline.is_over:
-            return deadline.is_past
-        if is_waited_for(runner.process):
-            deadline.extend(self._soft_timeout_s)
-        return deadline.is_past
-
     def _deadline(self, runner: Runner) -> Deadline:
         """The time that the test which runs has."""
-        return Deadline(runner.progress.started_s + self._soft_timeout_s, self._soft_timeout_s / 3)
+        return Deadline(self._soft_timeout_s, runner.progress.started_s)
 
     def _keep(self, report: dict[str, Any]) -> None:
         """Take in a report; what must not get lost goes to the host at once."""

@@ -9,18 +9,14 @@ import time
 from pathlib import Path
 
 _CHIP = Path("/sys/class/rtc/rtc0/since_epoch")
-# How long the host is given beside the guest's own time.
-GRACE_S = 5.0
 
 
 def host_s() -> float:
-    """The host's time in a guest that has a clock chip, in whole seconds; elsewhere that of the monotonic clock."""
-    if os.environ.get("URING_MATRIX_GUEST") == "1":
-        try:
-            return float(_CHIP.read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            pass
-    return time.monotonic()
+    """The host's time in a guest that has a clock chip, in whole seconds; else that of the monotonic clock."""
+    try:
+        return float(_CHIP.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return time.monotonic()
 
 
 def is_waited_for(process: int) -> bool:
@@ -46,38 +42,41 @@ def _text(path: Path) -> str:
 
 
 class Deadline:
-    """A time limit that is over when the guest's clock says so, and the host has had time to do its part as well."""
+    """A time limit by the guest's clock, for which waiting for the host does not count, as long as the host is given."""
 
-    def __init__(self, until_s: float, grace_s: float = GRACE_S) -> None:
+    def __init__(self, length_s: float, begun_s: float | None = None) -> None:
         """Set a limit.
 
         Args:
-            until_s: by the monotonic clock.
-            grace_s: how long the host is given from then on.
+            length_s: how long.
+            begun_s: since when, by the monotonic clock; now if None.
         """
-        self._until_s = until_s
-        self._grace_s = grace_s
-        self._since_s: float | None = None
+        self._length_s = length_s
+        self._until_s = (time.monotonic() if begun_s is None else begun_s) + length_s
+        self._host_until_s: float | None = None
 
     @property
     def left_s(self) -> float:
         """How long to wait before the next look, above 0."""
         return max(self._until_s - time.monotonic(), 0.25)
 
-    @property
-    def is_past(self) -> bool:
-        """Whether the guest's clock says that it is over."""
-        return time.monotonic() >= self._until_s
+    def has_passed(self, process: int) -> bool:
+        """Whether there is no more time, to be asked again and again.
 
-    def extend(self, seconds: float) -> None:
-        """Begin the guest's time anew; what the host was given is not given again."""
-        self._until_s = time.monotonic() + seconds
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is no more time: to be asked again and again."""
-        if not self.is_past:
+        Args:
+            process: may wait for the host. Then its time begins anew, until the host has had a third of it.
+        """
+        if time.monotonic() < self._until_s:
             return False
-        if self._since_s is None:
-            self._since_s = host_s()
-        return host_s() - self._since_s >= self._grace_s
+        if not _is_guest() or not is_waited_for(process):
+            return True
+        if self._host_until_s is None:
+            self._host_until_s = host_s() + self._length_s / 3
+        if host_s() >= self._host_until_s:
+            return True
+        self._until_s = time.monotonic() + self._length_s
+        return False
+
+
+def _is_guest() -> bool:
+    return os.environ.get("URING_MATRIX_GUEST") == "1"

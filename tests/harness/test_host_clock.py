@@ -9,6 +9,8 @@ import pytest
 from harness.guest import host_clock
 from harness.guest.host_clock import Deadline
 
+WAITING, RUNNING = 7, 8
+
 
 class Clocks:
     """A guest's clock and the host's, which a test sets."""
@@ -35,60 +37,62 @@ def clocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clocks:
     made = Clocks(tmp_path / "since_epoch")
     monkeypatch.setattr(host_clock, "_CHIP", tmp_path / "since_epoch")
     monkeypatch.setattr(host_clock.time, "monotonic", made.monotonic)
+    monkeypatch.setattr(host_clock, "is_waited_for", lambda process: process == WAITING)
     monkeypatch.setenv("URING_MATRIX_GUEST", "1")
     return made
 
 
-def test_a_clock_that_leaps_ends_nothing(clocks: Clocks) -> None:
-    """The host has had no time to answer, however far the guest's own clock has come."""
-    deadline = Deadline(clocks.guest_s + 45)
-    clocks.guest_s += 100
-    assert [False, False] == [deadline.is_over, deadline.is_over]
-    clocks.guest_s += 10_000
-    assert not deadline.is_over
+def test_who_waits_for_the_host_is_given_time_anew(clocks: Clocks) -> None:
+    """However far an idle guest's clock has come: the host has had no time to answer."""
+    deadline = Deadline(45)
+    for _ in range(100):
+        assert not deadline.has_passed(WAITING)
+        clocks.guest_s += 100
+    assert not deadline.has_passed(WAITING)
+    clocks.guest_s += 1
+    assert 44 == deadline.left_s
 
 
-def test_what_takes_long_by_both_clocks_is_over(clocks: Clocks) -> None:
-    """A guest that waits for something that never comes: the host's time goes by as well."""
-    deadline = Deadline(clocks.guest_s + 45)
+def test_the_host_is_given_a_third_of_it(clocks: Clocks) -> None:
+    """A disk that never answers is no reason to wait for ever."""
+    deadline = Deadline(45)
     clocks.host_s += 60
-    assert not deadline.is_over, "only the host's time has gone by"
     clocks.guest_s += 46
-    assert not deadline.is_over, "the host is given its time from now on"
-    clocks.host_s += 4
-    assert not deadline.is_over
-    clocks.host_s += 1
-    assert deadline.is_over
-
-
-def test_somebody_who_has_little_patience_is_not_kept_waiting(clocks: Clocks) -> None:
-    """The host is given as long as was said."""
-    short, long = Deadline(clocks.guest_s, 0.5), Deadline(clocks.guest_s, 15)
-    assert [False, False] == [short.is_over, long.is_over]
-    clocks.host_s += 1
-    assert [True, False] == [short.is_over, long.is_over]
+    assert not deadline.has_passed(WAITING), "what the host took before does not count"
     clocks.host_s += 14
-    assert long.is_over
+    clocks.guest_s += 46
+    assert not deadline.has_passed(WAITING)
+    clocks.host_s += 1
+    clocks.guest_s += 46
+    assert deadline.has_passed(WAITING)
 
 
-def test_without_a_clock_chip_the_own_clock_counts(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On this machine, and in guests that have none: their clock is the only one."""
-    for environment, chip in (("", "since_epoch"), ("1", "nothing")):
-        monkeypatch.setenv("URING_MATRIX_GUEST", environment)
-        monkeypatch.setattr(host_clock, "_CHIP", host_clock._CHIP.with_name(chip))
-        deadline = Deadline(clocks.guest_s + 1)
-        clocks.guest_s += 2
-        assert not deadline.is_over
-        clocks.guest_s += 5
-        assert deadline.is_over
+def test_who_waits_for_nobody_has_no_more_time(clocks: Clocks) -> None:
+    """At once, so that nobody waits for what hangs; and not before."""
+    deadline = Deadline(45, clocks.guest_s - 40)
+    clocks.guest_s += 4.9
+    assert not deadline.has_passed(RUNNING)
+    clocks.guest_s += 0.1
+    assert deadline.has_passed(RUNNING)
+    assert 0.25 == deadline.left_s, "who waits for what is left does not turn in a circle"
 
 
-def test_there_is_always_time_for_another_look(clocks: Clocks) -> None:
-    """Who waits for what is left does not turn in a circle."""
-    deadline = Deadline(clocks.guest_s + 1)
-    assert 1 == deadline.left_s
+def test_outside_of_guests_the_own_clock_counts(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's threads are looked at on this machine."""
+    monkeypatch.setenv("URING_MATRIX_GUEST", "")
+    deadline = Deadline(1)
     clocks.guest_s += 2
-    assert 0.25 == deadline.left_s
+    assert deadline.has_passed(WAITING)
+
+
+def test_a_guest_without_a_clock_chip_has_its_own_clock(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is then the host's as well: nothing waits for ever."""
+    monkeypatch.setattr(host_clock, "_CHIP", Path("/nothing/there"))
+    deadline = Deadline(3)
+    clocks.guest_s += 3
+    assert not deadline.has_passed(WAITING)
+    clocks.guest_s += 3
+    assert deadline.has_passed(WAITING)
 
 
 def test_who_waits_for_a_disk_or_a_port_waits_for_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,16 +113,3 @@ def test_who_waits_for_a_disk_or_a_port_waits_for_the_host(monkeypatch: pytest.M
     assert not host_clock.is_waited_for(7)
     threads["/proc/7/stack"] = "[<0>] tty_wait_until_sent+0xd7/0x200\n"
     assert host_clock.is_waited_for(7)
-
-
-def test_time_that_is_given_anew_gives_the_host_none(clocks: Clocks) -> None:
-    """However often: a disk that never answers is no reason to wait for ever."""
-    deadline = Deadline(clocks.guest_s, 5)
-    assert not deadline.is_over
-    clocks.host_s += 4
-    deadline.extend(45)
-    assert not deadline.is_past
-    clocks.guest_s += 45
-    assert (True, False) == (deadline.is_past, deadline.is_over)
-    clocks.host_s += 1
-    assert deadline.is_over
