@@ -57,15 +57,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if not hasattr(item.config.hook, "pytest_matrix_suite"):
         return  # in a guest, where nobody asks
     item.add_marker(pytest.mark.kind("operation"))
-    if item.get_closest_marker("since") is None:
-        item.add_marker(pytest.mark.since(_newest(_documented(_needs(item)))))
+    if item.get_closest_marker("since") is None and (since := _documented(_needs(item))) is not None:
+        item.add_marker(pytest.mark.since(since))
 
 
-def _documented(needs: Iterable[str]) -> list[str]:
+def _documented(needs: Iterable[str]) -> str | None:
+    """The newest of their documented first kernels; None if there is one of which nobody says."""
     from conformance.capabilities import BY_ID  # noqa: PLC0415 - guests do without
 
-    return [BY_ID[find(name).id].since or _OLDEST for name in needs]
-
-
-def _newest(versions: Iterable[str]) -> str:
-    return max(versions, key=lambda version: [int(part) for part in re.findall(r"\d+", version)], default=_OLDEST)
+    versions = [_OLDEST]
+    for name in needs:
+        since = BY_ID[find(name).id].since
+        if since is None:
+            return None
+        versions.append(since)
+    return max(versions, key=lambda version: [int(part) for part in re.findall(r"\d+", version)])

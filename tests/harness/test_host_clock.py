@@ -68,13 +68,25 @@ def test_the_host_is_given_a_third_of_it(clocks: Clocks) -> None:
 
 
 def test_who_waits_for_nobody_has_no_more_time(clocks: Clocks) -> None:
-    """At once, so that nobody waits for what hangs; and not before."""
+    """After three looks, so that nobody waits long for what hangs; and not before."""
     deadline = Deadline(45, clocks.guest_s - 40)
     clocks.guest_s += 4.9
     assert not deadline.has_passed(RUNNING)
     clocks.guest_s += 0.1
-    assert deadline.has_passed(RUNNING)
+    assert not deadline.has_passed(RUNNING), "it may have waited for the host until now"
+    clocks.guest_s += 1
+    assert not deadline.has_passed(RUNNING)
+    clocks.guest_s += 1
     assert 0.25 == deadline.left_s, "who waits for what is left does not turn in a circle"
+    assert deadline.has_passed(RUNNING)
+
+
+def test_who_goes_on_waiting_for_the_host_is_not_idle(clocks: Clocks) -> None:
+    """Between two answers of the host a program runs for a while."""
+    deadline = Deadline(45)
+    for process in (RUNNING, RUNNING, WAITING) * 4:
+        clocks.guest_s += 46
+        assert not deadline.has_passed(process)
 
 
 def test_outside_of_guests_the_own_clock_counts(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> None:
