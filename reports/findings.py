@@ -167,6 +167,14 @@ class _Seen:
         self._rows = {(row.test, row.kernel): row for row in results.results if row.mode == self._mode.id}
         judged = {row.kernel for row in results.results if row.status not in OPEN}
         self.kernels = tuple(kernel for kernel in results.kernels if kernel.id in judged)
+        # By first kernel and the kernel that has something earlier
+        self._early = {
+            (word.since, kernel.id)
+            for test in results.tests
+            for word in test.documented
+            for kernel, row in self.rows(test)
+            if _contradicts(word, kernel, row) is Direction.EARLIER
+        }
 
     def known(self, row: Result) -> tuple[KnownIssue, ...]:
         return self._issues.covering(row.key)
@@ -183,7 +191,9 @@ class _Seen:
             groups: dict[tuple[Direction, str | None, str], list[tuple[Kernel, Result]]] = {}
             for kernel, row in self.rows(test):
                 direction = _contradicts(word, kernel, row)
-                if direction is not None:
+                # What it exercises is there earlier, and is told of by itself.
+                is_told = not test.documented and (word.since, kernel.id) in self._early
+                if direction is not None and not (direction is Direction.EARLIER and is_told):
                     place = direction, self._why(test, word, kernel, row), self._hint(test, said, direction, kernel)
                     groups.setdefault(place, []).append((kernel, row))
             for (direction, why, hint), own in groups.items():

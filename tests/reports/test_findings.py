@@ -157,6 +157,22 @@ def test_the_minimum_of_a_test_is_documentation_as_well() -> None:
     assert (found.test.id, found.direction, [one.id for one in found.kernels]) == ("test_waitid", "earlier", ["6.1"])
 
 
+@pytest.mark.parametrize(("since", "kernels"), [("5.11", []), ("5.13", []), ("5.17", ["5.10"])])
+def test_what_a_test_needs_is_told_of_once(since: str, kernels: list[str], results: Results) -> None:
+    """A test is there earlier because what it exercises is: the capability's line has the evidence."""
+    (row,) = [row for row in results.results if (row.test, row.kernel) == ("op-nop", "5.10")]
+    (test,) = [test for test in results.tests if test.id == "op-nop"]
+    own = replace(test, id="test_own", kind="operation", since=since, documented=())
+    found = findings(
+        replace(
+            results,
+            tests=[*results.tests, own],
+            results=[*results.results, replace(row, test="test_own", state=None)],
+        )
+    )
+    assert [one.id for seen in found.disagreements if seen.test is own for one in seen.kernels] == kernels
+
+
 # -- all else ---------------------------------------------------------------------------------------------------------
 
 
