@@ -5,7 +5,7 @@ only as exactly as the tested kernels allow.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -222,11 +222,8 @@ def column_state(kernel: Kernel, counts: Mapping[Status, int]) -> ColumnState:
     if any(count for status, count in counts.items() if is_judged(status)):
         return ColumnState.JUDGED
     if kernel.booted or kernel.source == "host":
-        return (
-            ColumnState.UNJUDGED
-            if any(counts.get(one) for one in set(counts) - {Status.NOTRUN})
-            else (ColumnState.INTERRUPTED)
-        )
+        is_begun = any(counts.get(one) for one in set(counts) - {Status.NOTRUN})
+        return ColumnState.UNJUDGED if is_begun else ColumnState.INTERRUPTED
     if kernel.error is None:
         return ColumnState.INTERRUPTED
     return ColumnState.UNFETCHED if kernel.sha256 is None else ColumnState.UNBOOTED
@@ -237,6 +234,8 @@ class Tally:
     """How many cells of one kind a column has, by verdict."""
 
     counts: Mapping[Status, int]
+    # How many of them are known issues
+    known: int = 0
 
     @property
     def total(self) -> int:
@@ -415,13 +414,13 @@ def derive(results: Results) -> Matrix:
     kernels = sorted(results.kernels, key=kernel_order)
     names = kernel_names(kernels)
     observed = {test.id for test in results.tests if test.is_capability}
-    counts = _counts(results.results)
-    capabilities = _counts([row for row in results.results if row.test in observed] if observed else ())
+    tests = _tallies(row for row in results.results if row.test not in observed)
+    capabilities = _tallies(row for row in results.results if row.test in observed)
     columns = tuple(
-        Column(kernel, mode, names[kernel.id], Tally(counts[place] - capabilities[place]), Tally(capabilities[place]))
+        Column(kernel, mode, names[kernel.id], tests.get(place, Tally({})), capabilities.get(place, Tally({})))
         for kernel in kernels
         for mode in results.modes
-        if (place := (kernel.id, mode.id)) in counts
+        if (place := (kernel.id, mode.id)) in tests.keys() | capabilities.keys()
     )
     lines = tuple(
         Line(arch, mode)
@@ -462,12 +461,15 @@ def derive(results: Results) -> Matrix:
     )
 
 
-def _counts(rows: Collection[Result]) -> Mapping[tuple[str, str], Counter[Status]]:
+def _tallies(rows: Iterable[Result]) -> Mapping[tuple[str, str], Tally]:
     """Count verdicts by kernel and mode."""
     counts: dict[tuple[str, str], Counter[Status]] = defaultdict(Counter)
-    for (kernel_id, mode_id, status), number in Counter(map(attrgetter("kernel", "mode", "status"), rows)).items():
-        counts[kernel_id, mode_id][status] = number
-    return counts
+    known: Counter[tuple[str, str]] = Counter()
+    facts = attrgetter("kernel", "mode", "status", "qualifiers")
+    for (kernel_id, mode_id, status, qualifiers), number in Counter(map(facts, rows)).items():
+        counts[kernel_id, mode_id][status] += number
+        known[kernel_id, mode_id] += number if Qualifier.KNOWN_ISSUE in qualifiers else 0
+    return {place: Tally(found, known[place]) for place, found in counts.items()}
 
 
 def _grid(results: Results, columns: Sequence[Column]) -> dict[str, list[Cell | None]]:

@@ -337,6 +337,8 @@ def _tested(matrix: Matrix, columns: Sequence[Column], total: int) -> str:
     the_newest = "the newest kernel here" if newest is every[-1] else "the newest kernel with a verdict"
     tests = newest.tests
     found = everything if tests.passed == total else f"{tests.passed:,} of {count(tests.judged, 'test')} pass"
+    if tests.known and tests.known == tests.judged - tests.passed:
+        found = f"All {total:,} tests but {count(tests.known, 'known issue')} pass"
     rest = total - tests.judged
     unjudged = f"; {rest:,} {'has' if rest == 1 else 'have'} no verdict" if rest else ""
     if len(own) == 1:

@@ -6,6 +6,7 @@ from page import parse
 
 from reports import wording
 from reports.matrix import ColumnState, derive
+from reports.records import KnownIssue
 from reports.results import Qualifier, Results, Status, annotate
 from reports.sentences import repeated_sentence, resume_command, resume_sentence
 from reports.site import render
@@ -49,6 +50,18 @@ def test_the_headline_is_about_kernels_that_were_judged() -> None:
     worse = sample.with_cell(interrupted(), "test_nop", "6.18", status=Status.FAIL)
     assert wording.headline(derive(worse)) == "40 of 41 tests pass on Linux 6.18, the newest kernel with a verdict"
     assert [one.partition(" ")[0] for one in wording.shortfalls(derive(worse))] == ["5.10", "6.1", "6.18"]
+
+
+def test_the_headline_is_about_what_nobody_knew() -> None:
+    """Known issues are named as such; what fails beside them is counted as ever."""
+    issue = KnownIssue(tests=("test_nop",), status=("fail",), reason="It is lost.")
+    run = replace(sample.whole(), known_issues=(issue,))
+    known = sample.with_cell(run, "test_nop", "7.3", status=Status.FAIL)
+    assert wording.headline(derive(known)) == (
+        "All 41 tests but 1 known issue pass on Linux 7.3, the newest kernel here"
+    )
+    worse = sample.with_cell(known, "test_timeout_remove", "7.3", status=Status.FAIL)
+    assert wording.headline(derive(worse)) == "39 of 41 tests pass on Linux 7.3, the newest kernel here"
 
 
 def test_a_sentence_names_all_four() -> None:
