@@ -4,7 +4,8 @@ The first kernel that should pass it is the newest of those that first had what 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from harness.unsupported import unsupported
 from uring.observe import Observation, State, find
 
 pytest.register_assert_rewrite("conformance.operations.sockets", "conformance.operations.support")
+
+HOME = Path(__file__).resolve().parent
 
 # What was seen of the running kernel, by the names that tests use.
 _SEEN: dict[str, Observation] = {}
@@ -39,23 +42,42 @@ def _is_capability(name: str) -> bool:
 def needed(request: pytest.FixtureRequest) -> None:
     """End the test as unsupported on a kernel that is seen to lack what it needs.
 
-    Asked for beforehand: a kernel that ignores what it does not know would leave the test waiting. The needs of all
-    tests of a file are observed together, because a process is started for each observation.
+    Asked for beforehand: a kernel that ignores what it does not know would leave the test waiting.
     """
     needs = _needs(request.node)
     if any(name not in _SEEN for name in needs):
-        together = {name for item in request.session.items if item.path == request.path for name in _needs(item)}
-        _SEEN.update(uring.capabilities(*sorted(together - _SEEN.keys())))
+        _observe(request.session.items)
     for name in needs:
         seen = _SEEN[name]
         if seen.state in _MISSING:
             unsupported(f"{name} {_MISSING[seen.state]}", seen.evidence)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Ask a guest's kernel once, before the tests of each mode have a process of their own.
+
+    Not for what has crashed kernels: whoever needs that is charged with it.
+    """
+    if _is_in_guest(session.config):
+        _observe(session.items, lambda name: not find(name).is_risky)
+
+
+def _observe(items: Iterable[pytest.Item], is_wanted: Callable[[str], bool] = bool) -> None:
+    """See what the running kernel has of all that tests need, together: a process is started for it."""
+    own = (item for item in items if HOME in item.path.parents)
+    names = {name for item in own for name in _needs(item) if name not in _SEEN and is_wanted(name)}
+    if names:
+        _SEEN.update(uring.capabilities(*sorted(names)))
+
+
+def _is_in_guest(config: pytest.Config) -> bool:
+    return not hasattr(config.hook, "pytest_matrix_suite")
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Say which kind of test it is, and since when kernels have what it needs, unless the test itself says so."""
-    if not hasattr(item.config.hook, "pytest_matrix_suite"):
-        return  # in a guest, where nobody asks
+    if _is_in_guest(item.config):
+        return  # where nobody asks
     item.add_marker(pytest.mark.kind("operation"))
     if item.get_closest_marker("since") is None and (since := _documented(_needs(item))) is not None:
         item.add_marker(pytest.mark.since(since))
