@@ -90,12 +90,15 @@ class Payload:
     has_pass_hook: bool = False
 
     @property
-    def needs_disk(self) -> bool:
-        """Whether a test, or a conftest.py, names the fixture that wants one."""
-        return any(
-            name.endswith(".py") and path.is_file() and _DISK_FIXTURE in path.read_bytes()
+    def disk_users(self) -> tuple[str, ...]:
+        """The modules that name the fixture which wants a disk, as guests call them."""
+        return tuple(
+            name
             for name, path in self.files.items()
             if not name.startswith("harness/")
+            and name.endswith(".py")
+            and path.is_file()
+            and _DISK_FIXTURE in path.read_bytes()
         )
 
     def session(self) -> dict[str, Any]:

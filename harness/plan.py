@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 import msgspec
@@ -36,7 +36,8 @@ class GuestPlan:
     emulator: tuple[str, ...]
     accelerator: str
     environment: dict[str, str]
-    has_disk: bool
+    # Modules whose tests want a disk; guests that have one cannot be saved.
+    disk_users: tuple[str, ...] = ()
     memory_mib: int = 0
     cpus: int = 1
     parameters: tuple[str, ...] = ()
@@ -185,7 +186,7 @@ class Plan:
         return next((guest for guest in self.guests if (guest.kernel_id, guest.arch) == key), None)
 
     def _inputs(self, guest: GuestPlan, kernel: Path) -> dict[str, Any]:
-        machine = _machine(guest, kernel)
+        machine = _machine(guest, kernel, ())
         words = {cell_inputs.KERNEL: guest.sha256, cell_inputs.GUEST: cell_inputs.of_machine(machine)}
         return {
             "inputs": {**guest.inputs, **words},
@@ -194,7 +195,7 @@ class Plan:
 
     def _column(self, guest: GuestPlan, kernel: Path, paths: Sequence[str]) -> Column:
         return Column(
-            _machine(guest, kernel),
+            _machine(guest, kernel, paths),
             {
                 **self.session,
                 "files": paths,
@@ -216,7 +217,12 @@ class Plan:
         return msgspec.json.decode(text, type=cls, dec_hook=lambda kind, value: kind(value))
 
 
-def _machine(guest: GuestPlan, kernel: Path) -> MachineConfig:
+def _is_test_module(name: str) -> bool:
+    stem = PurePosixPath(name).stem
+    return stem.startswith("test_") or stem.endswith("_test")
+
+
+def _machine(guest: GuestPlan, kernel: Path, paths: Sequence[str]) -> MachineConfig:
     return MachineConfig(
         ARCHITECTURES[guest.arch],
         Emulator(guest.emulator, guest.accelerator, guest.environment),
@@ -227,7 +233,8 @@ def _machine(guest: GuestPlan, kernel: Path) -> MachineConfig:
         parameters=guest.parameters,
         gdb_port=guest.gdb_port,
         payload=guest.payload,
-        has_disk=guest.has_disk,
+        # A test module that is not asked for wants nothing; a conftest.py, say, speaks for whoever uses it.
+        has_disk=any(name in paths or not _is_test_module(name) for name in guest.disk_users),
         payload_disk=guest.payload_disk,
         vmlinux=guest.vmlinux,
     )

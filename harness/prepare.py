@@ -330,7 +330,7 @@ def _equip(
         emulator=qemu.command,
         accelerator=accel.name,
         environment=dict(qemu.environment),
-        has_disk=sent.needs_disk,
+        disk_users=sent.disk_users,
         memory_mib=shape.memory_for(
             memory_mib(runtime.initramfs) + (_MEMORY_OF_PACKAGES_MIB if packages.packages else 0)
         ),
