@@ -86,7 +86,11 @@ def test_every_symbol_exists(test: zig_index.PortedTest) -> None:
 
 
 def _is_known(symbol: str) -> bool:
-    for prefix, names in (("IORING_OP_", uring.IORING_OP), ("IORING_", uring.IORING_REGISTER)):
+    for prefix, names in (
+        ("IORING_OP_", uring.IORING_OP),
+        ("IORING_", uring.IORING_REGISTER),
+        ("SOCKET_URING_OP_", uring.IO_URING_SOCKET_OP),
+    ):
         if symbol.startswith(prefix) and symbol.removeprefix(prefix) in names.__members__:
             return True
     return isinstance(getattr(uring, symbol, None), int)

@@ -117,7 +117,7 @@ def test_the_suite_of_an_installed_package(place: Place, tmp_path: Path) -> None
 
 
 def test_our_own_command(place: Place, tmp_path: Path) -> None:
-    command = "uring-matrix run host -k 'nop or readv' --mode default --mode coop-taskrun -n 0"
+    command = "uring-matrix run host -k 'zig and (nop or readv)' --mode default --mode coop-taskrun -n 0"
     commands = check(place, tmp_path, command, 6, "uring-matrix")
     assert sum("--mode coop-taskrun" in command for command in commands) == 3
 
@@ -149,7 +149,7 @@ def test_what_wavered_is_repeated_as_often(place: Place, tmp_path: Path, monkeyp
     assert "repeat" not in steady
     monkeypatch.setenv("PYTHONPATH", str(place.root / "tests" / "inner"))
     monkeypatch.setenv("PYTEST_PLUGINS", "test_wavers")
-    command = "uring-matrix run host -k 'test_nop or readv' --repeat 4 --until-failure -n 0"
+    command = "uring-matrix run host -k 'zig and (test_nop or readv)' --repeat 4 --until-failure -n 0"
     for line in check(place, tmp_path, command, 3, "uring-matrix"):
         assert ({"--repeat=4", "--until-failure"} <= set(shlex.split(line))) == ("test_nop" in line)
         assert ("--until-failure" in line) == ("--repeat" in line)

@@ -52,7 +52,7 @@ def test_the_same_entries_give_the_same_bytes_padded_for_a_follower() -> None:
 @pytest.mark.skipif(shutil.which("cpio") is None, reason="no cpio program to read the archive with")
 def test_the_systems_cpio_reads_it_back(tmp_path: Path) -> None:
     subprocess.run(
-        ["cpio", "-id", "--quiet", "etc", "etc/*"],
+        ["cpio", "-idm", "--quiet", "etc", "etc/*"],
         input=written(ENTRIES),
         cwd=tmp_path,
         check=True,
