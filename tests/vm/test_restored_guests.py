@@ -22,9 +22,12 @@ _TIMES = {"duration_s", "started", "attempts"}
 
 
 def run(kernels: Sequence[str], out: Path, cache: Path, *options: str) -> dict[str, Any]:
-    """A run of the suite in a cache whose snapshots are its own."""
+    """A run of the suite in a cache whose snapshots are its own, without those modules that want a disk."""
     series = [f"--kernel={kernel}" for kernel in kernels]
-    return results(["uring_matrix", "run", *series, "--out", str(out), "--no-report", *options], out, cache)
+    modules = (_ROOT / "conformance/operations").glob("test_*.py")
+    ignored = [f"--ignore={path}" for path in modules if "scratch_ext4" in path.read_text(encoding="utf-8")]
+    command = ["uring_matrix", "run", *series, "--out", str(out), "--no-report", *options, "--", *ignored]
+    return results(command, out, cache)
 
 
 def results(command: Sequence[str], out: Path, cache: Path) -> dict[str, Any]:
