@@ -3,7 +3,6 @@
 The first kernel that should pass it is the newest of those that first had what it needs.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -86,6 +85,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def _documented(needs: Iterable[str]) -> str | None:
     """The newest of their documented first kernels; None if there is one of which nobody says."""
     from conformance.capabilities import BY_ID  # noqa: PLC0415 - guests do without
+    from conformance.capabilities.expectation import series_key  # noqa: PLC0415
 
     versions = [_OLDEST]
     for name in needs:
@@ -93,4 +93,4 @@ def _documented(needs: Iterable[str]) -> str | None:
         if since is None:
             return None
         versions.append(since)
-    return max(versions, key=lambda version: [int(part) for part in re.findall(r"\d+", version)])
+    return max(versions, key=series_key)

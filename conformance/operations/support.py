@@ -170,10 +170,16 @@ def an_hour() -> kernel_timespec:
 
 
 @contextmanager
-def pipe() -> Iterator[tuple[int, int]]:
-    """An empty pipe for the length of a block: the end to read from, the end to write to."""
-    ends = os.pipe()
+def pipe(content: bytes = b"", flags: int = 0) -> Iterator[tuple[int, int]]:
+    """A pipe for the length of a block: the end to read from, the end to write to.
+
+    Args:
+        content: what is in it.
+        flags: such as O_NONBLOCK.
+    """
+    ends = os.pipe2(flags)
     try:
+        os.write(ends[1], content)
         yield ends
     finally:
         for end in ends:

@@ -5,32 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 import uring
 from conformance.fixtures import RingFactory
 from conformance.operations.provided import add, buffer_ring, picked
-from conformance.operations.support import expect_no_more, finish
-from conformance.support import completion, owned_fds
+from conformance.operations.support import expect_no_more, finish, pipe
+from conformance.support import completion
 
 pytestmark = pytest.mark.group("Provided buffers")
 
 _SIZE = 8
 _GROUP = 3
 _BUFFER = uring.IORING_CQE_F_BUFFER
-
-
-@contextmanager
-def _pipe(data: bytes = b"") -> Iterator[tuple[int, int]]:
-    """The end to read from and the end to write to."""
-    with owned_fds() as fds:
-        ends = os.pipe()
-        fds.update(ends)
-        os.write(ends[1], data)
-        yield ends
 
 
 def _provide(io_uring: uring.IoUring, memory: bytearray, first: int, group: int = _GROUP) -> None:
@@ -63,7 +51,7 @@ def test_provided_buffers(ring: RingFactory) -> None:
     memory = bytearray(b"." * _SIZE * 3)
     texts = [b"first...", b"second..", b"third..."]
     _provide(io_uring, memory, 7)
-    with _pipe(b"".join(texts)) as (source, _sink):
+    with pipe(b"".join(texts)) as (source, _sink):
         numbers = []
         for text in texts:
             cqe = _read(io_uring, source)
@@ -84,7 +72,7 @@ def test_lengths(ring: RingFactory) -> None:
     io_uring = ring(1)
     memory = bytearray(b"." * _SIZE * 2)
     _provide(io_uring, memory, 0)
-    with _pipe(b"0123456789abcdef") as (source, _sink):
+    with pipe(b"0123456789abcdef") as (source, _sink):
         for size_bytes, text in ((3, b"012....."), (100, b"3456789a")):
             cqe = _read(io_uring, source, size_bytes)
             assert min(size_bytes, _SIZE) == cqe.res
@@ -98,7 +86,7 @@ def test_groups(ring: RingFactory) -> None:
     io_uring = ring(1)
     memory = bytearray(_SIZE * 2)
     _provide(io_uring, memory, 20, group=1)
-    with _pipe(b"0123456789abcdef") as (source, _sink):
+    with pipe(b"0123456789abcdef") as (source, _sink):
         assert _USED_UP == _read(io_uring, source, group=2)
         for _ in range(2):
             assert _SIZE == _read(io_uring, source, group=1).res
@@ -112,7 +100,7 @@ def test_used_up(ring: RingFactory) -> None:
     io_uring = ring(1)
     memory = bytearray(_SIZE)
     _provide(io_uring, memory, 0)
-    with _pipe(b"01234567abcdefgh") as (source, _sink):
+    with pipe(b"01234567abcdefgh") as (source, _sink):
         assert _SIZE == _read(io_uring, source).res
         for _ in range(2):
             assert _USED_UP == _read(io_uring, source)
@@ -131,7 +119,7 @@ def test_removed_buffers_are_counted(ring: RingFactory) -> None:
     for asked, removed in ((2, 2), (1, 1), (9, 2)):
         io_uring.remove_buffers(0xF2, asked, _GROUP)
         assert completion(0xF2, removed) == finish(io_uring, "IORING_OP_REMOVE_BUFFERS")
-    with _pipe(b"x") as (source, _sink):
+    with pipe(b"x") as (source, _sink):
         assert _USED_UP == _read(io_uring, source)
 
 
@@ -150,7 +138,7 @@ def test_removed_buffers_are_not_used(ring: RingFactory) -> None:
     _provide(io_uring, memory, 0)
     io_uring.remove_buffers(0xF3, 2, _GROUP)
     assert completion(0xF3, 2) == finish(io_uring, "IORING_OP_REMOVE_BUFFERS")
-    with _pipe(b"x" * _SIZE * 3) as (source, _sink):
+    with pipe(b"x" * _SIZE * 3) as (source, _sink):
         numbers = set()
         for _ in range(2):
             cqe = _read(io_uring, source)
@@ -189,7 +177,7 @@ _RING_SYMBOLS = (
 def test_ring_order(ring: RingFactory) -> None:
     """Buffers are taken in the order in which they were added, over many laps, until there is none."""
     io_uring = ring(1)
-    with buffer_ring(io_uring, _GROUP, 4) as br, _pipe() as (source, sink):
+    with buffer_ring(io_uring, _GROUP, 4) as br, pipe() as (source, sink):
         # As numbers are the user's, they need not have the order of the entries, and three do not fill a lap.
         buffers = {number: bytearray(_SIZE) for number in (900, 5, 0xFFFF)}
         for lap in range(5):
@@ -210,7 +198,7 @@ def test_ring_order(ring: RingFactory) -> None:
 def test_ring_lengths(ring: RingFactory) -> None:
     """Each buffer has a length of its own, and is filled as far as it goes."""
     io_uring = ring(1)
-    with buffer_ring(io_uring, _GROUP, 4) as br, _pipe(b"0123456789abcdef") as (source, _sink):
+    with buffer_ring(io_uring, _GROUP, 4) as br, pipe(b"0123456789abcdef") as (source, _sink):
         sizes = (1, 8, 3)
         memories = [bytearray(b"." * 12) for _ in sizes]
         for number, (memory, size) in enumerate(zip(memories, sizes, strict=True)):
@@ -227,7 +215,7 @@ def test_ring_lengths(ring: RingFactory) -> None:
 def test_ring_mapped(ring: RingFactory) -> None:
     """A ring that was mapped from the kernel works as one of the program's own, round and round."""
     io_uring = ring(1)
-    with buffer_ring(io_uring, _GROUP, 2, uring.IOU_PBUF_RING_MMAP) as br, _pipe() as (source, sink):
+    with buffer_ring(io_uring, _GROUP, 2, uring.IOU_PBUF_RING_MMAP) as br, pipe() as (source, sink):
         buffers = {number: bytearray(_SIZE) for number in (4, 3)}
         for lap in range(3):
             add(br, *buffers.items())
@@ -305,7 +293,7 @@ def test_ring_min_left(ring: RingFactory) -> None:
 def test_ring_status(ring: RingFactory) -> None:
     """The head goes on by one with each buffer that is taken, and does not go back at the end of the ring."""
     io_uring = ring(1)
-    with buffer_ring(io_uring, _GROUP, 2) as br, _pipe(bytes(6)) as (source, _sink):
+    with buffer_ring(io_uring, _GROUP, 2) as br, pipe(bytes(6)) as (source, _sink):
         memory = bytearray(1)
         for taken in range(6):
             add(br, (taken, memory))

@@ -13,7 +13,7 @@ import pytest
 
 from conformance.fixtures import RingFactory
 from conformance.operations.extents import bytes_on_disk
-from conformance.operations.support import complete
+from conformance.operations.support import complete, pipe
 from conformance.support import CREATE, completion, opened
 from uring import IORING_FSYNC_DATASYNC, IOSQE_CQE_SKIP_SUCCESS
 
@@ -77,17 +77,12 @@ def test_fsync_range(ring: RingFactory, scratch_ext4: Path) -> None:
 def test_fsync_refused(ring: RingFactory, scratch: Path) -> None:
     """A pipe cannot be synchronized, a descriptor that is closed neither, and there is one flag."""
     io_uring = ring(1)
-    reading, writing = os.pipe()
-    try:
-        with opened(scratch / "file", CREATE) as fd:
-            closed = os.dup(fd)
-            os.close(closed)
-            for other, flags, number in ((writing, 0, errno.EINVAL), (closed, 0, errno.EBADF), (fd, 2, errno.EINVAL)):
-                io_uring.fsync(0x14, other, flags)
-                assert [completion(0x14, -number)] == complete(io_uring, 1, "IORING_OP_FSYNC")
-    finally:
-        os.close(reading)
-        os.close(writing)
+    with pipe() as (_reading, writing), opened(scratch / "file", CREATE) as fd:
+        closed = os.dup(fd)
+        os.close(closed)
+        for other, flags, number in ((writing, 0, errno.EINVAL), (closed, 0, errno.EBADF), (fd, 2, errno.EINVAL)):
+            io_uring.fsync(0x14, other, flags)
+            assert [completion(0x14, -number)] == complete(io_uring, 1, "IORING_OP_FSYNC")
 
 
 @pytest.mark.title("sync_file_range")
@@ -111,15 +106,10 @@ def test_sync_file_range(ring: RingFactory, scratch_ext4: Path) -> None:
 def test_sync_file_range_refused(ring: RingFactory, scratch: Path) -> None:
     """A pipe has no ranges, and there are three flags."""
     io_uring = ring(1)
-    reading, writing = os.pipe()
-    try:
-        with opened(scratch / "file", CREATE) as fd:
-            for other, flags, number in ((writing, _SYNC_FILE_RANGE, errno.ESPIPE), (fd, 8, errno.EINVAL)):
-                io_uring.sync_file_range(0x22, other, 0, 0, flags)
-                assert [completion(0x22, -number)] == complete(io_uring, 1, "IORING_OP_SYNC_FILE_RANGE")
-    finally:
-        os.close(reading)
-        os.close(writing)
+    with pipe() as (_reading, writing), opened(scratch / "file", CREATE) as fd:
+        for other, flags, number in ((writing, _SYNC_FILE_RANGE, errno.ESPIPE), (fd, 8, errno.EINVAL)):
+            io_uring.sync_file_range(0x22, other, 0, 0, flags)
+            assert [completion(0x22, -number)] == complete(io_uring, 1, "IORING_OP_SYNC_FILE_RANGE")
 
 
 @pytest.mark.title("fallocate that keeps the size")
@@ -237,18 +227,13 @@ def test_fadvise64(ring: RingFactory, scratch_ext4: Path) -> None:
 def test_fadvise_refused(ring: RingFactory, scratch: Path) -> None:
     """A pipe takes no advice, and there is no such one as 99."""
     io_uring = ring(1)
-    reading, writing = os.pipe()
-    try:
-        with opened(scratch / "file", CREATE) as fd:
-            for other, advice, number in (
-                (reading, os.POSIX_FADV_DONTNEED, errno.ESPIPE),
-                (fd, 99, errno.EINVAL),
-            ):
-                io_uring.fadvise(0x42, other, 0, 0, advice)
-                assert [completion(0x42, -number)] == complete(io_uring, 1, "IORING_OP_FADVISE")
-    finally:
-        os.close(reading)
-        os.close(writing)
+    with pipe() as (reading, _writing), opened(scratch / "file", CREATE) as fd:
+        for other, advice, number in (
+            (reading, os.POSIX_FADV_DONTNEED, errno.ESPIPE),
+            (fd, 99, errno.EINVAL),
+        ):
+            io_uring.fadvise(0x42, other, 0, 0, advice)
+            assert [completion(0x42, -number)] == complete(io_uring, 1, "IORING_OP_FADVISE")
 
 
 @pytest.mark.title("write that appends")

@@ -10,8 +10,8 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.support import complete, reap
-from conformance.support import CREATE, completion, opened, owned_fds
+from conformance.operations.support import complete, pipe, reap
+from conformance.support import CREATE, completion, opened
 from uring import IORING_REGISTER_DST_REPLACE
 
 pytestmark = pytest.mark.group("Registered buffers")
@@ -181,9 +181,7 @@ def test_tag_of_a_buffer_in_use(ring: RingFactory) -> None:
     io_uring = ring(2)
     old, new = bytearray(b"." * 4), bytearray(b"-" * 4)
     io_uring.register_buffers_tags([old], [0xA0])
-    reading, writing = os.pipe()
-    with owned_fds() as fds:
-        fds |= {reading, writing}
+    with pipe() as (reading, writing):
         io_uring.read_fixed(0x31, reading, old, 0, 0)
         io_uring.nop(0x32)
         assert [completion(0x32, 0)] == complete(io_uring, 1, "IORING_OP_NOP behind a read that waits")
@@ -205,9 +203,7 @@ def test_buffers_unregistered_in_use(ring: RingFactory) -> None:
     io_uring = ring(2)
     buffer = bytearray(b"." * 4)
     io_uring.register_buffers([buffer])
-    reading, writing = os.pipe()
-    with owned_fds() as fds:
-        fds |= {reading, writing}
+    with pipe() as (reading, writing):
         io_uring.read_fixed(0x34, reading, buffer, 0, 0)
         io_uring.nop(0x35)
         assert [completion(0x35, 0)] == complete(io_uring, 1, "IORING_OP_NOP behind a read that waits")

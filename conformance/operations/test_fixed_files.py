@@ -13,7 +13,7 @@ import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.support import complete, reap
+from conformance.operations.support import complete, pipe, reap
 from conformance.support import completion, opened, owned_fds
 from uring import IORING_FILE_INDEX_ALLOC, IORING_REGISTER_FILES_SKIP, IOSQE_FIXED_FILE
 
@@ -82,9 +82,7 @@ def test_file_tags(ring: RingFactory, scratch: Path) -> None:
 def test_tag_of_a_file_in_use(ring: RingFactory) -> None:
     """A request that has a file reads from it, though it was replaced, and only then its tag is completed."""
     io_uring = ring(2)
-    reading, writing = os.pipe()
-    with owned_fds() as fds, opened("/dev/null") as null:
-        fds |= {reading, writing}
+    with pipe() as (reading, writing), opened("/dev/null") as null:
         io_uring.register_files_tags([reading], [0xA0])
         buffer = bytearray(4)
         io_uring.read(0x21, 0, buffer, 0).flags |= IOSQE_FIXED_FILE

@@ -5,15 +5,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.support import complete, content_of, is_open, reap
+from conformance.operations.support import complete, content_of, is_open, pipe, reap
 from conformance.support import CREATE, completion, opened, owned_fds
 from uring import IORING_CQE_BUFFER_SHIFT, IORING_CQE_F_BUFFER, IORING_CQE_F_MORE, SPLICE_F_FD_IN_FIXED
 
@@ -22,21 +20,9 @@ pytestmark = pytest.mark.group("Pipes")
 _GROUP = 5
 
 
-@contextmanager
-def _pipe(content: bytes = b"") -> Iterator[tuple[int, int]]:
-    """Both ends of a pipe that has something in it."""
-    reading, writing = os.pipe()
-    os.write(writing, content)
-    try:
-        yield reading, writing
-    finally:
-        os.close(reading)
-        os.close(writing)
-
-
 @pytest.mark.title("pipe")
 @pytest.mark.symbols("IORING_OP_PIPE")
-def test_pipe(ring: RingFactory) -> None:
+def testpipe(ring: RingFactory) -> None:
     """The first descriptor reads what is written into the second; flags hold for both."""
     io_uring = ring(1)
     for flags, is_inheritable, is_blocking in ((0, True, True), (os.O_CLOEXEC | os.O_NONBLOCK, False, False)):
@@ -70,7 +56,7 @@ def test_pipe_refused(ring: RingFactory) -> None:
 def test_tee(ring: RingFactory) -> None:
     """What is copied stays in the first pipe; no more is copied than is asked for or there."""
     io_uring = ring(1)
-    with _pipe(b"abcdef") as (source, _), _pipe() as (target, target_in):
+    with pipe(b"abcdef") as (source, _), pipe() as (target, target_in):
         for length, content in ((4, b"abcd"), (99, b"abcdef")):
             io_uring.tee(0x21, source, target_in, length, 0)
             assert [completion(0x21, len(content))] == complete(io_uring, 1, "IORING_OP_TEE")
@@ -83,7 +69,7 @@ def test_tee(ring: RingFactory) -> None:
 def test_tee_refused(ring: RingFactory, scratch: Path) -> None:
     """Both have to be pipes, and two."""
     io_uring = ring(1)
-    with opened(scratch / "file", CREATE) as file, _pipe(b"abc") as (reading, writing):
+    with opened(scratch / "file", CREATE) as file, pipe(b"abc") as (reading, writing):
         for source, target in ((file, writing), (reading, file), (reading, writing)):
             io_uring.tee(0x22, source, target, 3, 0)
             assert [completion(0x22, -errno.EINVAL)] == complete(io_uring, 1, "IORING_OP_TEE")
@@ -95,7 +81,7 @@ def test_tee_refused(ring: RingFactory, scratch: Path) -> None:
 def test_splice_offsets(ring: RingFactory, scratch: Path) -> None:
     """With an offset, a file is read or written there, and its position stays; with -1, at its position."""
     io_uring = ring(1)
-    with opened(scratch / "file", CREATE) as file, _pipe() as (reading, writing):
+    with opened(scratch / "file", CREATE) as file, pipe() as (reading, writing):
         os.write(file, b"0123456789")
         os.lseek(file, 1, os.SEEK_SET)
         for offset, content, position in ((5, b"567", 1), (-1, b"123", 4)):
@@ -117,7 +103,7 @@ def test_splice_offsets(ring: RingFactory, scratch: Path) -> None:
 def test_splice_fd_in_fixed(ring: RingFactory) -> None:
     """With SPLICE_F_FD_IN_FIXED the source is a slot, and a slot without a file is refused."""
     io_uring = ring(1)
-    with _pipe(b"abcdef") as (source, _), _pipe() as (target, target_in):
+    with pipe(b"abcdef") as (source, _), pipe() as (target, target_in):
         io_uring.register_files([target, source])
         io_uring.tee(0x33, 1, target_in, 3, SPLICE_F_FD_IN_FIXED)
         assert [completion(0x33, 3)] == complete(io_uring, 1, "IORING_OP_TEE from a slot")
@@ -135,7 +121,7 @@ def test_splice_fd_in_fixed(ring: RingFactory) -> None:
 def test_splice_refused(ring: RingFactory, scratch: Path) -> None:
     """One side has to be a pipe, which has no offsets."""
     io_uring = ring(1)
-    with opened(scratch / "file", CREATE) as file, _pipe(b"abc") as (reading, writing):
+    with opened(scratch / "file", CREATE) as file, pipe(b"abc") as (reading, writing):
         for source, source_at, target, target_at, number in (
             (file, 0, file, 8, errno.EINVAL),
             (reading, 1, file, 0, errno.ESPIPE),
@@ -227,7 +213,7 @@ def test_read_multishot_without_buffers(ring: RingFactory) -> None:
     io_uring = ring(1)
     buffers = [bytearray(8) for _ in range(2)]
     entries = _provide(io_uring, buffers)
-    with _pipe(b"0123456789abcdefgh") as (reading, _):
+    with pipe(b"0123456789abcdefgh") as (reading, _):
         io_uring.read_multishot(0x52, reading, 0, 0, _GROUP)
         assert [
             _in_buffer(0x52, 8, 0),
@@ -251,7 +237,7 @@ def test_read_multishot_refused(ring: RingFactory, scratch: Path) -> None:
     io_uring = ring(1)
     entries = _provide(io_uring, [bytearray(8)])
     (scratch / "file").write_bytes(b"abc")
-    with opened(scratch / "file") as file, _pipe(b"abc") as (reading, _):
+    with opened(scratch / "file") as file, pipe(b"abc") as (reading, _):
         for fd, length, number in ((file, 0, errno.EBADFD), (reading, 2, errno.EINVAL)):
             io_uring.read_multishot(0x53, fd, length, 0, _GROUP)
             assert [completion(0x53, -number)] == complete(io_uring, 1, "IORING_OP_READ_MULTISHOT")

@@ -7,29 +7,18 @@ import fcntl
 import os
 import select
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 import uring
 from conformance.fixtures import RingFactory
-from conformance.operations.support import expect_no_more, finish, reap
-from conformance.support import completion, owned_fds
+from conformance.operations.support import expect_no_more, finish, pipe, reap
+from conformance.support import completion
 
 pytestmark = pytest.mark.group("Polls")
 
 _EPOLLEXCLUSIVE = 1 << 28
 _MORE = uring.IORING_CQE_F_MORE
-
-
-@contextmanager
-def _pipe() -> Iterator[tuple[int, int]]:
-    """The end to read from and the end to write to, both of them not blocking."""
-    with owned_fds() as fds:
-        ends = os.pipe2(os.O_NONBLOCK)
-        fds.update(ends)
-        yield ends
 
 
 @pytest.mark.title("poll, events that are there already")
@@ -54,7 +43,7 @@ def test_poll_ready(ring: RingFactory) -> None:
 def test_poll_waits_for_data(ring: RingFactory) -> None:
     """Nothing is reported before the event, and other events than those asked for are not reported at all."""
     io_uring = ring(4)
-    with _pipe() as (source, sink):
+    with pipe(flags=os.O_NONBLOCK) as (source, sink):
         io_uring.poll_add(0x32, source, select.POLLIN | select.POLLPRI | select.POLLOUT)
         expect_no_more(io_uring, "IORING_OP_POLL_ADD")
         os.write(sink, b"x")
@@ -69,7 +58,7 @@ def test_poll_waits_for_data(ring: RingFactory) -> None:
 def test_poll_waits_for_room(ring: RingFactory) -> None:
     """A full pipe can be written to again when it was read from."""
     io_uring = ring(4)
-    with _pipe() as (source, sink):
+    with pipe(flags=os.O_NONBLOCK) as (source, sink):
         size = fcntl.fcntl(sink, fcntl.F_GETPIPE_SZ)
         assert size == os.write(sink, bytes(size))
         io_uring.poll_add(0x33, sink, select.POLLOUT)
@@ -113,7 +102,7 @@ def test_poll_of_urgent_data(ring: RingFactory) -> None:
 def test_poll_remove(ring: RingFactory) -> None:
     """Of two polls the named one ends, the other one does not; there is nothing to remove a second time."""
     io_uring = ring(4)
-    with _pipe() as (source, sink):
+    with pipe(flags=os.O_NONBLOCK) as (source, sink):
         for user_data in (0x35, 0x36):
             io_uring.poll_add(user_data, source, select.POLLIN)
         expect_no_more(io_uring, "IORING_OP_POLL_ADD")
@@ -138,7 +127,7 @@ def test_poll_remove(ring: RingFactory) -> None:
 def test_poll_multishot(ring: RingFactory) -> None:
     """Each event is reported once, with IORING_CQE_F_MORE, until the poll is removed."""
     io_uring = ring(4)
-    with _pipe() as (source, sink):
+    with pipe(flags=os.O_NONBLOCK) as (source, sink):
         io_uring.poll_multishot(0x41, source, select.POLLIN)
         _expect_events(io_uring, 0x41, source, sink)
         io_uring.poll_remove(0x42, 0x41)
@@ -156,7 +145,7 @@ def test_poll_multishot(ring: RingFactory) -> None:
 def test_poll_multishot_is_cancelled(ring: RingFactory) -> None:
     """A cancellation ends it as well."""
     io_uring = ring(4)
-    with _pipe() as (source, sink):
+    with pipe(flags=os.O_NONBLOCK) as (source, sink):
         io_uring.poll_multishot(0x43, source, select.POLLIN)
         _expect_events(io_uring, 0x43, source, sink)
         io_uring.cancel(0x44, 0x43, 0)
@@ -182,7 +171,7 @@ def _expect_events(io_uring: uring.IoUring, user_data: int, source: int, sink: i
 def test_poll_multishot_ready(ring: RingFactory) -> None:
     """It is reported once, and then the next one."""
     io_uring = ring(4)
-    with _pipe() as (source, sink):
+    with pipe(flags=os.O_NONBLOCK) as (source, sink):
         os.write(sink, b"x")
         io_uring.poll_multishot(0x45, source, select.POLLIN)
         assert completion(0x45, select.POLLIN, _MORE) == finish(io_uring, "multishot IORING_OP_POLL_ADD")
@@ -215,7 +204,7 @@ def test_poll_update_events(ring: RingFactory) -> None:
 def test_poll_update_user_data(ring: RingFactory) -> None:
     """A poll in flight reports its event under the name it was given later."""
     io_uring = ring(4)
-    with _pipe() as (source, sink):
+    with pipe(flags=os.O_NONBLOCK) as (source, sink):
         io_uring.poll_add(0x53, source, select.POLLIN)
         expect_no_more(io_uring, "IORING_OP_POLL_ADD")
         io_uring.poll_update(0x54, 0x53, 0x55, 0, uring.IORING_POLL_UPDATE_USER_DATA)
@@ -270,7 +259,7 @@ def test_poll_update_of_nothing(ring: RingFactory) -> None:
 def test_polls_share_an_event(ring: RingFactory) -> None:
     """Two polls of one file both report what happens."""
     io_uring = ring(4)
-    with _pipe() as (source, sink):
+    with pipe(flags=os.O_NONBLOCK) as (source, sink):
         for user_data in (0x61, 0x62):
             io_uring.poll_add(user_data, source, select.POLLIN)
         expect_no_more(io_uring, "IORING_OP_POLL_ADD")
@@ -284,7 +273,7 @@ def test_polls_share_an_event(ring: RingFactory) -> None:
 def test_poll_exclusive(ring: RingFactory) -> None:
     """With EPOLLEXCLUSIVE one event wakes one of two polls, and the next event the other."""
     io_uring = ring(4)
-    with _pipe() as (source, sink):
+    with pipe(flags=os.O_NONBLOCK) as (source, sink):
         for user_data in (0x63, 0x64):
             io_uring.poll_add(user_data, source, select.POLLIN | _EPOLLEXCLUSIVE)
         expect_no_more(io_uring, "IORING_OP_POLL_ADD with EPOLLEXCLUSIVE")

@@ -4,9 +4,10 @@ A disk or a serial port takes the host's time to answer, and an idle guest's clo
 chip goes by the host's.
 """
 
-import os
 import time
 from pathlib import Path
+
+from harness.guest import leak_check
 
 # The clock may have leapt while the process waited for the host, which has answered just now.
 _IDLE_LOOKS_MIN = 3
@@ -71,7 +72,7 @@ class Deadline:
         """
         if time.monotonic() < self._until_s:
             return False
-        if not _is_guest():
+        if not leak_check.is_guest():
             return True
         if not is_waited_for(process):
             self._idle_looks += 1
@@ -84,7 +85,3 @@ class Deadline:
             return True
         self._until_s = time.monotonic() + self._length_s
         return False
-
-
-def _is_guest() -> bool:
-    return os.environ.get("URING_MATRIX_GUEST") == "1"

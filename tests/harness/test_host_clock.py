@@ -38,7 +38,7 @@ def clocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clocks:
     monkeypatch.setattr(host_clock, "_CHIP", tmp_path / "since_epoch")
     monkeypatch.setattr(host_clock.time, "monotonic", made.monotonic)
     monkeypatch.setattr(host_clock, "is_waited_for", lambda process: process == WAITING)
-    monkeypatch.setenv("URING_MATRIX_GUEST", "1")
+    monkeypatch.setattr(host_clock.leak_check, "is_guest", lambda: True)
     return made
 
 
@@ -91,7 +91,7 @@ def test_who_goes_on_waiting_for_the_host_is_not_idle(clocks: Clocks) -> None:
 
 def test_outside_of_guests_the_own_clock_counts(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's threads are looked at on this machine."""
-    monkeypatch.setenv("URING_MATRIX_GUEST", "")
+    monkeypatch.setattr(host_clock.leak_check, "is_guest", lambda: False)
     deadline = Deadline(1)
     clocks.guest_s += 2
     assert deadline.has_passed(WAITING)
