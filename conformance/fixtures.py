@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -70,8 +70,26 @@ def mode(matrix_cell: Cell) -> RingMode:
 
         for name, seen in uring.capabilities(*mode.flag_names).items():
             if seen.state in {"lacks", "off"}:
-                unsupported(f"no ring mode {mode.id}", f"{name}: {seen.evidence}")
+                end_as_unsupported(f"no ring mode {mode.id}", f"{name}: {seen.evidence}")
     return mode
+
+
+def end_as_unsupported(reason: str, evidence: str) -> NoReturn:
+    """End a test because of what was observed of the kernel, if it was the kernel.
+
+    Args:
+        reason: what is missing.
+        evidence: what the observation says.
+
+    Raises:
+        Unsupported: a plain ring can be had.
+        UringError: none can. What stands in its way is why, which the harness names (`conformance.diagnosis`).
+    """
+    __tracebackhide__ = True
+    import uring  # noqa: PLC0415
+
+    uring.IoUring(1).deinit()
+    unsupported(reason, evidence)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import uring
-from harness.unsupported import unsupported
+from conformance.fixtures import end_as_unsupported
 from uring.observe import Observation, State, find
 
 pytest.register_assert_rewrite("conformance.operations.sockets", "conformance.operations.support")
@@ -49,7 +49,7 @@ def needed(request: pytest.FixtureRequest) -> None:
     for name in needs:
         seen = _SEEN[name]
         if seen.state in _MISSING:
-            unsupported(f"{name} {_MISSING[seen.state]}", seen.evidence)
+            end_as_unsupported(f"{name} {_MISSING[seen.state]}", seen.evidence)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

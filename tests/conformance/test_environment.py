@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import uring
+from conformance.fixtures import end_as_unsupported
 
 # A seccomp filter by hand: calls of these numbers end with that errno, all others go on.
 PRELUDE = """
@@ -105,3 +106,16 @@ def test_a_probe_that_was_refused_is_no_answer(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "host could not be asked: seccomp (a filter) refuses io_uring_setup" in done.stderr
     assert not [line for line in done.stdout.splitlines() if line.startswith("IORING_OP_") and line.split()[1] != "?"]
+
+
+def test_what_is_missing_without_a_ring_is_not_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sysctl that switches io_uring off lets every observation say so; no kernel lacks anything for that."""
+    with pytest.raises(pytest.skip.Exception, match="no pipes"):
+        end_as_unsupported("no pipes", "EINVAL")
+
+    def refused(*_: object) -> None:
+        raise uring.PermissionDenied(errno.EPERM, "io_uring_setup(entries=1, flags=0x0)")
+
+    monkeypatch.setattr(uring.IoUring, "__init__", refused)
+    with pytest.raises(uring.PermissionDenied):
+        end_as_unsupported("no pipes", "EPERM")
